@@ -1,0 +1,1 @@
+"""The switch: bytes in, decision, bytes out."""

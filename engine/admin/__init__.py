@@ -1,0 +1,1 @@
+"""The HTTP side: metrics, health and the /v1 API."""

@@ -1,0 +1,79 @@
+"""Every outcome the engine knows, finer than any response code.
+
+The number goes into the ledger record and the metrics; a dialect maps the name to the two
+characters of DE39. Bands: 0 approved kinds, 1xx card, 2xx amount and type, 3xx rules, 4xx repeats
+and reversals, 5xx session and system.
+"""
+
+from enum import IntEnum
+
+
+class Decision(IntEnum):
+    """What became of a request; ``DEFAULT_RESPONSE`` has the code of each."""
+
+    APPROVED = 0
+    CHECKED = 2  # zero amount: the card is good, nothing was held
+    REVERSED = 3
+    REVERSED_NOTHING = 4  # original declined, or reversed before: no money moves
+    REVERSAL_RECORDED = 5  # advice without a known original, kept as an orphan
+    NETWORK_OK = 6  # sign-on, sign-off, echo
+
+    UNKNOWN_CARD = 101
+    BAD_CHECK_DIGIT = 102
+    EXPIRED = 104
+    EXPIRY_MISMATCH = 105
+    CARD_BLOCKED = 106
+    CARD_LOST = 107
+    CARD_STOLEN = 108
+    ACCOUNT_BLOCKED = 109
+
+    NOT_ENOUGH_FUNDS = 201
+    AMOUNT_INVALID = 202
+    CURRENCY_NOT_SERVED = 203
+    TRANSACTION_NOT_SERVED = 204
+
+    RULE_DECLINED = 301  # the rule names the response code
+    STEP_UP = 302
+
+    DUPLICATE_DIFFERS = 401  # same identity, other amount or card
+    VOIDED_BY_REVERSAL = 402  # its reversal had arrived first
+    ORIGINAL_NOT_FOUND = 403  # reversal request (0400) without a known original
+
+    NOT_SIGNED_ON = 501
+    OVERLOADED = 502
+    CAPACITY = 503  # a table is at its stated bound
+    FORMAT_ERROR = 504
+    MESSAGE_NOT_SERVED = 505  # valid syntax, unknown MTI or network code
+
+
+DEFAULT_RESPONSE: dict[Decision, str] = {
+    Decision.APPROVED: "00",
+    Decision.CHECKED: "00",
+    Decision.REVERSED: "00",
+    Decision.REVERSED_NOTHING: "00",
+    Decision.REVERSAL_RECORDED: "00",
+    Decision.NETWORK_OK: "00",
+    Decision.UNKNOWN_CARD: "14",
+    Decision.BAD_CHECK_DIGIT: "14",
+    Decision.EXPIRED: "54",
+    Decision.EXPIRY_MISMATCH: "54",
+    Decision.CARD_BLOCKED: "62",
+    Decision.CARD_LOST: "41",
+    Decision.CARD_STOLEN: "43",
+    Decision.ACCOUNT_BLOCKED: "62",
+    Decision.NOT_ENOUGH_FUNDS: "51",
+    Decision.AMOUNT_INVALID: "13",
+    Decision.CURRENCY_NOT_SERVED: "57",
+    Decision.TRANSACTION_NOT_SERVED: "12",
+    Decision.RULE_DECLINED: "59",
+    Decision.STEP_UP: "1A",
+    Decision.DUPLICATE_DIFFERS: "94",
+    Decision.VOIDED_BY_REVERSAL: "12",
+    Decision.ORIGINAL_NOT_FOUND: "25",
+    Decision.NOT_SIGNED_ON: "91",
+    Decision.OVERLOADED: "91",
+    Decision.CAPACITY: "96",
+    Decision.FORMAT_ERROR: "30",
+    Decision.MESSAGE_NOT_SERVED: "12",
+}
+assert set(DEFAULT_RESPONSE) == set(Decision)

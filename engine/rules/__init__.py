@@ -1,0 +1,1 @@
+"""The rule language, its compiled form and its kernels."""

@@ -1,0 +1,1 @@
+"""ISO 8583 framing, dialects and the batch codec."""

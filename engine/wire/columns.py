@@ -1,0 +1,85 @@
+"""Columns of a batch at the wire: what decode writes and what encode reads.
+
+One REQUEST row a frame. Offsets are positions in the batch's arena (one uint8 array that holds the
+bytes of all links, copied together); field bytes stay there for the echo. ``spans[i, de]`` is the
+(offset from ``start``, length) of the data of field ``de`` without its length prefix, valid only
+where the bitmap says the field is present.
+"""
+
+from enum import IntEnum
+
+import numpy as np
+
+FIELD_COUNT = 129  # index = data element number; 0 and 1 (bitmaps) unused
+
+
+class Fault(IntEnum):
+    """Why a frame could not be taken as a valid message; 0 = it could."""
+
+    NONE = 0
+    MTI = 1  # not four digits, or cut short
+    BITMAP = 2  # cut short, not hex, or names a field the dialect lacks
+    LENGTH = 3  # length prefix not digits, over the maximum, or past the end
+    CHARSET = 4  # a byte the field's format does not allow
+    TRAILING = 5  # bytes left after the last field
+    MISSING = 6  # a mandatory field is absent
+    VALUE = 7  # a date, track, original-data or currency value that cannot be
+
+
+REQUEST = np.dtype(
+    [
+        ("bitmap_hi", "<u8"),  # DE n <= 64 present: (bitmap_hi >> (64 - n)) & 1
+        ("bitmap_lo", "<u8"),  # DE n > 64 present: (bitmap_lo >> (128 - n)) & 1
+        ("amount", "<i8"),  # DE4, minor units of ``currency``; -1 = absent
+        ("billing_amount", "<i8"),  # DE6; -1 = absent
+        ("replacement_amount", "<i8"),  # DE95, first 12 digits; -1 = absent
+        ("acquirer", "<i8"),  # DE32 as a number; -1 = absent
+        ("forwarder", "<i8"),  # DE33 as a number; -1 = absent
+        ("terminal", "<u8"),  # DE41, its 8 bytes little-endian; 0 = absent
+        ("merchant", "<u8"),  # SipHash-2-4 of DE42 and the acquirer under the hash key; 0 = absent
+        ("rrn_a", "<u8"),  # DE37, bytes 0-7; 0 = absent
+        ("rrn_b", "<u4"),  # DE37, bytes 8-11
+        ("transmitted", "<u4"),  # DE7 as MMDDhhmmss; 0 = absent
+        ("original_acquirer", "<i8"),  # DE90; -1 = absent
+        ("original_forwarder", "<i8"),  # DE90; -1 = absent
+        ("original_mti", "<i4"),  # DE90; -1 = absent
+        ("original_stan", "<i4"),
+        ("original_transmitted", "<u4"),
+        ("start", "<i4"),  # arena offset of the message (its MTI)
+        ("size", "<i4"),  # bytes of the message, length header excluded
+        ("segment", "<i4"),  # which segment (link) of the batch it came from
+        ("dialect", "<i4"),  # row of the dialect table
+        ("mti", "<i4"),  # 100 for 0100; -1 = unreadable
+        ("fault", "<i4"),
+        ("fault_field", "<i4"),  # the data element at fault; 0 = none
+        ("fault_offset", "<i4"),  # from ``start``
+        ("pcode", "<i4"),  # DE3; -1 = absent
+        ("stan", "<i4"),  # DE11; -1 = absent
+        ("local_time", "<i4"),  # DE12 hhmmss; -1 = absent
+        ("local_date", "<i4"),  # DE13 MMDD; -1 = absent
+        ("expiry_yymm", "<i4"),  # DE14, else from the track; -1 = absent
+        ("mcc", "<i4"),  # DE18; -1 = absent
+        ("country", "<i4"),  # DE19; -1 = absent
+        ("entry_mode", "<i4"),  # DE22; -1 = absent
+        ("condition", "<i4"),  # DE25; -1 = absent
+        ("currency", "<i4"),  # DE49, ISO 4217 number; -1 = absent
+        ("billing_currency", "<i4"),  # DE51; -1 = absent
+        ("network_code", "<i4"),  # DE70; -1 = absent
+        ("pan_length", "<i4"),  # digits of the card number (DE2, else track); 0 = absent
+        ("bin", "<i4"),  # its first six digits; 0 = absent
+        ("luhn", "<i4"),  # 1 = the check digit holds
+    ]
+)
+
+REPLY = np.dtype(
+    [
+        ("request", "<i4"),  # row of REQUEST whose fields are echoed
+        ("mti", "<i4"),  # 110 for 0110
+        ("response", "<u2"),  # DE39's two characters, first in the low byte
+        ("has_approval", "u1"),  # 1 = DE38 goes out
+        ("extra_field", "u1"),  # one more field (44, 54): its number; 0 = none
+        ("approval", "<u8"),  # DE38's six characters, first in the lowest byte
+        ("extra_start", "<i4"),  # its data in the batch's extra buffer
+        ("extra_size", "<i4"),
+    ]
+)

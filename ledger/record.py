@@ -1,0 +1,95 @@
+"""The ledger record: 192 bytes, fixed, little-endian, one for every decision and every change.
+
+A record keeps what was decided (kind, result, amounts, check values), everything that rules and
+features read to get there (amount, merchant, entry mode, time and so on) and which rule set and
+model decided. It holds internal numbers only: no PAN, no token, no name. Postings are not stored:
+``kind`` and ``result`` imply them (``ledger.lifecycle``). State is the fold of the records.
+"""
+
+from enum import IntEnum
+
+import numpy as np
+
+RECORD_BYTES = 192
+SCORE_NONE = 65535  # no scorer ran: the fallback policy decided
+
+
+class Kind(IntEnum):
+    """What a record is about. Numbers up to 30 are the event numbers of the postings table."""
+
+    AUTHORIZE = 1
+    PARTIAL = 2
+    CHECK = 3
+    REVERSAL = 6
+    EXPIRE = 8
+    LIMIT = 23
+    ACCOUNT_OPEN = 101
+    ACCOUNT_STATUS = 102
+    CARD_ISSUE = 111
+    CARD_STATUS = 112
+    CARD_FLAGS = 113
+    RULES = 121
+    MODEL = 122
+
+
+class Flag(IntEnum):
+    """Bits of ``flags``: facts of the request that rules, features or the answer need."""
+
+    CNP = 1  # card not present
+    PRESENT = 2
+    WALLET = 4
+    TRAVEL_NOTICE = 8
+    REPEAT = 16  # came as xxx1
+    ADVICE = 32  # 0120, 0220, 0420: reports a done deal
+    ORPHAN = 64  # reversal without a known original
+    REVIEW = 128  # a rule opened a case
+    STEP_UP = 256
+    VOIDED = 512  # authorization that met the reversal which had arrived before it
+    UNUSABLE = 1024  # no card, wrong expiry or a blocked card: known before any account is read
+    NEW_MERCHANT = 2048  # the card had not paid here today or yesterday
+
+
+RECORD = np.dtype(
+    [
+        ("id_hi", "<u8"),  # 128-bit keyed hash of the message identity: duplicates, originals
+        ("id_lo", "<u8"),
+        ("seq", "<u8"),  # gapless, from 1
+        ("ts_ns", "<u8"),  # engine time, ns since 1970-01-01 UTC
+        ("ref_seq", "<u8"),  # the authorization this event is about; 0 = none
+        ("customer", "<u4"),
+        ("product", "<u2"),
+        ("spare", "<u2"),
+        ("amount_minor", "<i8"),  # requested, replaced, or the new limit
+        ("amount2_minor", "<i8"),  # original amount, released amount, or the old limit
+        ("otb_after_minor", "<i8"),  # check value on replay: open to buy after this record
+        ("hold_after_minor", "<i8"),  # check value on replay
+        ("merchant", "<u8"),  # keyed hash of acquirer and card acceptor id (DE32, DE42); 0 = none
+        ("terminal", "<u8"),  # DE41, its 8 bytes; 0 = none
+        ("rrn_a", "<u8"),  # DE37, bytes 0-7; 0 = none
+        ("hits_lo", "<u8"),  # rules 0-63 that held, in every mode; the rule set tells the mode
+        ("hits_hi", "<u8"),  # rules 64-127
+        ("acquirer", "<i8"),  # DE32 as a number; -1 = none
+        ("rrn_b", "<u4"),  # DE37, bytes 8-11
+        ("stan", "<u4"),  # DE11
+        ("transmitted", "<u4"),  # DE7 as MMDDhhmmss; 0 = none
+        ("account", "<u4"),  # internal number from 1; 0 = none
+        ("card", "<u4"),  # internal number from 1; 0 = none
+        ("flags", "<u4"),  # bits of Flag
+        ("rules_version", "<u4"),  # first 4 bytes of the rule set's SHA-256; 0 = no rules
+        ("model_version", "<u4"),  # first 4 bytes of the model's SHA-256; 0 = no model
+        ("expiry_yymm", "<u2"),
+        ("status", "<u2"),  # new status of an account or card event
+        ("reasons", "<u4"),  # up to four feature numbers + 1, one a byte; 0 = none
+        ("pcode", "<u4"),  # DE3
+        ("kind", "<u2"),
+        ("result", "<u2"),  # engine.decision.Decision
+        ("response", "<u2"),  # the two characters of DE39 that were sent, first in the low byte
+        ("currency", "<u2"),  # ISO 4217 number of amount_minor
+        ("mcc", "<u2"),
+        ("country", "<u2"),  # ISO 3166 number of the acceptor; 0 = unknown
+        ("score", "<u2"),  # fraud probability x 10,000; SCORE_NONE = not scored
+        ("entry_mode", "<u2"),  # DE22
+        ("bin", "<u4"),  # first six digits of the card number tried
+    ]
+)
+assert RECORD.itemsize == RECORD_BYTES

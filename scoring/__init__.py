@@ -1,0 +1,1 @@
+"""The fraud score of a payment: features, forest, training, registry."""

@@ -1,0 +1,74 @@
+"""The feature row: order, unit and meaning of every number the model and the rules read.
+
+FEATURES are the model's inputs, in this order, float32. SHARED are counters of merchant and BIN,
+taken in arrival order before any account is read; EXTRAS are facts of the card that rules read and
+the model does not. The schema hash travels with a model: another order is another model.
+"""
+
+import hashlib
+from typing import NamedTuple
+
+
+class Feature(NamedTuple):
+    """One column: its name, its unit and where it comes from."""
+
+    name: str
+    unit: str
+    meaning: str
+
+
+FEATURES = (
+    Feature("amount", "major units", "amount of this payment"),
+    Feature("ln_amount", "ln(major units + 1)", "logarithm of the amount"),
+    Feature("hour", "0-23", "hour of the day, UTC"),
+    Feature("weekday", "0-6", "day of the week, UTC, Monday = 0"),
+    Feature("night", "0/1", "hour 0 to 6"),
+    Feature("secs_since_last", "s", "since the card's last approved payment; -1 = none"),
+    Feature("amount_over_mean", "ratio", "amount / mean approved amount (15 d); 1 = no history"),
+    Feature("z_amount", "sd", "z-score of ln amount against the card's decayed mean and variance"),
+    Feature("count_10m", "payments", "decayed approved count, tau 10 min, this one included"),
+    Feature("count_1h", "payments", "decayed approved count, tau 1 h, this one included"),
+    Feature("count_12h", "payments", "decayed approved count, tau 12 h, this one included"),
+    Feature("count_15d", "payments", "decayed approved count, tau 15 d, this one included"),
+    Feature("mean_10m", "major units", "decayed mean amount, tau 10 min, this one included"),
+    Feature("mean_1h", "major units", "decayed mean amount, tau 1 h, this one included"),
+    Feature("mean_12h", "major units", "decayed mean amount, tau 12 h, this one included"),
+    Feature("mean_15d", "major units", "decayed mean amount, tau 15 d, this one included"),
+    Feature("declines_1h", "attempts", "decayed declines of the card, tau 1 h"),
+    Feature("small_1h", "attempts", "decayed attempts under 2.00, tau 1 h, this one included"),
+    Feature("distinct_merchants", "merchants", "today and yesterday, linear counting, this one too"),
+    Feature("distinct_countries", "countries", "this and last week, this one included"),
+    Feature("cnp", "0/1", "card not present"),
+    Feature("cnp_share", "0-1", "decayed share of card-not-present payments, tau 7 d"),
+    Feature("entry", "scoring.payment.Entry", "how the card was read"),
+    Feature("country_change", "0/1", "another country than the card's last payment"),
+    Feature("km", "km", "from the country of the last card-present payment; 0 = same or unknown"),
+    Feature("kmh", "km/h", "speed that this distance would have needed"),
+    Feature("merchant_n_15d", "attempts", "decayed attempts at the merchant, tau 15 d"),
+    Feature("merchant_risk_1d", "0-1", "confirmed frauds / attempts at the merchant, tau 1 d"),
+    Feature("merchant_risk_15d", "0-1", "confirmed frauds / attempts at the merchant, tau 15 d"),
+    Feature("mcc_risk", "0-1", "table by merchant category, learnt in training"),
+)
+SHARED = (
+    Feature("merchant_n_15d", "attempts", "decayed attempts at the merchant, tau 15 d"),
+    Feature("merchant_risk_1d", "0-1", "confirmed frauds / attempts, tau 1 d"),
+    Feature("merchant_risk_15d", "0-1", "confirmed frauds / attempts, tau 15 d"),
+    Feature("merchant_attempts_10m", "attempts", "decayed, tau 10 min, this one included"),
+    Feature("merchant_attempts_1d", "attempts", "decayed, tau 1 d, this one included"),
+    Feature("merchant_small_share", "0-1", "decayed share of attempts under 2.00"),
+    Feature("merchant_unusable_share", "0-1", "decayed share of attempts that name no usable card"),
+    Feature("merchant_cards", "cards", "distinct cards in the current 10 minutes"),
+    Feature("bin_attempts_10m", "attempts", "decayed, tau 10 min, this one included"),
+    Feature("bin_decline_share", "0-1", "decayed share of attempts that name no usable card"),
+)
+EXTRAS = (
+    Feature("attempts_24h", "attempts", "exact, of the card in 24 clock hours, this one included"),
+    Feature("new_merchant", "0/1", "merchant not seen by the card today or yesterday"),
+)
+assert len(FEATURES) == 30
+
+
+def schema_hash() -> str:
+    """Return the SHA-256 (hex) over names and units of FEATURES in order."""
+    text = "\n".join(f"{feature.name} {feature.unit}" for feature in FEATURES)
+    return hashlib.sha256(text.encode()).hexdigest()

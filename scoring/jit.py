@@ -1,0 +1,21 @@
+"""How the kernels of scoring are compiled.
+
+A kernel releases the GIL and is compiled without fastmath. Numba's on-disk cache does not notice a
+change in a kernel that another one calls, so it is used only when ``NUMBA_CACHE_DIR`` is set:
+``engine.kernel_cache`` sets it to a folder named by a hash of every source, the Numba version and
+the processor. Imported as a bare library, kernels compile afresh.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from numba import njit
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def kernel(function: F) -> F:
+    """Compile ``function`` with Numba on first call; see the module for the options."""
+    compiled: F = njit(nogil=True, cache="NUMBA_CACHE_DIR" in os.environ)(function)
+    return compiled
