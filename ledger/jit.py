@@ -8,14 +8,15 @@ the processor. Imported as a bare library, kernels compile afresh.
 
 import os
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar, cast
 
 from numba import njit
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+Row: TypeAlias = Any  # one row of a structured array inside a kernel; Numba knows its fields
+
 
 def kernel(function: F) -> F:
     """Compile ``function`` with Numba on first call; see the module for the options."""
-    compiled: F = njit(nogil=True, cache="NUMBA_CACHE_DIR" in os.environ)(function)
-    return compiled
+    return cast("F", njit(nogil=True, cache="NUMBA_CACHE_DIR" in os.environ)(function))
