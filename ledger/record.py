@@ -58,7 +58,7 @@ RECORD = np.dtype(
         ("ref_seq", "<u8"),  # the authorization this event is about; 0 = none
         ("customer", "<u4"),
         ("product", "<u2"),
-        ("spare", "<u2"),
+        ("hold_life_h", "<u2"),  # hours an approved hold lives
         ("amount_minor", "<i8"),  # requested, replaced, or the new limit
         ("amount2_minor", "<i8"),  # original amount, released amount, or the old limit
         ("otb_after_minor", "<i8"),  # check value on replay: open to buy after this record

@@ -1,0 +1,97 @@
+"""Answered card messages and the holds they opened: one row each, in order of arrival.
+
+The rows are a ring: entry number ``e`` (from 1, never reused) lies at ``e & (capacity - 1)``. A row
+keeps what a repeat needs to get the same answer, and what a reversal or an expiry needs to release
+exactly what is still held. A reversal that arrives before its original leaves a TOMBSTONE row under
+the original's identity, so that the original holds nothing when it comes.
+"""
+
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ledger.jit import kernel
+
+
+class State(IntEnum):
+    """Life of an authorization; REVERSAL rows are kept only to answer their own repeats."""
+
+    EMPTY = 0
+    PENDING = 1  # taken in, not decided yet: only inside one batch
+    DECLINED = 2
+    CHECKED = 3  # zero amount: nothing was held
+    OPEN = 4
+    REVERSED = 5
+    EXPIRED = 6
+    TOMBSTONE = 7
+    REVERSAL = 8
+
+
+AUTHORIZATION = np.dtype(
+    [
+        ("id_hi", "<u8"),  # message identity, as in the record
+        ("id_lo", "<u8"),
+        ("rrn_hi", "<u8"),  # keyed hash of RRN, terminal and acquirer; 0 = no RRN
+        ("rrn_lo", "<u8"),
+        ("seq", "<u8"),  # its record; never falls along the ring
+        ("amount_minor", "<i8"),
+        ("held_minor", "<i8"),  # what is still held, >= 0
+        ("account", "<u4"),
+        ("card", "<u4"),
+        ("t_s", "<u4"),
+        ("deadline_s", "<u4"),  # the hold expires at this second
+        ("pcode", "<u4"),
+        ("result", "<u2"),
+        ("response", "<u2"),
+        ("currency", "<u2"),
+        ("kind", "<u2"),
+        ("state", "u1"),
+        ("exponent", "u1"),
+        ("flags", "<u2"),
+    ]
+)
+assert AUTHORIZATION.itemsize == 88
+
+
+class Cursor(IntEnum):
+    """Slots of the ``cursor`` array: scalars that kernels move along."""
+
+    HEAD = 0  # the last entry number given out; 0 = none
+    SWEEP = 1  # entries up to here hold nothing or were looked at by the expiry sweep
+    LAST_TS_NS = 2  # engine time never falls
+    NEXT_SEQ = 3
+    MERCHANTS = 4  # merchant rows in use; row 0 is shared by those past the bound
+    REFUSED = 5  # requests refused because a table is at its bound
+
+
+def new_cursor() -> NDArray[np.int64]:
+    """Return the scalars of an empty ledger: the first record is number 1."""
+    cursor = np.zeros(len(Cursor), np.int64)
+    cursor[Cursor.NEXT_SEQ] = 1
+    return cursor
+
+
+def new_ring(capacity: int) -> NDArray[np.void]:
+    """Return an empty ring of ``capacity`` rows, a power of two; pages are touched as it fills."""
+    if capacity & (capacity - 1) or capacity < 2:
+        msg = f"authorizations_max must be a power of two, not {capacity}"
+        raise ValueError(msg)
+    return np.zeros(capacity, AUTHORIZATION)
+
+
+@kernel
+def entry_of_seq(ring: NDArray[np.void], head: int, seq: int) -> int:
+    """Return the first entry whose record number is ``seq``, or -1: binary search along the ring."""
+    capacity = ring.shape[0]
+    low = max(1, head - capacity + 1)
+    high = head
+    while low < high:
+        middle = (low + high) // 2
+        if np.int64(ring[middle & (capacity - 1)]["seq"]) < seq:
+            low = middle + 1
+        else:
+            high = middle
+    if low <= head and np.int64(ring[low & (capacity - 1)]["seq"]) == seq:
+        return low
+    return -1
