@@ -1,0 +1,320 @@
+"""What the engine counts: plain int64 arrays, filled by the loop thread, read by anyone.
+
+One writer, the thread of the switch's event loop; readers (the HTTP thread) take what they see.
+An aligned 8-byte load is whole on every machine served, so no value is ever torn; two values may be
+a batch apart, and a histogram's total is therefore made from its buckets when it is read. No
+Prometheus object is here (``engine.admin.collector`` names the series) and no label can hold a card
+number, a merchant or a terminal: everything counted is one of a stated number of places.
+"""
+
+import time
+from bisect import bisect_left
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine import metrics_kernels as kernels
+from engine.wire.columns import Fault
+from ledger.record import SCORE_NONE
+
+assert kernels.SCORE_NONE == SCORE_NONE
+NO_DECISION = kernels.NO_DECISION
+RULES = 128
+SCORE_PARTS = 20
+DECISIONS = 1000  # place 999 also takes any number past it
+RESPONSE_CODES = 64  # place 0 takes the codes that come after 63 others
+
+# 1 us to 1.5 s, each edge half as much again as the one before, to three digits.
+DURATION_EDGES_NS = tuple(int(float(f"{1_000 * 1.5**n:.3g}")) for n in range(36))
+SIZE_EDGES = tuple(1 << n for n in range(14))  # rows of a batch, records of a commit
+
+REQUEST_MTIS = (100, 101, 120, 121, 200, 201, 220, 221, 400, 401, 420, 421, 800, 801, 820)
+REPLY_MTIS = (110, 130, 210, 230, 410, 430, 810, 830)
+
+
+class Stage(IntEnum):
+    """The stages of a batch that are timed, in order."""
+
+    DECODE = 0
+    TOKENS = 1
+    FIND = 2
+    FEATURES = 3
+    RULES = 4
+    SCORE = 5
+    DECIDE = 6
+    COMMIT = 7
+    ENCODE = 8
+
+
+class Counter(IntEnum):
+    """Counts that need no label."""
+
+    KEEPALIVES = 0
+    BYTES_IN = 1
+    BYTES_OUT = 2
+    CONNECTIONS = 3  # accepted since the start
+    RECORDS = 4
+    LATE_ANSWERS = 5  # ready when the link that asked had gone
+    LOG_LINES_DROPPED = 6
+
+
+class Gauge(IntEnum):
+    """Values that go up and down."""
+
+    CONNECTED = 0
+    SIGNED_ON = 1
+    IN_FLIGHT = 2  # requests taken and not answered yet
+    LAST_SEQUENCE = 3  # of the last durable record
+    FREE_BYTES = 4  # of the file system that holds the journal
+    LOOP_LAG_NS = 5  # how late the last timer of the event loop was
+
+
+class Queue(IntEnum):
+    """Queues whose depth is shown."""
+
+    FRAMES = 0  # whole frames that wait for a batch
+    COMMIT = 1  # records that wait for their sync
+    SEND = 2  # answer bytes that wait for slow links
+
+
+class Duplicate(IntEnum):
+    """How a request repeated another one."""
+
+    REPEAT = 0  # said so itself (xxx1): the stored answer went out
+    IDENTICAL = 1  # did not say so: the stored answer went out
+    IN_FLIGHT = 2  # the first had no answer yet
+    DIFFERS = 3  # same identity, other amount or card: refused
+
+
+class FrameError(IntEnum):
+    """Why a link could not go on: its bytes are no frames any more."""
+
+    TOO_LONG = 0
+    TOO_SHORT = 1
+    NOT_DIGITS = 2
+    BAD_HEADER = 3
+    TIMEOUT = 4  # half a frame, then silence
+    CUT_SHORT = 5  # closed inside a frame
+    KEEPALIVES = 6  # too many empty frames in a row
+
+
+class Shed(IntEnum):
+    """What was refused to stay within bounds."""
+
+    OVERLOAD = 0  # requests answered at once: a queue was at its bound
+    CAPACITY = 1  # requests answered at once: a table was at its bound
+    CONNECTIONS = 2  # connections: too many
+    ADDRESS = 3  # connections: not on the list
+    SLOW_READER = 4  # connections: did not read their answers
+    IDLE = 5  # connections: silent for too long
+    DRAINING = 6  # connections or requests: the engine stops
+
+
+class Unanswered(IntEnum):
+    """Messages that get no answer."""
+
+    UNREADABLE_MTI = 0
+    RESPONSE_MTI = 1  # an answer that nobody asked for
+    NO_STAN = 2  # nothing that an answer could be matched by
+    LINK_GONE = 3
+
+
+class Table(IntEnum):
+    """Tables with a stated capacity."""
+
+    CARDS = 0
+    ACCOUNTS = 1
+    MERCHANTS = 2
+    AUTHORIZATIONS = 3
+
+
+class RuleLabel(NamedTuple):
+    """How a rule shows in the metrics: its id and what it does (with its mode, if not live)."""
+
+    rule: str
+    action: str
+
+
+class BuildInfo(NamedTuple):
+    """What decides: versions of the program, the rule set and the model."""
+
+    version: str
+    python: str
+    ruleset_sha256: str = ""  # hex; empty = no rules
+    model_sha256: str = ""  # hex; empty = no model
+
+
+def _counts(*shape: int) -> NDArray[np.int64]:
+    return np.zeros(shape, dtype=np.int64)
+
+
+class Metrics:
+    """The arrays, and the calls that fill them; indices are the enums above, except where noted.
+
+    The pipeline adds to ``counters``, ``gauges``, ``queues``, ``duplicates``, ``frame_errors``,
+    ``shed``, ``unanswered``, ``table_*`` directly (``metrics.shed[Shed.OVERLOAD] += 3``) and calls
+    the methods once per batch.
+    """
+
+    def __init__(self, build: BuildInfo) -> None:
+        self.build = build  # replaced as a whole when a rule set or a model goes live
+        self.requests_in = _counts(len(REQUEST_MTIS) + 2)  # then: other, unreadable
+        self.responses = _counts(len(REPLY_MTIS) + 1, RESPONSE_CODES)  # last row: other
+        self.faults = _counts(len(Fault))
+        self.decided = _counts(DECISIONS)
+        self.codes = _counts(RESPONSE_CODES)  # 0: how many are in use; s: code of place s
+        self.stage_counts = _counts(len(Stage), len(DURATION_EDGES_NS) + 1)
+        self.stage_sums_ns = _counts(len(Stage))
+        self.request_counts = _counts(len(DURATION_EDGES_NS) + 1)
+        self.request_sum_ns = _counts(1)
+        self.batch_counts = _counts(len(SIZE_EDGES) + 1)
+        self.batch_sum = _counts(1)
+        self.group_counts = _counts(len(SIZE_EDGES) + 1)
+        self.group_sum = _counts(1)
+        self.sync_counts = _counts(len(DURATION_EDGES_NS) + 1)
+        self.sync_sum_ns = _counts(1)
+        self.rule_labels: tuple[RuleLabel, ...] = ()
+        self.rule_hits = _counts(RULES)
+        self.scores = _counts(SCORE_PARTS)
+        self.score_facts = _counts(2)  # sum of scores x 10,000; not scored
+        self.counters = _counts(len(Counter))
+        self.gauges = _counts(len(Gauge))
+        self.queues = _counts(len(Queue))
+        self.duplicates = _counts(len(Duplicate))
+        self.frame_errors = _counts(len(FrameError))
+        self.shed = _counts(len(Shed))
+        self.unanswered = _counts(len(Unanswered))
+        self.table_counts = _counts(len(Table))
+        self.table_capacity = _counts(len(Table))
+        self.table_growths = _counts(len(Table))
+        self.turned_ns = _counts(1)  # time.monotonic_ns() of the loop's last turn; 0 = none yet
+        self._mti_slots = _mti_slots()
+        self._code_slots = np.zeros(1 << 16, dtype=np.uint8)
+        self._duration_edges = np.array(DURATION_EDGES_NS, dtype=np.int64)
+
+    def count_batch(
+        self,
+        requests: NDArray[np.void],
+        request_count: int,
+        replies: NDArray[np.void],
+        reply_count: int,
+        decisions: NDArray[np.uint16],
+    ) -> None:
+        """Count a batch that was answered.
+
+        Parameters: ``requests`` REQUEST[>= request_count], ``replies`` REPLY[>= reply_count],
+        ``decisions`` u16[>= request_count] with NO_DECISION where nothing was decided (a repeat
+        that got the stored answer, a message without an answer).
+        """
+        _require_rows(requests, request_count, decisions, request_count)
+        _require_rows(replies, reply_count, replies, reply_count)
+        kernels.count_batch(
+            requests,
+            request_count,
+            replies,
+            reply_count,
+            decisions,
+            self._mti_slots,
+            self._code_slots,
+            self.codes,
+            self.requests_in,
+            self.faults,
+            self.decided,
+            self.responses,
+        )
+        self.batch_counts[bisect_left(SIZE_EDGES, request_count)] += 1
+        self.batch_sum[0] += request_count
+
+    def count_records(self, records: NDArray[np.void], record_count: int) -> None:
+        """Count rule hits and scores of durable records, RECORD[>= record_count]."""
+        _require_rows(records, record_count, records, record_count)
+        kernels.count_records(records, record_count, self.rule_hits, self.scores, self.score_facts)
+        self.counters[Counter.RECORDS] += record_count
+
+    def observe(self, stage: Stage, duration_ns: int, weight: int = 1) -> None:
+        """Add the time that a stage took, once for each of ``weight`` rows that went through it."""
+        duration_ns = min(max(duration_ns, 0), kernels.LONGEST_NS)
+        self.stage_counts[stage, bisect_left(DURATION_EDGES_NS, duration_ns)] += weight
+        total = int(self.stage_sums_ns[stage]) + duration_ns * weight
+        self.stage_sums_ns[stage] = total & kernels.SUM_MASK
+
+    def observe_stages(self, stage_ns: NDArray[np.int64], weight: int) -> None:
+        """Add one duration of every stage in one call, i64[len(Stage)]; negative = did not run."""
+        assert len(stage_ns) == len(Stage), "one duration of each stage"
+        kernels.observe_stages(
+            stage_ns, weight, self._duration_edges, self.stage_counts, self.stage_sums_ns
+        )
+
+    def observe_requests(
+        self, arrived_ns: NDArray[np.int64], request_count: int, now_ns: int
+    ) -> None:
+        """Add the time from arrival to answer of each request, both by the same clock."""
+        assert request_count <= len(arrived_ns), "one arrival time a request"
+        kernels.observe_requests(
+            arrived_ns,
+            request_count,
+            now_ns,
+            self._duration_edges,
+            self.request_counts,
+            self.request_sum_ns,
+        )
+
+    def observe_commit(self, record_count: int, sync_ns: int) -> None:
+        """Add a commit group: how many records shared one sync, and how long the sync took."""
+        self.group_counts[bisect_left(SIZE_EDGES, record_count)] += 1
+        self.group_sum[0] += record_count
+        sync_ns = min(max(sync_ns, 0), kernels.LONGEST_NS)
+        self.sync_counts[bisect_left(DURATION_EDGES_NS, sync_ns)] += 1
+        self.sync_sum_ns[0] = (int(self.sync_sum_ns[0]) + sync_ns) & kernels.SUM_MASK
+
+    def set_rules(self, labels: Sequence[RuleLabel]) -> None:
+        """Name the rules by their bit; a rule that was there before keeps its count."""
+        assert len(labels) <= RULES, "a rule set has at most 128 rules"
+        kept = dict(zip(self.rule_labels, self.rule_hits.tolist(), strict=False))
+        self.rule_labels = ()  # readers see no names rather than wrong ones
+        self.rule_hits[:] = 0
+        for bit, label in enumerate(labels):
+            self.rule_hits[bit] = kept.get(label, 0)
+        self.rule_labels = tuple(labels)
+
+    def set_table(self, table: Table, count: int, capacity: int) -> None:
+        """Show how full a table is."""
+        self.table_counts[table] = count
+        self.table_capacity[table] = capacity
+
+    def beat(self, now_ns: int, lag_ns: int = 0) -> None:
+        """Note that the event loop turned (``time.monotonic_ns()``), and how late it was."""
+        self.turned_ns[0] = now_ns
+        self.gauges[Gauge.LOOP_LAG_NS] = lag_ns
+
+
+def compile_kernels() -> None:
+    """Compile the kernels of this file on empty batches; part of the warm-up."""
+    from engine.wire.columns import REPLY, REQUEST  # noqa: PLC0415  (only here)
+    from ledger.record import RECORD  # noqa: PLC0415
+
+    metrics = Metrics(BuildInfo("", ""))
+    decisions = np.zeros(1, dtype=np.uint16)
+    metrics.count_batch(np.zeros(1, REQUEST), 0, np.zeros(1, REPLY), 0, decisions)
+    metrics.count_records(np.zeros(1, RECORD), 0)
+    metrics.observe_stages(np.full(len(Stage), -1, dtype=np.int64), 0)
+    metrics.observe_requests(np.zeros(1, dtype=np.int64), 0, time.monotonic_ns())
+
+
+def _require_rows(rows: NDArray[Any], count: int, others: NDArray[Any], other_count: int) -> None:
+    assert 0 <= count <= len(rows), "the count is within the rows"
+    assert 0 <= other_count <= len(others), "the count is within the rows"
+
+
+def _mti_slots() -> NDArray[np.uint8]:
+    slots = np.empty((2, 10_000), dtype=np.uint8)
+    slots[0] = len(REQUEST_MTIS)
+    slots[1] = len(REPLY_MTIS)
+    for slot, mti in enumerate(REQUEST_MTIS):
+        slots[0, mti] = slot
+    for slot, mti in enumerate(REPLY_MTIS):
+        slots[1, mti] = slot
+    return slots
