@@ -1,0 +1,165 @@
+"""Fill the columns that rules read from a batch's payments, features and facts."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.rules.columns import BY_NAME
+from ledger.jit import kernel
+from ledger.record import SCORE_NONE, Flag
+from scoring.features import EXTRAS, FEATURES, SHARED
+from scoring.payment import PaymentFlag
+
+_SHARED_KNOWN = 3  # the first three of SHARED are features too
+_SHARED_START = len(FEATURES)
+_EXTRAS_START = _SHARED_START + len(SHARED) - _SHARED_KNOWN
+_MESSAGE_START = _EXTRAS_START + len(EXTRAS)
+assert BY_NAME["merchant.attempts_10m"].index == _SHARED_START
+assert BY_NAME["attempts_24h"].index == _EXTRAS_START
+assert BY_NAME["amount_minor"].index == _MESSAGE_START
+
+_AMOUNT = BY_NAME["amount"].index
+_SECS_SINCE_LAST = BY_NAME["secs_since_last"].index
+_AMOUNT_MINOR = BY_NAME["amount_minor"].index
+_CURRENCY = BY_NAME["currency"].index
+_COUNTRY = BY_NAME["country"].index
+_MCC = BY_NAME["mcc"].index
+_PCODE = BY_NAME["pcode"].index
+_PRESENT = BY_NAME["present"].index
+_WALLET = BY_NAME["wallet"].index
+_TRAVEL_NOTICE = BY_NAME["flag.travel_notice"].index
+_UNUSABLE = BY_NAME["flag.unusable"].index
+_REPEAT = BY_NAME["flag.repeat"].index
+_ADVICE = BY_NAME["flag.advice"].index
+_CARD = BY_NAME["card"].index
+_ACCOUNT = BY_NAME["account"].index
+_CUSTOMER = BY_NAME["customer"].index
+_PRODUCT = BY_NAME["product"].index
+_BIN = BY_NAME["bin.number"].index
+_SCORE = BY_NAME["score"].index
+
+_BIT_WALLET = int(PaymentFlag.WALLET)
+_BIT_TRAVEL = int(PaymentFlag.TRAVEL_NOTICE)
+_BIT_UNUSABLE = int(PaymentFlag.UNUSABLE)
+_FACT_PRESENT = int(Flag.PRESENT)
+_FACT_REPEAT = int(Flag.REPEAT)
+_FACT_ADVICE = int(Flag.ADVICE)
+_SCORE_MAX_BP = 10_000
+assert SCORE_NONE > _SCORE_MAX_BP
+
+
+@kernel
+def fill_columns(
+    payments: NDArray[np.void],
+    idx: NDArray[np.int32],
+    features: NDArray[np.float32],
+    shared: NDArray[np.float32],
+    extras: NDArray[np.float32],
+    facts: NDArray[np.void],
+    needed: NDArray[np.int16],
+    values: NDArray[np.float64],
+) -> None:
+    """Fill the columns ``needed`` of the rows ``idx``; ``score`` becomes missing.
+
+    Parameters
+    ----------
+    payments : PAYMENT[n]
+    idx : i32[k]
+        Rows to fill.
+    features : f32[n, 30]
+    shared : f32[n, 10]
+    extras : f32[n, 2]
+    facts : RULE_FACTS[n]
+    needed : i16[c]
+        Column indexes, as ``Program.needed``.
+    values : f64[n, COLUMN_COUNT], out
+        Columns that are not needed keep what they hold.
+    """
+    for column in needed:
+        if column == _AMOUNT:
+            for i in idx:
+                scale = 1.0
+                for _ in range(payments[i]["exponent"]):
+                    scale *= 10.0
+                # One correctly rounded division: equals the literal of the same digits.
+                values[i, column] = payments[i]["amount_minor"] / scale
+        elif column == _SECS_SINCE_LAST:
+            for i in idx:
+                seconds = np.float64(features[i, column])
+                values[i, column] = seconds if seconds >= 0.0 else np.nan
+        elif column < _SHARED_START:
+            for i in idx:
+                values[i, column] = features[i, column]
+        elif column < _EXTRAS_START:
+            for i in idx:
+                values[i, column] = shared[i, column - _SHARED_START + _SHARED_KNOWN]
+        elif column < _MESSAGE_START:
+            for i in idx:
+                values[i, column] = extras[i, column - _EXTRAS_START]
+        else:
+            for i in idx:
+                values[i, column] = _message_value(payments[i], facts[i], column)
+
+
+@kernel
+def _message_value(payment: np.void, fact: np.void, column: int) -> float:
+    """Return a column of the message; NaN where 0 says that it is not known."""
+    number = np.int64(0)
+    if column == _COUNTRY:
+        number = np.int64(payment["country"])
+    elif column == _CURRENCY:
+        number = np.int64(fact["currency"])
+    elif column == _MCC:
+        number = np.int64(payment["mcc"])
+    elif column == _CARD:
+        number = np.int64(fact["card"])
+    elif column == _ACCOUNT:
+        number = np.int64(fact["account"])
+    elif column == _CUSTOMER:
+        number = np.int64(fact["customer"])
+    elif column == _PRODUCT:
+        number = np.int64(fact["product"])
+    elif column == _BIN:
+        number = np.int64(fact["bin"])
+    elif column == _AMOUNT_MINOR:
+        return np.float64(payment["amount_minor"])
+    elif column == _PCODE:
+        return np.float64(fact["pcode"])
+    elif column != _SCORE:
+        return 1.0 if _flag(payment, fact, column) else 0.0
+    return np.float64(number) if number != 0 else np.nan
+
+
+@kernel
+def _flag(payment: np.void, fact: np.void, column: int) -> bool:
+    """Return a bit of the payment's or the record's flags."""
+    if column == _WALLET:
+        return payment["flags"] & _BIT_WALLET != 0
+    if column == _TRAVEL_NOTICE:
+        return payment["flags"] & _BIT_TRAVEL != 0
+    if column == _UNUSABLE:
+        return payment["flags"] & _BIT_UNUSABLE != 0
+    if column == _PRESENT:
+        return fact["flags"] & _FACT_PRESENT != 0
+    if column == _REPEAT:
+        return fact["flags"] & _FACT_REPEAT != 0
+    return fact["flags"] & _FACT_ADVICE != 0
+
+
+@kernel
+def fill_score(
+    score_bp: NDArray[np.uint16], idx: NDArray[np.int32], values: NDArray[np.float64]
+) -> None:
+    """Fill the score of the rows ``idx`` for the POST phase.
+
+    Parameters
+    ----------
+    score_bp : u16[n]
+        Probability x 10,000; over 10,000 (SCORE_NONE) = not scored.
+    idx : i32[k]
+        Rows to fill.
+    values : f64[n, COLUMN_COUNT], out
+        Column ``score``: 0 to 1, NaN where not scored.
+    """
+    for i in idx:
+        bp = np.float64(score_bp[i])
+        values[i, _SCORE] = bp / 10_000.0 if bp <= _SCORE_MAX_BP else np.nan

@@ -1,0 +1,135 @@
+"""What a rule can read: name, position, type, unit and meaning of every column.
+
+A batch is an array values f64[n, COLUMN_COUNT]; ``column_kernels`` fills it. A fact that is not
+known is NaN, and every comparison with NaN is false. The order is features, shared counters, facts
+of the card, then the message; it is internal, rules name columns.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from scoring.features import EXTRAS, FEATURES, SHARED
+
+
+class ColumnType(Enum):
+    """What a column holds; decides which constants and comparisons are valid."""
+
+    NUMBER = "number"
+    AMOUNT = "amount"  # major units
+    BOOL = "bool"
+    COUNTRY = "country"
+    ENTRY = "entry"
+    MCC = "mcc"
+    CURRENCY = "currency"
+    CARD = "card"
+    ACCOUNT = "account"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column. ``is_single``: filled from a float32, so constants are rounded to float32 too."""
+
+    name: str
+    index: int
+    type: ColumnType
+    unit: str
+    meaning: str
+    is_single: bool
+
+
+RULE_FACTS = np.dtype(
+    [
+        ("card", "<u4"),  # internal number as in the ledger record; 0 = none
+        ("account", "<u4"),  # internal number; 0 = none
+        ("customer", "<u4"),  # internal number; 0 = none
+        ("pcode", "<u4"),  # DE3
+        ("flags", "<u4"),  # bits of ledger.record.Flag: PRESENT, REPEAT and ADVICE are read
+        ("bin", "<u4"),  # first six digits of the card number tried; 0 = none
+        ("currency", "<u2"),  # ISO 4217 number; 0 = unknown
+        ("product", "<u2"),  # product number of the account; 0 = none
+    ]
+)
+assert RULE_FACTS.itemsize == 28
+
+_RULE_NAMES = {
+    "small_1h": "card.small_1h",
+    "declines_1h": "card.declines_1h",
+    "merchant_n_15d": "merchant.n_15d",
+    "merchant_risk_1d": "merchant.risk_1d",
+    "merchant_risk_15d": "merchant.risk_15d",
+    "merchant_attempts_10m": "merchant.attempts_10m",
+    "merchant_attempts_1d": "merchant.attempts_1d",
+    "merchant_small_share": "merchant.small_share",
+    "merchant_unusable_share": "merchant.unusable_share",
+    "merchant_cards": "merchant.cards",
+    "bin_attempts_10m": "bin.attempts_10m",
+    "bin_decline_share": "bin.decline_share",
+    "mcc_risk": "mcc.risk",
+}
+_TYPES = {
+    "amount": ColumnType.AMOUNT,
+    "mean_10m": ColumnType.AMOUNT,
+    "mean_1h": ColumnType.AMOUNT,
+    "mean_12h": ColumnType.AMOUNT,
+    "mean_15d": ColumnType.AMOUNT,
+    "night": ColumnType.BOOL,
+    "cnp": ColumnType.BOOL,
+    "country_change": ColumnType.BOOL,
+    "new_merchant": ColumnType.BOOL,
+    "entry": ColumnType.ENTRY,
+}
+_MEANINGS = {"secs_since_last": "since the card's last approved payment; missing when none"}
+_MESSAGE = (
+    ("amount_minor", ColumnType.NUMBER, "minor units", "amount of this payment as sent"),
+    ("currency", ColumnType.CURRENCY, "ISO 4217", "currency of the amount; missing when unknown"),
+    ("country", ColumnType.COUNTRY, "ISO 3166-1", "of the acceptor; missing when unknown"),
+    ("mcc", ColumnType.MCC, "ISO 18245", "merchant category code; missing when unknown"),
+    ("pcode", ColumnType.NUMBER, "DE3", "processing code as a number: 000000 is 0"),
+    ("present", ColumnType.BOOL, "0/1", "card present at the acceptor"),
+    ("wallet", ColumnType.BOOL, "0/1", "paid by a device wallet"),
+    ("flag.travel_notice", ColumnType.BOOL, "0/1", "the cardholder announced a journey"),
+    ("flag.unusable", ColumnType.BOOL, "0/1", "no card, wrong expiry or a blocked card"),
+    ("flag.repeat", ColumnType.BOOL, "0/1", "came as a repeat of an earlier request"),
+    ("flag.advice", ColumnType.BOOL, "0/1", "reports a payment that was decided elsewhere"),
+    ("card", ColumnType.CARD, "internal number", "the card; missing when none"),
+    ("account", ColumnType.ACCOUNT, "internal number", "the account; missing when none"),
+    ("customer", ColumnType.NUMBER, "internal number", "the customer; missing when none"),
+    ("product", ColumnType.NUMBER, "product number", "of the account; missing when none"),
+    ("bin.number", ColumnType.NUMBER, "six digits", "first digits of the card number tried"),
+    ("score", ColumnType.NUMBER, "0-1", "fraud score; post rules only; missing without a scorer"),
+)
+
+
+def _columns() -> tuple[Column, ...]:
+    known = {feature.name for feature in FEATURES}
+    scored = (*FEATURES, *(f for f in SHARED if f.name not in known), *EXTRAS)
+    columns = [
+        Column(
+            name=_RULE_NAMES.get(f.name, f.name),
+            index=index,
+            type=_TYPES.get(f.name, ColumnType.NUMBER),
+            unit=f.unit,
+            meaning=_MEANINGS.get(f.name, f.meaning),
+            is_single=f.name != "amount",
+        )
+        for index, f in enumerate(scored)
+    ]
+    for name, column_type, unit, meaning in _MESSAGE:
+        columns.append(
+            Column(name, len(columns), column_type, unit, meaning, is_single=False),
+        )
+    return tuple(columns)
+
+
+COLUMNS = _columns()
+COLUMN_COUNT = len(COLUMNS)
+BY_NAME = {column.name: column for column in COLUMNS}
+assert len(BY_NAME) == COLUMN_COUNT
+SCORE = BY_NAME["score"]
+
+
+def constant_at(column: Column, value: float) -> float:
+    """Return ``value`` at the precision in which ``column`` is stored."""
+    return float(np.float32(value)) if column.is_single else value
