@@ -82,7 +82,7 @@ def _credit_otb(account: Row, amount_minor: int) -> None:
 
 
 def identity_gap_minor(accounts: NDArray[np.void]) -> NDArray[np.int64]:
-    """Return LIMIT + PREPAID - OTB - HOLD - USED + OVER of each row; all zeros when the book is whole."""
+    """Return LIMIT + PREPAID - OTB - HOLD - USED + OVER of each row: zeros when all is well."""
     gap: NDArray[np.int64] = (
         accounts["limit_minor"]
         + accounts["prepaid_minor"]

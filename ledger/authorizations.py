@@ -35,7 +35,8 @@ AUTHORIZATION = np.dtype(
         ("rrn_hi", "<u8"),  # keyed hash of RRN, terminal and acquirer; 0 = no RRN
         ("rrn_lo", "<u8"),
         ("seq", "<u8"),  # its record; never falls along the ring
-        ("amount_minor", "<i8"),
+        ("amount_minor", "<i8"),  # in the account's currency
+        ("requested_minor", "<i8"),  # DE4 as it came: repeats and reversals must agree with it
         ("held_minor", "<i8"),  # what is still held, >= 0
         ("account", "<u4"),
         ("card", "<u4"),
@@ -51,7 +52,7 @@ AUTHORIZATION = np.dtype(
         ("flags", "<u2"),
     ]
 )
-assert AUTHORIZATION.itemsize == 88
+assert AUTHORIZATION.itemsize == 96
 
 
 class Cursor(IntEnum):
@@ -63,6 +64,8 @@ class Cursor(IntEnum):
     NEXT_SEQ = 3
     MERCHANTS = 4  # merchant rows in use; row 0 is shared by those past the bound
     REFUSED = 5  # requests refused because a table is at its bound
+    ACCOUNTS = 6  # the last account number given out
+    CARDS = 7  # the last card number given out
 
 
 def new_cursor() -> NDArray[np.int64]:
@@ -82,7 +85,7 @@ def new_ring(capacity: int) -> NDArray[np.void]:
 
 @kernel
 def entry_of_seq(ring: NDArray[np.void], head: int, seq: int) -> int:
-    """Return the first entry whose record number is ``seq``, or -1: binary search along the ring."""
+    """Return the first entry whose record number is ``seq``, or -1, by binary search."""
     capacity = ring.shape[0]
     low = max(1, head - capacity + 1)
     high = head

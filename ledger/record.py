@@ -57,7 +57,8 @@ RECORD = np.dtype(
         ("ts_ns", "<u8"),  # engine time, ns since 1970-01-01 UTC
         ("ref_seq", "<u8"),  # the authorization this event is about; 0 = none
         ("customer", "<u4"),
-        ("product", "<u2"),
+        ("product", "u1"),
+        ("entry_class", "u1"),  # how the card was read, from DE22 and DE25 (scoring.payment.Entry)
         ("hold_life_h", "<u2"),  # hours an approved hold lives
         ("amount_minor", "<i8"),  # requested, replaced, or the new limit
         ("amount2_minor", "<i8"),  # original amount, released amount, or the old limit

@@ -1,0 +1,305 @@
+"""First look at each request: what it asks, whose card it names, what that card may do.
+
+Rows do not depend on each other here, except that engine time never falls. Everything that depends
+on what came before (sessions, repeats, originals, holds) is in ``engine.matching``.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.almanac import SECONDS_A_DAY, seconds_of_transmission, year_and_month
+from engine.cards import CardFlag, CardStatus
+from engine.decision import Decision
+from engine.entry import CONDITION_CNP, CONDITION_ECOMMERCE
+from engine.items import Role, Setting
+from engine.siphash import siphash128_words
+from engine.wire.columns import Fault
+from ledger.accounts import AccountStatus
+from ledger.authorizations import Cursor
+from ledger.index import index_find
+from ledger.jit import Row, kernel
+from ledger.record import SCORE_NONE, Flag, Kind
+from scoring.payment import Entry
+
+_APPROVED = int(Decision.APPROVED)
+_PURCHASE, _CASH, _CASHBACK = 0, 1, 9  # first two digits of DE3 that place a hold
+_JUMP_S_MAX = 2 * SECONDS_A_DAY  # in message time, one odd DE7 must not carry the engine away
+_HASH_IDENTITY, _HASH_RRN = 1, 2  # first word of what is hashed, so that the kinds never meet
+_NS = 1_000_000_000
+
+
+@kernel
+def admit(
+    request: NDArray[np.void],
+    count: int,
+    links: NDArray[np.void],
+    tokens: NDArray[np.uint64],
+    card_slots: NDArray[np.void],
+    cards: NDArray[np.void],
+    accounts: NDArray[np.void],
+    tables: Any,
+    settings: NDArray[np.int64],
+    cursor: NDArray[np.int64],
+    items: NDArray[np.void],
+) -> None:
+    """Fill ``items[0:count]`` from ``request[0:count]``.
+
+    Parameters
+    ----------
+    request : REQUEST (rows,), links : LINK (segments,), tokens : u64 (rows, 2), keyed PAN tokens.
+    card_slots : slots of the token index; cards : CARD; accounts : ACCOUNT.
+    tables : tuple of hash_key u64 (2,), exponents u8 (1000,), ENTRY_BY_MODE, CONDITION_BITS.
+    settings : i64, see ``Setting``; cursor : i64, see ``Cursor`` (engine time moves on).
+    items : ITEM (rows or more,), out.
+    """
+    hash_key, exponents, entry_by_mode, condition_bits = tables
+    words = np.empty(6, np.uint64)
+    month_day, month_yymm = -1, 0
+    for i in range(count):
+        row = request[i]
+        item = items[i]
+        _blank(item, i)
+        ts_ns = _engine_time(row, links[row["segment"]], settings, cursor)
+        item["ts_ns"] = ts_ns
+        _route(row, item)
+        if item["role"] != Role.AUTHORIZE and item["role"] != Role.REVERSE:
+            continue
+        _identify(row, item, hash_key, words)
+        item["amount_minor"] = row["amount"]
+        item["requested_minor"] = row["amount"]
+        item["currency"] = max(row["currency"], 0)
+        item["expiry_yymm"] = max(row["expiry_yymm"], 0)
+        _note_presence(row, item, entry_by_mode, condition_bits)
+        if row["pan_length"] > 0:
+            found = index_find(card_slots, tokens[i, 0], tokens[i, 1])
+            if found > 0 and cards[found]["status"] != CardStatus.NONE:
+                item["card"] = found
+                item["account"] = cards[found]["account"]
+        if item["role"] == Role.AUTHORIZE:
+            day = ts_ns // _NS // SECONDS_A_DAY
+            if day != month_day:
+                year, month = year_and_month(day)
+                month_day, month_yymm = day, year % 100 * 100 + month
+            item["decision"] = _static_decision(row, item, cards, accounts, month_yymm)
+            item["exponent"] = min(exponents[item["currency"]], 4)
+            item["kind"] = Kind.CHECK if row["amount"] == 0 else Kind.AUTHORIZE
+
+
+@kernel
+def _blank(item: Row, i: int) -> None:
+    item["rrn_hi"] = 0
+    item["rrn_lo"] = 0
+    item["original_hi"] = 0
+    item["original_lo"] = 0
+    item["id_hi"] = 0
+    item["id_lo"] = 0
+    item["entry"] = 0
+    item["original"] = 0
+    item["amount_minor"] = 0
+    item["requested_minor"] = 0
+    item["released_minor"] = 0
+    item["otb_after_minor"] = 0
+    item["hold_after_minor"] = 0
+    item["request"] = i
+    item["record"] = -1
+    item["wave"] = -1
+    item["account"] = 0
+    item["card"] = 0
+    item["merchant"] = 0
+    item["flags"] = 0
+    item["kind"] = 0
+    item["decision"] = _APPROVED
+    item["response"] = 0
+    item["currency"] = 0
+    item["expiry_yymm"] = 0
+    item["score"] = SCORE_NONE
+    item["exponent"] = 2
+    item["entry_class"] = 0
+    item["spare"] = 0
+
+
+@kernel
+def _engine_time(
+    row: Row, link: Row, settings: NDArray[np.int64], cursor: NDArray[np.int64]
+) -> int:
+    now_ns = cursor[Cursor.LAST_TS_NS]
+    arrival_ns = np.int64(link["arrival_ns"])
+    if settings[Setting.CLOCK_FROM_MESSAGES] != 0:
+        arrival_ns = now_ns
+        if row["transmitted"] != 0 and row["fault"] == Fault.NONE:
+            seconds = seconds_of_transmission(np.int64(row["transmitted"]), now_ns // _NS)
+            if seconds * _NS > now_ns and seconds - now_ns // _NS <= _JUMP_S_MAX:
+                arrival_ns = seconds * _NS
+    if arrival_ns > now_ns:
+        cursor[Cursor.LAST_TS_NS] = arrival_ns
+        now_ns = arrival_ns
+    return now_ns
+
+
+@kernel
+def _route(row: Row, item: Row) -> None:
+    """Set role, and decision where the answer needs nothing else."""
+    mti = row["mti"]
+    item["role"] = Role.SILENT
+    is_request = mti >= 0 and mti // 10 % 2 == 0
+    if row["fault"] != Fault.NONE:
+        if is_request and row["stan"] >= 0:
+            item["role"] = Role.ANSWER
+            item["decision"] = Decision.FORMAT_ERROR
+    elif mti in (100, 101):
+        item["role"] = Role.AUTHORIZE
+    elif mti in (400, 401, 420, 421):
+        item["role"] = Role.REVERSE
+        item["kind"] = Kind.REVERSAL
+    elif is_request:
+        item["role"] = Role.ANSWER
+        item["decision"] = Decision.MESSAGE_NOT_SERVED
+        if mti in (800, 801) and row["network_code"] in (1, 2, 301):
+            item["decision"] = Decision.NETWORK_OK
+    if mti % 10 % 2 == 1:
+        item["flags"] |= Flag.REPEAT
+    if mti // 10 % 10 == 2:
+        item["flags"] |= Flag.ADVICE
+
+
+@kernel
+def _identify(row: Row, item: Row, hash_key: NDArray[np.uint64], words: NDArray[np.uint64]) -> None:
+    """Hash who sent which message when: the identity that repeats and originals are found by.
+
+    The class of the message is part of it: a reversal normally reuses its original's STAN.
+    """
+    acquirer = max(row["acquirer"], 0)
+    forwarder = max(row["forwarder"], 0)
+    item["id_hi"], item["id_lo"] = _identity(
+        hash_key,
+        words,
+        np.int64(row["mti"]),
+        acquirer,
+        forwarder,
+        np.int64(row["transmitted"]),
+        np.int64(row["stan"]),
+        row["terminal"],
+    )
+    if item["role"] == Role.REVERSE:
+        _identify_original(row, item, hash_key, words)
+    if row["rrn_a"] != 0:
+        words[0] = _HASH_RRN
+        words[1] = max(row["acquirer"], 0)
+        words[2] = row["terminal"]
+        words[3] = row["rrn_a"]
+        words[4] = row["rrn_b"]
+        item["rrn_hi"], item["rrn_lo"] = siphash128_words(hash_key[0], hash_key[1], words, 5)
+
+
+@kernel
+def _identify_original(
+    row: Row, item: Row, hash_key: NDArray[np.uint64], words: NDArray[np.uint64]
+) -> None:
+    """Take the original's identity from DE90, else from the STAN and DE7 that reversals reuse."""
+    acquirer = max(row["acquirer"], 0)
+    forwarder = max(row["forwarder"], 0)
+    mti, transmitted, stan = np.int64(100), np.int64(row["transmitted"]), np.int64(row["stan"])
+    if row["original_mti"] >= 0:
+        mti = np.int64(row["original_mti"])
+        transmitted = np.int64(row["original_transmitted"])
+        stan = np.int64(row["original_stan"])
+        if row["original_acquirer"] > 0:
+            acquirer = row["original_acquirer"]
+        if row["original_forwarder"] > 0:
+            forwarder = row["original_forwarder"]
+    item["original_hi"], item["original_lo"] = _identity(
+        hash_key, words, mti, acquirer, forwarder, transmitted, stan, row["terminal"]
+    )
+
+
+@kernel
+def _identity(
+    hash_key: NDArray[np.uint64],
+    words: NDArray[np.uint64],
+    mti: int,
+    acquirer: int,
+    forwarder: int,
+    transmitted: int,
+    stan: int,
+    terminal: int,
+) -> tuple[int, int]:
+    words[0] = _HASH_IDENTITY + mti // 10 * 16
+    words[1] = acquirer
+    words[2] = forwarder
+    words[3] = transmitted
+    words[4] = stan
+    words[5] = terminal
+    return siphash128_words(hash_key[0], hash_key[1], words, 6)
+
+
+@kernel
+def _note_presence(row: Row, item: Row, entry_by_mode: Any, condition_bits: Any) -> None:
+    """Say how the card was read and whether it was there; the rule is ``engine.entry``'s."""
+    entry = Entry.UNKNOWN + 0
+    if 0 <= row["entry_mode"] < entry_by_mode.shape[0]:
+        entry = entry_by_mode[row["entry_mode"]] + 0
+    bits = 0
+    if 0 <= row["condition"] < condition_bits.shape[0]:
+        bits = condition_bits[row["condition"]] + 0
+    if bits & CONDITION_ECOMMERCE and (entry == Entry.KEYED or entry == Entry.UNKNOWN):
+        entry = Entry.ECOMMERCE + 0
+    item["entry_class"] = entry
+    if entry in (Entry.KEYED, Entry.ECOMMERCE, Entry.ON_FILE) or bits & CONDITION_CNP:
+        item["flags"] |= Flag.CNP
+    elif entry != Entry.UNKNOWN:
+        item["flags"] |= Flag.PRESENT
+
+
+@kernel
+def _static_decision(
+    row: Row, item: Row, cards: NDArray[np.void], accounts: NDArray[np.void], now_yymm: int
+) -> int:
+    """Return the decline that the card, the account or the request forces, or APPROVED (so far).
+
+    Sets UNUSABLE when the attempt names no usable card: merchant and BIN counters read it.
+    """
+    if item["card"] == 0:
+        item["flags"] |= Flag.UNUSABLE
+        return Decision.UNKNOWN_CARD if row["luhn"] == 1 else Decision.BAD_CHECK_DIGIT
+    card = cards[item["card"]]
+    if card["flags"] & CardFlag.TRAVEL_NOTICE:
+        item["flags"] |= Flag.TRAVEL_NOTICE
+    decision = _card_decision(card, item["expiry_yymm"], now_yymm)
+    if decision != _APPROVED:
+        item["flags"] |= Flag.UNUSABLE
+        return decision
+    account = accounts[item["account"]]
+    if account["status"] != AccountStatus.ACTIVE:
+        return Decision.ACCOUNT_BLOCKED
+    first_pair = row["pcode"] // 10_000
+    if first_pair not in (_PURCHASE, _CASH, _CASHBACK) and row["amount"] != 0:
+        return Decision.TRANSACTION_NOT_SERVED
+    return _currency_decision(row, item, account)
+
+
+@kernel
+def _card_decision(card: Row, expiry_yymm: int, now_yymm: int) -> int:
+    if card["status"] == CardStatus.LOST:
+        return Decision.CARD_LOST
+    if card["status"] == CardStatus.STOLEN:
+        return Decision.CARD_STOLEN
+    if card["status"] != CardStatus.ACTIVE:
+        return Decision.CARD_BLOCKED
+    if card["expiry_yymm"] < now_yymm:
+        return Decision.EXPIRED
+    if expiry_yymm not in (0, card["expiry_yymm"]):
+        return Decision.EXPIRY_MISMATCH
+    return _APPROVED
+
+
+@kernel
+def _currency_decision(row: Row, item: Row, account: Row) -> int:
+    """Take DE4 when it is in the account's currency, else DE6 when the network has billed it."""
+    if item["currency"] != account["currency"] and row["amount"] != 0:
+        if row["billing_currency"] != account["currency"] or row["billing_amount"] <= 0:
+            return Decision.CURRENCY_NOT_SERVED
+        item["amount_minor"] = row["billing_amount"]
+        item["currency"] = account["currency"]
+    return _APPROVED

@@ -1,0 +1,77 @@
+"""Columns that travel with a batch between decode and encode: one ITEM a request or expiry.
+
+Rows 0 to n-1 belong to the n requests of the batch, in order of arrival; rows after them are holds
+that expire before one of these requests. ``record`` says where an item's ledger record stands, so
+records keep order of arrival whatever order the work is done in.
+"""
+
+from enum import IntEnum
+
+import numpy as np
+
+
+class Role(IntEnum):
+    """What is to be done with an item."""
+
+    SILENT = 0  # no answer: a response, or nothing that can be answered
+    AUTHORIZE = 1
+    REVERSE = 2
+    EXPIRE = 3
+    REPEAT = 4  # answered from ``original``
+    ANSWER = 5  # answered from ``decision`` alone, not recorded
+
+
+ITEM = np.dtype(
+    [
+        ("id_hi", "<u8"),  # message identity
+        ("id_lo", "<u8"),
+        ("rrn_hi", "<u8"),  # keyed hash of RRN, terminal and acquirer; 0 = no RRN
+        ("rrn_lo", "<u8"),
+        ("original_hi", "<u8"),  # identity of the original that a reversal names; 0 = none
+        ("original_lo", "<u8"),
+        ("ts_ns", "<u8"),
+        ("entry", "<i8"),  # its row of the authorization ring; 0 = none
+        ("original", "<i8"),  # entry of the original or of the first answer; 0 = none
+        ("amount_minor", "<i8"),  # in ``currency``, the account's where it is served
+        ("requested_minor", "<i8"),  # DE4 as it came
+        ("released_minor", "<i8"),
+        ("otb_after_minor", "<i8"),
+        ("hold_after_minor", "<i8"),
+        ("request", "<i4"),  # row of REQUEST; -1 = an expiry
+        ("record", "<i4"),  # row among the batch's records; -1 = not recorded
+        ("wave", "<i4"),  # how many items of the same account come before; -1 = touches no account
+        ("account", "<u4"),
+        ("card", "<u4"),
+        ("merchant", "<u4"),  # row of the merchant velocity array
+        ("flags", "<u4"),  # bits of ledger.record.Flag
+        ("kind", "<u2"),  # ledger.record.Kind
+        ("decision", "<u2"),  # engine.decision.Decision
+        ("response", "<u2"),  # DE39, first character in the low byte
+        ("currency", "<u2"),
+        ("expiry_yymm", "<u2"),
+        ("score", "<u2"),  # probability x 10,000, or ledger.record.SCORE_NONE
+        ("role", "u1"),
+        ("exponent", "u1"),
+        ("entry_class", "u1"),  # scoring.payment.Entry
+        ("spare", "u1"),
+    ]
+)
+
+LINK = np.dtype(
+    [
+        ("arrival_ns", "<u8"),  # when the bytes of this segment were read, engine time
+        ("sign_on_required", "u1"),
+        ("signed_on", "u1"),  # in and out: 0800 sign-on and sign-off change it
+        ("spare", "<u2"),
+        ("unreadable", "<i4"),  # in and out: messages in a row that could not be answered
+    ]
+)
+
+
+class Setting(IntEnum):
+    """Slots of the ``settings`` array: settings that kernels read."""
+
+    HOLD_LIFE_H = 0
+    DUPLICATE_WINDOW_S = 1
+    CLOCK_FROM_MESSAGES = 2
+    MERCHANTS_MAX = 3

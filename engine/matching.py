@@ -1,0 +1,444 @@
+"""What came before: sessions, repeats, originals of reversals, holds that fall due, merchants.
+
+One pass in order of arrival. Before each request at most one due hold expires (its own ledger
+record), so the outcome does not depend on where batches are cut. Every request that will be
+recorded gets its ledger sequence, its row in the ring and its wave here; what is decided comes
+later, wave by wave.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.decision import Decision
+from engine.items import Role, Setting
+from ledger.authorizations import Cursor, State
+from ledger.index import index_find, index_insert, index_remove
+from ledger.jit import Row, kernel
+from ledger.record import SCORE_NONE, Flag, Kind
+
+_NS = 1_000_000_000
+_SWEEP_STEPS = 8  # rows without a hold that one request may pass over
+_SIGN_ON, _SIGN_OFF = 1, 2
+_GOLDEN = 0x9E3779B97F4A7C15  # 2^64 / golden ratio: spreads account numbers over the wave table
+_UNREADABLE_RESET = 0
+
+
+@kernel
+def match(
+    request: NDArray[np.void],
+    count: int,
+    links: NDArray[np.void],
+    ring: NDArray[np.void],
+    slots: Any,
+    merchants: NDArray[np.uint64],
+    settings: NDArray[np.int64],
+    cursor: NDArray[np.int64],
+    wave_table: NDArray[np.int64],
+    items: NDArray[np.void],
+) -> tuple[int, int, int]:
+    """Finish the items of ``count`` requests; return (items, records, waves).
+
+    Parameters
+    ----------
+    request : REQUEST; links : LINK, in and out; ring : AUTHORIZATION ring, in and out.
+    slots : tuple of the index slots by identity, by RRN, and of merchants, in and out.
+    merchants : u64 (merchant rows,), keyed hash of each merchant row, in and out.
+    wave_table : i64 (power of two >= 4 x items, 2), scratch.
+    items : ITEM (at least 2 x count,), in and out: expiries are added behind the requests.
+    """
+    id_slots, rrn_slots, merchant_slots = slots
+    wave_table[:] = 0
+    item_count = count
+    record_count = 0
+    wave_count = 0
+    for i in range(count):
+        item = items[i]
+        link = links[request[i]["segment"]]
+        _session(request[i], item, link)
+        if item["role"] == Role.SILENT or item["role"] == Role.ANSWER:
+            continue
+        due = _next_due(ring, cursor, np.int64(item["ts_ns"]) // _NS)
+        if due > 0:
+            expiry = items[item_count]
+            _fill_expiry(expiry, ring, due, np.int64(item["ts_ns"]))
+            expiry["record"] = record_count
+            record_count += 1
+            wave_count = max(wave_count, _take_wave(expiry, wave_table))
+            item_count += 1
+        if _is_repeat(item, request[i], ring, id_slots, settings):
+            continue
+        if item["role"] == Role.REVERSE:
+            item["original"] = _original(item, ring, id_slots, rrn_slots)
+        if not enter(item, request[i]["pcode"], ring, id_slots, rrn_slots, cursor, record_count):
+            continue
+        record_count += 1
+        if item["role"] == Role.AUTHORIZE:
+            item["merchant"] = merchant_row(
+                request[i]["merchant"], merchant_slots, merchants, settings, cursor
+            )
+        wave_count = max(wave_count, _take_wave(item, wave_table))
+    return item_count, record_count, wave_count
+
+
+@kernel
+def _session(row: Row, item: Row, link: Row) -> None:
+    """Sign-on and sign-off move the link's state; unsigned links get 91 where it is required."""
+    if item["role"] == Role.SILENT:
+        if row["mti"] < 0:
+            link["unreadable"] += 1
+        return
+    link["unreadable"] = _UNREADABLE_RESET
+    if item["role"] == Role.ANSWER:
+        if item["decision"] == Decision.NETWORK_OK:
+            if row["network_code"] == _SIGN_ON:
+                link["signed_on"] = 1
+            elif row["network_code"] == _SIGN_OFF:
+                link["signed_on"] = 0
+    elif link["sign_on_required"] != 0 and link["signed_on"] == 0:
+        item["role"] = Role.ANSWER
+        item["decision"] = Decision.NOT_SIGNED_ON
+
+
+@kernel
+def _next_due(ring: NDArray[np.void], cursor: NDArray[np.int64], now_s: int) -> int:
+    """Return the next entry whose hold has reached its deadline, or 0; passes over closed rows."""
+    mask = ring.shape[0] - 1
+    for _ in range(_SWEEP_STEPS):
+        sweep = cursor[Cursor.SWEEP] + 1
+        if sweep > cursor[Cursor.HEAD]:
+            return 0
+        row = ring[sweep & mask]
+        if row["state"] == State.PENDING:
+            return 0
+        if row["state"] == State.OPEN:
+            if row["deadline_s"] > now_s:
+                return 0
+            cursor[Cursor.SWEEP] = sweep
+            return sweep
+        cursor[Cursor.SWEEP] = sweep
+    return 0
+
+
+@kernel
+def _fill_expiry(item: Row, ring: NDArray[np.void], entry: int, ts_ns: int) -> None:
+    row = ring[entry & (ring.shape[0] - 1)]
+    item["id_hi"] = 0
+    item["id_lo"] = 0
+    item["rrn_hi"] = 0
+    item["rrn_lo"] = 0
+    item["original_hi"] = 0
+    item["original_lo"] = 0
+    item["ts_ns"] = ts_ns
+    item["entry"] = 0
+    item["original"] = entry
+    item["amount_minor"] = row["amount_minor"]
+    item["requested_minor"] = 0
+    item["released_minor"] = 0
+    item["request"] = -1
+    item["account"] = row["account"]
+    item["card"] = row["card"]
+    item["merchant"] = 0
+    item["flags"] = 0
+    item["kind"] = Kind.EXPIRE
+    item["decision"] = Decision.APPROVED
+    item["response"] = 0
+    item["currency"] = row["currency"]
+    item["expiry_yymm"] = 0
+    item["score"] = SCORE_NONE
+    item["role"] = Role.EXPIRE
+    item["exponent"] = row["exponent"]
+    item["entry_class"] = 0
+
+
+@kernel
+def _is_repeat(
+    item: Row,
+    row: Row,
+    ring: NDArray[np.void],
+    id_slots: NDArray[np.void],
+    settings: NDArray[np.int64],
+) -> bool:
+    """Recognise a message that was answered before, or whose reversal came first.
+
+    Same identity, card and amount: the first answer again. Same identity, anything else: 94. A
+    first answer older than the duplicate window is forgotten. A tombstone voids the original.
+    """
+    found = index_find(id_slots, item["id_lo"], item["id_hi"])
+    if found < 0:
+        return False
+    first = ring[found & (ring.shape[0] - 1)]
+    if first["state"] == State.TOMBSTONE:
+        item["flags"] |= Flag.VOIDED
+        forget(found, ring, id_slots)
+        return False
+    age_s = np.int64(item["ts_ns"]) // _NS - np.int64(first["t_s"])
+    if age_s > settings[Setting.DUPLICATE_WINDOW_S]:
+        forget(found, ring, id_slots)
+        return False
+    item["role"] = Role.REPEAT
+    item["original"] = found
+    same = (
+        first["card"] == item["card"]
+        and first["pcode"] == max(row["pcode"], 0)
+        and first["currency"] == item["currency"]
+        and first["requested_minor"] == item["requested_minor"]
+    )
+    if not same:
+        item["role"] = Role.ANSWER
+        item["decision"] = Decision.DUPLICATE_DIFFERS
+    return True
+
+
+@kernel
+def forget(entry: int, ring: NDArray[np.void], id_slots: NDArray[np.void]) -> None:
+    """Stop finding ``entry`` by its identity: a newer message takes the identity over."""
+    row = ring[entry & (ring.shape[0] - 1)]
+    index_remove(id_slots, row["id_lo"], row["id_hi"], entry)
+    row["id_hi"] = 0
+    row["id_lo"] = 0
+
+
+@kernel
+def enter(
+    item: Row,
+    pcode: int,
+    ring: NDArray[np.void],
+    id_slots: NDArray[np.void],
+    rrn_slots: NDArray[np.void],
+    cursor: NDArray[np.int64],
+    record: int,
+) -> bool:
+    """Give the message its row in the ring and its record; False = a table is at its bound."""
+    if not _make_room(ring, id_slots, rrn_slots, cursor):
+        item["role"] = Role.ANSWER
+        item["decision"] = Decision.CAPACITY
+        cursor[Cursor.REFUSED] += 1
+        return False
+    entry = cursor[Cursor.HEAD] + 1
+    if not index_insert(id_slots, item["id_lo"], item["id_hi"], entry):
+        item["role"] = Role.ANSWER
+        item["decision"] = Decision.CAPACITY
+        cursor[Cursor.REFUSED] += 1
+        return False
+    cursor[Cursor.HEAD] = entry
+    item["entry"] = entry
+    item["record"] = record
+    into = ring[entry & (ring.shape[0] - 1)]
+    _fill_entry(item, pcode, into, cursor[Cursor.NEXT_SEQ] + record)
+    if item["role"] == Role.AUTHORIZE:
+        if index_rrn(item["rrn_hi"], item["rrn_lo"], entry, ring, rrn_slots):
+            item["flags"] |= Flag.VOIDED
+    else:
+        into["rrn_hi"] = 0
+        into["rrn_lo"] = 0
+        if item["original"] > 0:
+            original = ring[item["original"] & (ring.shape[0] - 1)]
+            item["account"] = original["account"]
+            item["card"] = original["card"]
+        else:
+            item["flags"] |= Flag.ORPHAN
+            item["account"] = 0
+            identity = item["original_hi"], item["original_lo"]
+            by_rrn = item["rrn_hi"], item["rrn_lo"]
+            plant_tombstone(identity, by_rrn, ring, id_slots, rrn_slots, cursor)
+    return True
+
+
+@kernel
+def _make_room(
+    ring: NDArray[np.void],
+    id_slots: NDArray[np.void],
+    rrn_slots: NDArray[np.void],
+    cursor: NDArray[np.int64],
+) -> bool:
+    """Free the two oldest rows if the ring is full; an open hold is never forgotten.
+
+    Two, since an orphan reversal takes a second row for its tombstone.
+    """
+    capacity = ring.shape[0]
+    for ahead in range(1, 3):
+        old = cursor[Cursor.HEAD] + ahead - capacity
+        if old < 1:
+            continue
+        row = ring[old & (capacity - 1)]
+        if row["state"] == State.EMPTY:
+            continue
+        if row["state"] == State.OPEN or row["state"] == State.PENDING:
+            return False
+        if row["id_hi"] != 0 or row["id_lo"] != 0:
+            index_remove(id_slots, row["id_lo"], row["id_hi"], old)
+        if row["rrn_hi"] != 0:
+            index_remove(rrn_slots, row["rrn_lo"], row["rrn_hi"], old)
+        row["state"] = State.EMPTY
+    return True
+
+
+@kernel
+def _fill_entry(item: Row, pcode: int, into: Row, seq: int) -> None:
+    into["id_hi"] = item["id_hi"]
+    into["id_lo"] = item["id_lo"]
+    into["seq"] = seq
+    into["amount_minor"] = item["amount_minor"]
+    into["requested_minor"] = item["requested_minor"]
+    into["held_minor"] = 0
+    into["account"] = item["account"]
+    into["card"] = item["card"]
+    into["t_s"] = np.int64(item["ts_ns"]) // _NS
+    into["deadline_s"] = 0
+    into["pcode"] = max(pcode, 0)
+    into["result"] = 0
+    into["response"] = 0
+    into["currency"] = item["currency"]
+    into["kind"] = item["kind"]
+    into["state"] = State.PENDING
+    into["exponent"] = item["exponent"]
+    into["flags"] = 0
+
+
+@kernel
+def index_rrn(
+    rrn_hi: int, rrn_lo: int, entry: int, ring: NDArray[np.void], rrn_slots: NDArray[np.void]
+) -> bool:
+    """Let the newest authorization be found by RRN; return whether its reversal came before it.
+
+    Without room in the index it is found by identity only.
+    """
+    mask = ring.shape[0] - 1
+    into = ring[entry & mask]
+    into["rrn_hi"] = 0
+    into["rrn_lo"] = 0
+    if rrn_hi == 0:
+        return False
+    is_voided = False
+    older = index_find(rrn_slots, rrn_lo, rrn_hi)
+    if older >= 0:
+        first = ring[older & mask]
+        is_voided = (
+            first["state"] == State.TOMBSTONE
+            and first["requested_minor"] == into["requested_minor"]
+        )
+        index_remove(rrn_slots, rrn_lo, rrn_hi, older)
+        first["rrn_hi"] = 0
+        first["rrn_lo"] = 0
+    if index_insert(rrn_slots, rrn_lo, rrn_hi, entry):
+        into["rrn_hi"] = rrn_hi
+        into["rrn_lo"] = rrn_lo
+    return is_voided
+
+
+@kernel
+def _original(
+    item: Row, ring: NDArray[np.void], id_slots: NDArray[np.void], rrn_slots: NDArray[np.void]
+) -> int:
+    """Return the entry that a reversal is about, or 0: by DE90, then by RRN and terminal.
+
+    Amount must agree, and the card where the reversal names one: else it is an orphan.
+    """
+    mask = ring.shape[0] - 1
+    found = np.int64(-1)
+    if item["original_hi"] != 0:
+        found = index_find(id_slots, item["original_lo"], item["original_hi"])
+    if found < 0 and item["rrn_hi"] != 0:
+        found = index_find(rrn_slots, item["rrn_lo"], item["rrn_hi"])
+    if found < 0:
+        return 0
+    original = ring[found & mask]
+    if original["state"] == State.TOMBSTONE or original["state"] == State.REVERSAL:
+        return 0
+    if item["requested_minor"] != original["requested_minor"]:
+        return 0
+    if item["card"] not in (0, original["card"]):
+        return 0
+    return found
+
+
+@kernel
+def plant_tombstone(
+    identity: tuple[int, int],
+    by_rrn: tuple[int, int],
+    ring: NDArray[np.void],
+    id_slots: NDArray[np.void],
+    rrn_slots: NDArray[np.void],
+    cursor: NDArray[np.int64],
+) -> None:
+    """Remember an original that was reversed before it came; its record is the reversal's.
+
+    Called right after the reversal got its own row. Nothing is planted when the original is known
+    but did not agree with the reversal.
+    """
+    hi, lo = identity
+    rrn_hi, rrn_lo = by_rrn
+    if index_find(id_slots, lo, hi) >= 0:
+        return
+    entry = cursor[Cursor.HEAD] + 1
+    if not index_insert(id_slots, lo, hi, entry):
+        return
+    cursor[Cursor.HEAD] = entry
+    mask = ring.shape[0] - 1
+    reversal = ring[(entry - 1) & mask]
+    into = ring[entry & mask]
+    into["id_hi"] = hi
+    into["id_lo"] = lo
+    into["rrn_hi"] = 0
+    into["rrn_lo"] = 0
+    is_new = rrn_hi != 0 and index_find(rrn_slots, rrn_lo, rrn_hi) < 0
+    if is_new and index_insert(rrn_slots, rrn_lo, rrn_hi, entry):
+        into["rrn_hi"] = rrn_hi
+        into["rrn_lo"] = rrn_lo
+    into["seq"] = reversal["seq"]
+    into["amount_minor"] = reversal["amount_minor"]
+    into["requested_minor"] = reversal["requested_minor"]
+    into["held_minor"] = 0
+    into["account"] = 0
+    into["card"] = 0
+    into["t_s"] = reversal["t_s"]
+    into["deadline_s"] = 0
+    into["pcode"] = 0
+    into["result"] = 0
+    into["response"] = 0
+    into["currency"] = reversal["currency"]
+    into["kind"] = Kind.REVERSAL
+    into["state"] = State.TOMBSTONE
+    into["exponent"] = reversal["exponent"]
+    into["flags"] = 0
+
+
+@kernel
+def merchant_row(
+    hash_: int,
+    slots: NDArray[np.void],
+    merchants: NDArray[np.uint64],
+    settings: NDArray[np.int64],
+    cursor: NDArray[np.int64],
+) -> int:
+    """Return the merchant's dense row, a new one at first sight; 0 past the bound or unnamed."""
+    if hash_ == 0:
+        return 0
+    found = index_find(slots, hash_, hash_)
+    if found >= 0:
+        return found
+    row = cursor[Cursor.MERCHANTS] + 1
+    if row >= settings[Setting.MERCHANTS_MAX] or not index_insert(slots, hash_, hash_, row):
+        return 0
+    cursor[Cursor.MERCHANTS] = row
+    merchants[row] = hash_
+    return row
+
+
+@kernel
+def _take_wave(item: Row, wave_table: NDArray[np.int64]) -> int:
+    """Give the item the number of its account's items before it; return that number + 1."""
+    if item["account"] == 0:
+        return 0
+    mask = wave_table.shape[0] - 1
+    account = np.int64(item["account"])
+    place = np.int64((np.uint64(account) * np.uint64(_GOLDEN)) >> np.uint64(40)) & mask
+    while wave_table[place, 0] not in (0, account):
+        place = (place + 1) & mask
+    wave = wave_table[place, 1]
+    wave_table[place, 0] = account
+    wave_table[place, 1] = wave + 1
+    item["wave"] = wave
+    return wave + 1

@@ -1,0 +1,203 @@
+"""Everything the journal folds into: accounts, cards, holds, velocities, and the indexes over them.
+
+Arrays are allocated at their stated bound and touched only as they fill, so they never move; the
+indexes grow by whole new tables off the hot path. ``arrays`` names what a snapshot keeps and the
+state hash covers; indexes and tokens are left out: they are rebuilt (tokens live in the vault).
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.cards import new_cards
+from ledger.accounts import new_accounts
+from ledger.authorizations import Cursor, State, new_cursor, new_ring
+from ledger.index import Index
+from scoring.velocity import CARD_VELOCITY, MERCHANT_VELOCITY
+
+BIN_ROWS = 1_000_000  # BIN velocity is indexed by the first six digits themselves
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Rows each table may hold; past them requests are declined and counted, never queued."""
+
+    accounts_max: int = 1 << 20
+    cards_max: int = 1 << 20
+    merchants_max: int = 1 << 20
+    authorizations_max: int = 1 << 22
+
+
+@dataclass(slots=True)
+class EngineState:
+    """The arrays and indexes of one partition; one owner thread."""
+
+    bounds: Bounds
+    accounts: NDArray[np.void] = field(init=False)
+    cards: NDArray[np.void] = field(init=False)
+    tokens: NDArray[np.uint64] = field(init=False)
+    ring: NDArray[np.void] = field(init=False)
+    merchants: NDArray[np.uint64] = field(init=False)
+    card_velocity: NDArray[np.void] = field(init=False)
+    merchant_velocity: NDArray[np.void] = field(init=False)
+    bin_velocity: NDArray[np.void] = field(init=False)
+    cursor: NDArray[np.int64] = field(init=False)
+    card_index: Index = field(init=False)
+    id_index: Index = field(init=False)
+    rrn_index: Index = field(init=False)
+    merchant_index: Index = field(init=False)
+
+    def __post_init__(self) -> None:
+        bounds = self.bounds
+        self.accounts = new_accounts(bounds.accounts_max + 1)
+        self.cards = new_cards(bounds.cards_max + 1)
+        self.tokens = np.zeros((bounds.cards_max + 1, 2), np.uint64)
+        self.ring = new_ring(bounds.authorizations_max)
+        self.merchants = np.zeros(bounds.merchants_max, np.uint64)
+        self.card_velocity = np.zeros(bounds.cards_max + 1, CARD_VELOCITY)
+        self.merchant_velocity = np.zeros(bounds.merchants_max, MERCHANT_VELOCITY)
+        self.bin_velocity = np.zeros(BIN_ROWS, MERCHANT_VELOCITY)
+        self.cursor = new_cursor()
+        self.card_index = Index(rows_max=bounds.cards_max, source=self._card_keys)
+        self.id_index = Index(rows_max=len(self.ring), source=self._id_keys)
+        self.rrn_index = Index(rows_max=len(self.ring), source=self._rrn_keys)
+        self.merchant_index = Index(rows_max=bounds.merchants_max, source=self._merchant_keys)
+
+    @property
+    def next_seq(self) -> int:
+        """The number the next record gets."""
+        return int(self.cursor[Cursor.NEXT_SEQ])
+
+    @property
+    def account_count(self) -> int:
+        """The last account number given out."""
+        return int(self.cursor[Cursor.ACCOUNTS])
+
+    @property
+    def card_count(self) -> int:
+        """The last card number given out."""
+        return int(self.cursor[Cursor.CARDS])
+
+    def add_tokens(self, numbers: NDArray[np.integer[Any]], tokens: NDArray[np.uint64]) -> None:
+        """Let cards be found by token: ``numbers`` (k,) card numbers, ``tokens`` u64 (k, 2)."""
+        self.tokens[numbers] = tokens
+        rows = np.ascontiguousarray(numbers, np.int64)
+        added = self.card_index.insert_many(np.ascontiguousarray(tokens), rows)
+        while added < len(rows):  # the table is full until a larger one is ready
+            self.card_index.maintain(self.card_count + 1)
+            added += self.card_index.insert_many(
+                np.ascontiguousarray(tokens[added:]), np.ascontiguousarray(rows[added:])
+            )
+
+    def load_tokens(self, numbers: NDArray[np.integer[Any]], tokens: NDArray[np.uint64]) -> None:
+        """Replace the token index at start-up."""
+        self.tokens[numbers] = tokens
+        self.card_index.load(np.ascontiguousarray(tokens), np.ascontiguousarray(numbers, np.int64))
+
+    def maintain(self) -> None:
+        """Between batches: start, further or finish the growth of an index. Never waits."""
+        head = int(self.cursor[Cursor.HEAD])
+        self.card_index.maintain(self.card_count + 1)
+        self.id_index.maintain(head + 1)
+        self.rrn_index.maintain(head + 1)
+        self.merchant_index.maintain(int(self.cursor[Cursor.MERCHANTS]) + 1)
+
+    def close(self) -> None:
+        """Stop the builder threads of growths under way."""
+        for index in (self.card_index, self.id_index, self.rrn_index, self.merchant_index):
+            index.close()
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return what the journal folds into, trimmed to what is in use, by name.
+
+        The ring comes as its living rows in order of entry; BIN counters as the rows in use and
+        their numbers. The sweep position is left out: it only says where to look next.
+        """
+        cursor = self.cursor.copy()
+        cursor[Cursor.SWEEP] = 0
+        cursor[Cursor.REFUSED] = 0
+        merchant_rows = int(cursor[Cursor.MERCHANTS]) + 1
+        used_bins = np.flatnonzero(self.bin_velocity["updated_s"]).astype(np.int64)
+        return {
+            "accounts": self.accounts[: self.account_count + 1],
+            "cards": self.cards[: self.card_count + 1],
+            "ring": self.ring[self._ring_places()],
+            "merchants": self.merchants[:merchant_rows],
+            "card_velocity": self.card_velocity[: self.card_count + 1],
+            "merchant_velocity": self.merchant_velocity[:merchant_rows],
+            "bins": used_bins,
+            "bin_velocity": self.bin_velocity[used_bins],
+            "cursor": cursor,
+        }
+
+    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Take over a snapshot's ``arrays``; ``ValueError`` names a bound that is too small."""
+        self.cursor[:] = arrays["cursor"]
+        bounds = self.bounds
+        for name, key, limit in (
+            ("limits.accounts_max", "accounts", bounds.accounts_max + 1),
+            ("limits.cards_max", "cards", bounds.cards_max + 1),
+            ("limits.merchants_max", "merchants", bounds.merchants_max),
+            ("limits.authorizations_max", "ring", bounds.authorizations_max),
+        ):
+            if len(arrays[key]) > limit:
+                msg = f"{name} is below what the ledger holds already: {len(arrays[key])} {key}"
+                raise ValueError(msg)
+        for key in ("accounts", "cards", "merchants", "card_velocity", "merchant_velocity"):
+            getattr(self, key)[: len(arrays[key])] = arrays[key]
+        self.bin_velocity[arrays["bins"]] = arrays["bin_velocity"]
+        ring = arrays["ring"]
+        first = int(self.cursor[Cursor.HEAD]) + 1 - len(ring)
+        places = np.arange(first, first + len(ring), dtype=np.int64) & (len(self.ring) - 1)
+        self.ring[places] = ring
+        self.cursor[Cursor.SWEEP] = first - 1
+        self.rebuild_indexes()
+
+    def rebuild_indexes(self) -> None:
+        """Fill the indexes over ring and merchants from their rows."""
+        head = int(self.cursor[Cursor.HEAD])
+        first = max(0, head + 1 - len(self.ring))
+        self.id_index.load(*self._id_keys(first, head + 1))
+        self.rrn_index.load(*self._rrn_keys(first, head + 1))
+        self.merchant_index.load(*self._merchant_keys(0, int(self.cursor[Cursor.MERCHANTS]) + 1))
+
+    def _ring_places(self) -> NDArray[np.int64]:
+        head = int(self.cursor[Cursor.HEAD])
+        first = max(1, head + 1 - len(self.ring))
+        return np.arange(first, head + 1, dtype=np.int64) & (len(self.ring) - 1)
+
+    def _ring_rows(self, first: int, last: int) -> tuple[NDArray[np.int64], NDArray[np.void]]:
+        oldest = max(1, int(self.cursor[Cursor.HEAD]) + 1 - len(self.ring))
+        entries = np.arange(max(first, oldest), max(last, oldest), dtype=np.int64)
+        rows = self.ring[entries & (len(self.ring) - 1)]
+        alive = rows["state"] != State.EMPTY
+        return entries[alive], rows[alive]
+
+    def _id_keys(self, first: int, last: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+        entries, rows = self._ring_rows(first, last)
+        return _present(rows["id_lo"], rows["id_hi"], entries)
+
+    def _rrn_keys(self, first: int, last: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+        entries, rows = self._ring_rows(first, last)
+        return _present(rows["rrn_lo"], rows["rrn_hi"], entries)
+
+    def _card_keys(self, first: int, last: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+        keys = self.tokens[first:last]
+        return _present(keys[:, 0], keys[:, 1], np.arange(first, first + len(keys)))
+
+    def _merchant_keys(self, first: int, last: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+        hashes = self.merchants[first:last]
+        return _present(hashes, hashes, np.arange(first, first + len(hashes)))
+
+
+def _present(
+    hashes: NDArray[np.uint64], checks: NDArray[np.uint64], rows: NDArray[np.int64]
+) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Return keys u64 (k, 2) and rows i64 (k,) of those that have a key."""
+    known = (hashes != 0) | (checks != 0)
+    keys = np.empty((int(known.sum()), 2), np.uint64)
+    keys[:, 0] = hashes[known]
+    keys[:, 1] = checks[known]
+    return keys, np.ascontiguousarray(rows[known], np.int64)
