@@ -1,0 +1,371 @@
+"""What an operator may choose: one TOML file, typed, with errors that name the key.
+
+Precedence: defaults, then the file, then ``DE39_SECTION__KEY`` variables, then command-line flags.
+Relative paths in the file count from the file's folder, all others from the working folder. Only
+``load_config`` reads a file; the environment is passed in. Secrets never print (``show``).
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta, Struct
+
+from engine import config_tree, limits
+from engine.errors import ConfigError
+
+ENV_PREFIX: Final = "DE39_"
+PLAIN_KEYS: Final = frozenset({"data"})  # of the top level; the others are tables
+SHIPPED: Final = "default"
+NONE: Final = "none"
+DIALECT_FOLDER: Final = Path(__file__).parent / "wire" / "dialects"
+
+Seconds: TypeAlias = Annotated[int, Meta(ge=1, le=366 * 86_400)]
+
+
+class _Section(Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of every table of the file."""
+
+
+class Listen(_Section, frozen=True):
+    """A listener; one block each, so several dialects can be served side by side."""
+
+    address: Annotated[
+        str, Meta(description="HOST:PORT; an IPv6 host in brackets; port 0 = any free one")
+    ] = "127.0.0.1:8583"
+    dialect: Annotated[
+        str, Meta(description="name of a shipped dialect, or path of a dialect file (.toml)")
+    ] = "iso87-bin"
+    require_sign_on: Annotated[
+        bool, Meta(description="decline requests of a link that has not signed on (0800/001)")
+    ] = False
+    allow: Annotated[
+        tuple[str, ...],
+        Meta(description="networks that may connect; empty = any, on a loopback address only"),
+    ] = ()
+    max_connections: Annotated[
+        int, Meta(ge=1, le=limits.CONNECTIONS_MAX, description="further ones are closed at once")
+    ] = 1024
+    idle_timeout_s: Annotated[
+        int, Meta(ge=0, le=86_400, description="silence after which a link is closed; 0 = never")
+    ] = 0
+    frame_timeout_s: Annotated[
+        Seconds, Meta(description="silence within a frame after which the link is closed")
+    ] = 30
+    frame_bytes_max: Annotated[
+        int,
+        Meta(
+            ge=limits.FRAME_BYTES_MIN,
+            le=limits.FRAME_BYTES_MAX,
+            description="a longer frame closes the link",
+        ),
+    ] = limits.FRAME_BYTES_MAX
+    zero_length_max: Annotated[
+        int, Meta(ge=0, le=1_000_000, description="empty frames in a row before the link is closed")
+    ] = 1000
+    echo_zero_length: Annotated[
+        bool, Meta(description="answer an empty frame (keep-alive) with an empty frame")
+    ] = False
+
+
+class Http(_Section, frozen=True):
+    """Metrics, health and the /v1 API."""
+
+    address: Annotated[str, Meta(description="HOST:PORT; keep it on a loopback address")] = (
+        "127.0.0.1:8580"
+    )
+
+
+class Rules(_Section, frozen=True):
+    """The rule set."""
+
+    file: Annotated[
+        str,
+        Meta(description='path of a rule file; "default" = the shipped one; "none" = no rules'),
+    ] = SHIPPED
+
+
+class Scoring(_Section, frozen=True):
+    """The fraud scorer."""
+
+    model: Annotated[
+        str, Meta(description='path of a model; "default" = the shipped one; "none" = no scorer')
+    ] = SHIPPED
+
+
+class Ledger(_Section, frozen=True):
+    """The journal."""
+
+    store: Annotated[
+        Literal["file", "postgres"],
+        Meta(description="where the journal is kept; only file in this version"),
+    ] = "file"
+    dsn: Annotated[
+        str, Meta(description="of the database; a secret, set it by DE39_LEDGER__DSN")
+    ] = ""
+    segment_bytes: Annotated[
+        int,
+        Meta(ge=limits.MIB, le=1024 * limits.MIB, description="a journal file, written ahead"),
+    ] = 64 * limits.MIB
+
+
+class Limits(_Section, frozen=True):
+    """Bounds of tables and batches; past one the answer is a counted decline."""
+
+    cards_max: Annotated[int, Meta(ge=1, le=limits.CARDS_MAX, description="cards")] = 2_000_000
+    accounts_max: Annotated[int, Meta(ge=1, le=limits.ACCOUNTS_MAX, description="accounts")] = (
+        2_000_000
+    )
+    merchants_max: Annotated[
+        int, Meta(ge=1, le=limits.MERCHANTS_MAX, description="merchants with counters of their own")
+    ] = 1_000_000
+    bins_max: Annotated[
+        int, Meta(ge=1, le=limits.BINS_MAX, description="BINs with counters of their own")
+    ] = 65_536
+    authorizations_max: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=limits.AUTHORIZATIONS_MAX,
+            description="requests remembered: open holds, and all within the duplicate window",
+        ),
+    ] = 8_000_000
+    batch_max_frames: Annotated[
+        int, Meta(ge=1, le=limits.BATCH_FRAMES_MAX, description="messages worked at once")
+    ] = limits.BATCH_FRAMES_MAX
+
+
+class Authorization(_Section, frozen=True):
+    """Times of an authorization."""
+
+    hold_life_s: Annotated[
+        Seconds, Meta(description="an approved amount that nobody claims is given back after it")
+    ] = 7 * 86_400
+    duplicate_window_s: Annotated[
+        Seconds, Meta(description="a repeat within it gets the first answer again")
+    ] = 86_400
+
+
+class Clock(_Section, frozen=True):
+    """Engine time."""
+
+    source: Annotated[
+        Literal["system", "message"],
+        Meta(description="message = from DE7 of each message, to replay recorded traffic"),
+    ] = "system"
+    start: Annotated[
+        Annotated[datetime, Meta(tz=True)] | None,
+        Meta(description="first engine time for message: DE7 has no year; RFC 3339"),
+    ] = None
+
+
+class Log(_Section, frozen=True):
+    """Lines on stderr."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="least level written")
+    ] = "info"
+    format: Annotated[
+        Literal["auto", "json", "text"],
+        Meta(description="auto = text on a terminal, else one JSON object a line"),
+    ] = "auto"
+
+
+class Config(_Section, frozen=True):
+    """The whole configuration."""
+
+    data: Annotated[
+        str, Meta(description="data folder: journal, snapshots, vault, admin token")
+    ] = "de39-data"
+    listen: Annotated[
+        tuple[Listen, ...], Meta(min_length=1, max_length=64, description="listeners")
+    ] = (Listen(),)
+    http: Http = Http()
+    rules: Rules = Rules()
+    scoring: Scoring = Scoring()
+    ledger: Ledger = Ledger()
+    limits: Limits = Limits()
+    authorization: Authorization = Authorization()
+    clock: Clock = Clock()
+    log: Log = Log()
+
+
+def load_config(
+    path: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Config:
+    """Return the configuration from file, environment and flags.
+
+    Parameters
+    ----------
+    path
+        The TOML file; None = defaults only.
+    env
+        Environment; None = no variables. ``DE39_LISTEN__0__ADDRESS`` sets ``listen[0].address``.
+    overrides
+        Flags by dotted key, such as ``{"http.address": "127.0.0.1:0"}``; None values are skipped.
+
+    Raises
+    ------
+    ConfigError
+        One line with file or variable, key, and what would be right.
+    """
+    tree: dict[str, Any] = {} if path is None else _read(path)
+    origins: dict[str, str] = {}
+    for name, text in sorted((env or {}).items()):
+        keys = config_tree.keys_of_variable(name, ENV_PREFIX, PLAIN_KEYS)
+        if keys is not None:
+            value = config_tree.typed(Config, keys, text, name, variables())
+            config_tree.put(tree, keys, value, name)
+            origins[config_tree.joined(keys)] = name
+    for dotted, value in (overrides or {}).items():
+        if value is not None:
+            keys = config_tree.keys_of(dotted)
+            config_tree.put(tree, keys, value, "command line")
+            origins[config_tree.joined(keys)] = "command line"
+    default_origin = "configuration" if path is None else str(path)
+
+    def origin(key: str) -> str:
+        return config_tree.origin_of(key, origins, default_origin)
+
+    config_tree.check_keys(Config, tree, [], origin)
+    try:
+        config = msgspec.convert(tree, Config)
+    except msgspec.ValidationError as problem:
+        key, text = config_tree.located(problem)
+        raise ConfigError(f"{origin(key)}: {key}: {text}") from None
+    for key, text in _faults(config):
+        raise ConfigError(f"{origin(key)}: {key}: {text}")
+    return config
+
+
+def show(config: Config) -> str:
+    """Return the configuration as TOML, complete, secrets hidden."""
+    return config_tree.as_toml(hidden(config))
+
+
+def hidden(config: Config) -> dict[str, Any]:
+    """Return the configuration as plain values, secrets hidden."""
+    tree: dict[str, Any] = msgspec.to_builtins(config)
+    tree["ledger"]["dsn"] = _hidden_dsn(config.ledger.dsn)
+    return tree
+
+
+def variables() -> list[str]:
+    """Return the name of the environment variable of each key, of the first element in lists."""
+    names = []
+    for section, field in (config_tree.fields_of(Config) or {}).items():
+        item = config_tree.list_item(field.type)
+        inner = config_tree.fields_of(item or field.type)
+        middle = "__0" if item is not None else ""
+        keys = [f"__{key}" for key in inner] if inner else [""]
+        names += [f"{ENV_PREFIX}{section}{middle}{key}".upper() for key in keys]
+    return names
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of the file, for editors."""
+    return msgspec.json.schema(Config)
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Return (host, port) of ``HOST:PORT`` or ``[IPV6]:PORT``; ValueError says what is wrong."""
+    host, colon, port = address.rpartition(":")
+    if not (colon and port.isascii() and port.isdigit() and int(port) <= 65_535):
+        raise ValueError('expected HOST:PORT with a port of 0 to 65535, such as "127.0.0.1:8583"')
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError('an IPv6 host stands in brackets, such as "[::1]:8583"')
+    if not host:
+        raise ValueError('a host is missing before the port; "0.0.0.0" is every interface')
+    return host, int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches ``host``."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    tree = config_tree.read_toml(path)
+    folder = path.resolve().parent
+    _from_folder(tree, "data", folder)
+    _from_folder(tree.get("rules"), "file", folder)
+    _from_folder(tree.get("scoring"), "model", folder)
+    for block in tree["listen"] if isinstance(tree.get("listen"), list) else []:
+        if isinstance(block, dict) and str(block.get("dialect", "")).endswith(".toml"):
+            _from_folder(block, "dialect", folder)
+    return tree
+
+
+def _from_folder(table: object, key: str, folder: Path) -> None:
+    if isinstance(table, dict) and isinstance(table.get(key), str):
+        value = table[key]
+        if value and value not in (SHIPPED, NONE):
+            table[key] = str(folder / Path(value).expanduser())
+
+
+def _faults(config: Config) -> Iterator[tuple[str, str]]:
+    """Yield (key, what would be right) for values that have the right type and cannot be."""
+    for i, listen in enumerate(config.listen):
+        for key, text in _listen_faults(listen):
+            yield f"listen[{i}].{key}", text
+    if (fault := _address_fault(config.http.address)) is not None:
+        yield "http.address", fault
+    addresses = [listen.address for listen in config.listen] + [config.http.address]
+    for i, address in enumerate(addresses):
+        if address in addresses[:i] and not address.endswith(":0"):
+            yield (
+                f"listen[{i}].address" if i < len(config.listen) else "http.address",
+                (f"{address} is taken by another listener; choose another port"),
+            )
+    if config.ledger.store == "postgres":
+        yield "ledger.store", '"postgres" is not available in this version; use "file"'
+    if config.ledger.dsn:
+        yield "ledger.dsn", 'only for store = "postgres"; leave it out'
+    for key, value in (("rules.file", config.rules.file), ("scoring.model", config.scoring.model)):
+        if not value:
+            yield key, 'expected a path, "default" or "none"'
+    if not config.data:
+        yield "data", "expected a folder"
+    if config.clock.source == "message" and config.clock.start is None:
+        yield "clock.start", 'needed with source = "message", such as 2026-01-31T00:00:00Z'
+
+
+def _listen_faults(listen: Listen) -> Iterator[tuple[str, str]]:
+    if (text := _address_fault(listen.address)) is not None:
+        yield "address", text
+        return
+    for i, network in enumerate(listen.allow):
+        try:
+            ipaddress.ip_network(network)
+        except ValueError:
+            yield f"allow[{i}]", 'expected a network, such as "10.1.0.0/16"'
+    if not listen.allow and not is_loopback(split_address(listen.address)[0]):
+        yield "allow", 'needed for an address that others reach, such as ["10.1.0.0/16"]'
+    shipped = sorted(file.stem for file in DIALECT_FOLDER.glob("*.toml"))
+    if not listen.dialect.endswith(".toml") and shipped and listen.dialect not in shipped:
+        yield "dialect", f"expected {', '.join(shipped)} or the path of a .toml file"
+
+
+def _address_fault(address: str) -> str | None:
+    try:
+        split_address(address)
+    except ValueError as problem:
+        return str(problem)
+    return None
+
+
+def _hidden_dsn(dsn: str) -> str:
+    """Return a DSN without its password, in either of PostgreSQL's two forms."""
+    dsn = re.sub(r"(://[^:/@]*):[^@]*@", r"\1:[hidden]@", dsn)
+    return re.sub(r"(?i)(password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)", r"\1[hidden]", dsn)
