@@ -1,0 +1,206 @@
+"""What operators may ask of a running engine: the promise between HTTP and the engine.
+
+The HTTP thread calls ``Operations``; the engine does the work on its own thread, in order with card
+traffic, journals every change under the operator's name, and resolves the future when the record is
+durable. No type here can show a card number: ``Pan`` hides itself and views hold masked numbers.
+"""
+
+import re
+from concurrent.futures import Future
+from typing import Annotated, Literal, Protocol
+
+import msgspec
+from msgspec import Meta
+
+from ledger.pan import HIDDEN, Pan
+
+LIMIT_MINOR_MAX = 10**15  # ledger.accounts.AMOUNT_MINOR_MAX
+AUTHORIZATIONS_MAX = 1_000
+
+Reference = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
+Currency = Annotated[str, Meta(pattern=r"\A[0-9]{3}\Z")]
+ExpiryYymm = Annotated[str, Meta(pattern=r"\A[0-9]{2}(0[1-9]|1[0-2])\Z")]
+LimitMinor = Annotated[int, Meta(ge=0, le=LIMIT_MINOR_MAX)]
+AccountStatus = Literal["active", "blocked", "closed"]
+CardStatus = Literal["active", "blocked", "lost", "stolen"]
+_MASKED = re.compile(r"\A[0-9]{6}\*{2,9}[0-9]{4}\Z")
+
+
+class AdminError(Exception):
+    """A request that cannot be done; the text goes to the operator and holds no card number."""
+
+
+class NotFound(AdminError):  # noqa: N818  (it is an answer rather than a failure)
+    """No such account, card or authorization."""
+
+
+class Conflict(AdminError):  # noqa: N818
+    """It stands already, or its state forbids the change."""
+
+
+class Invalid(AdminError):  # noqa: N818
+    """A value cannot be taken; ``field`` names it as the request does ("" = the whole)."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class Forbidden(AdminError):  # noqa: N818
+    """The operator may not do it."""
+
+
+class Unavailable(AdminError):  # noqa: N818
+    """The engine cannot do it now: it starts, drains, is at a bound or cannot commit."""
+
+
+class _Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A body: every key known, every value in its range."""
+
+
+class OpenAccount(_Request, frozen=True):
+    """POST /v1/accounts. ``currency`` is the ISO 4217 number."""
+
+    account: Reference
+    customer: Reference
+    limit_minor: LimitMinor
+    product: Reference = "standard"
+    currency: Currency = "840"
+
+
+class OpenCard(_Request, frozen=True):
+    """POST /v1/cards. Without ``pan`` or ``expiry_yymm`` the engine makes them."""
+
+    account: Reference
+    pan: Pan | None = None
+    expiry_yymm: ExpiryYymm | None = None
+
+
+class PatchAccount(_Request, frozen=True):
+    """PATCH /v1/accounts/{account}: what is given changes, the rest stays."""
+
+    limit_minor: LimitMinor | None = None
+    status: AccountStatus | None = None
+
+
+class PatchCard(_Request, frozen=True):
+    """PATCH /v1/cards/{card}: what is given changes, the rest stays."""
+
+    status: CardStatus | None = None
+    travel_notice: bool | None = None
+
+
+class CardView(msgspec.Struct, frozen=True):
+    """A card as operators see it; ``pan`` is masked to the first six and last four digits."""
+
+    card: int  # internal number, from 1
+    account: str
+    pan: str
+    expiry_yymm: str
+    status: CardStatus
+    travel_notice: bool
+
+    def __post_init__(self) -> None:
+        if self.pan != HIDDEN and not _MASKED.match(self.pan):
+            raise ValueError("pan: only a masked card number can be shown")
+
+
+class AccountView(msgspec.Struct, frozen=True):
+    """An account as operators see it; amounts in minor units of ``currency``."""
+
+    account: str
+    customer: str
+    product: str
+    currency: str
+    status: AccountStatus
+    limit_minor: int
+    held_minor: int
+    used_minor: int
+    available_minor: int
+    cards: list[CardView]
+
+
+class RuleView(msgspec.Struct, frozen=True):
+    """A rule that held on an authorization."""
+
+    rule: str
+    text: str
+    action: str
+    mode: str
+
+
+class AuthorizationView(msgspec.Struct, frozen=True):
+    """What was decided about one request, and why."""
+
+    record: int  # sequence number in the ledger
+    ts: str  # UTC, RFC 3339, nanoseconds
+    rrn: str
+    stan: str
+    account: str  # "" = none was found
+    card: int  # 0 = none was found
+    amount_minor: int
+    currency: str
+    decision: str  # name of engine.decision.Decision, lower case
+    response_code: str
+    approval_code: str  # "" = not approved
+    rules: list[RuleView]
+    score: float | None  # 0 to 1; None = not scored
+    reasons: list[str]  # features that raised the score most
+    ruleset_version: str  # hex; "" = no rules
+    model_version: str  # hex; "" = no model
+    merchant_category: str
+    country: str
+    entry_mode: str
+    flags: list[str]
+
+
+class ImportResult(msgspec.Struct, frozen=True):
+    """What an import did; it is all or nothing."""
+
+    rows: int
+    accounts: int
+    cards: int
+
+
+class Operations(Protocol):
+    """The engine's side. Every method may be called from any thread and returns at once.
+
+    Futures fail with an ``AdminError``; anything else is a fault of the engine. A method may also
+    raise ``Unavailable`` itself. ``operator`` is a checked name and goes into the record.
+    """
+
+    def open_account(self, request: OpenAccount, operator: str) -> Future[AccountView]:
+        """Open an account. Conflict when it stands already."""
+        ...
+
+    def account(self, account: str) -> Future[AccountView]:
+        """Show an account. NotFound."""
+        ...
+
+    def patch_account(
+        self, account: str, request: PatchAccount, operator: str
+    ) -> Future[AccountView]:
+        """Change limit or status. NotFound, Conflict."""
+        ...
+
+    def open_card(self, request: OpenCard, operator: str) -> Future[CardView]:
+        """Issue a card. NotFound for the account, Conflict when the number is in use."""
+        ...
+
+    def patch_card(self, card: int, request: PatchCard, operator: str) -> Future[CardView]:
+        """Change status or controls. NotFound, Conflict."""
+        ...
+
+    def import_csv(self, body: bytes, operator: str) -> Future[ImportResult]:
+        """Apply an import file whole or not at all. Invalid names the field and the line."""
+        ...
+
+    def authorizations(
+        self, rrn: str | None, account: str | None, limit: int
+    ) -> Future[list[AuthorizationView]]:
+        """Find authorizations, newest first, at most ``limit``; at least one key is given."""
+        ...
+
+    def readiness(self) -> dict[str, bool]:
+        """Return each check that must hold to commit now; must not wait."""
+        ...
