@@ -58,10 +58,20 @@ def _finish(v0: np.uint64, v1: np.uint64, v2: np.uint64, v3: np.uint64) -> State
 
 @kernel
 def _load(data: NDArray[np.uint8], start: int, size: int) -> np.uint64:
-    """Return up to eight bytes as a little-endian word."""
+    """Return up to seven bytes as a little-endian word."""
     word = np.uint64(0)
     for k in range(size):
-        word |= np.uint64(data[start + k]) << np.uint64(8 * k)
+        word |= np.uint64(data[np.uint64(start + k)]) << np.uint64(8 * k)
+    return word
+
+
+@kernel
+def _load_word(data: NDArray[np.uint8], start: int) -> np.uint64:
+    """Return eight bytes as a little-endian word; uint64 indexes make it one load."""
+    base = np.uint64(start)
+    word = np.uint64(0)
+    for k in range(8):
+        word |= np.uint64(data[base + np.uint64(k)]) << np.uint64(8 * k)
     return word
 
 
@@ -73,7 +83,7 @@ def siphash_bytes(
     v0, v1, v2, v3 = k0 ^ _INIT0, k1 ^ _INIT1, k0 ^ _INIT2, k1 ^ _INIT3
     whole = size // 8
     for block in range(whole):
-        v0, v1, v2, v3 = _absorb(v0, v1, v2, v3, _load(data, start + 8 * block, 8))
+        v0, v1, v2, v3 = _absorb(v0, v1, v2, v3, _load_word(data, start + 8 * block))
     last = _load(data, start + 8 * whole, size - 8 * whole)
     last |= np.uint64(size) << _LENGTH_SHIFT
     v0, v1, v2, v3 = _absorb(v0, v1, v2, v3, last)
@@ -92,7 +102,7 @@ def siphash_bytes_word(
     v0, v1, v2, v3 = k0 ^ _INIT0, k1 ^ _INIT1, k0 ^ _INIT2, k1 ^ _INIT3
     whole = size // 8
     for block in range(whole):
-        v0, v1, v2, v3 = _absorb(v0, v1, v2, v3, _load(data, start + 8 * block, 8))
+        v0, v1, v2, v3 = _absorb(v0, v1, v2, v3, _load_word(data, start + 8 * block))
     rest = size - 8 * whole
     tail = _load(data, start + 8 * whole, rest)
     last = np.uint64(0)

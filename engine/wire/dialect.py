@@ -37,28 +37,29 @@ class Use(IntEnum):
 
     NONE = 0
     PAN = 1
-    PCODE = 2
-    AMOUNT = 3
-    BILLING_AMOUNT = 4
-    TRANSMITTED = 5  # MMDDhhmmss
-    STAN = 6
-    LOCAL_TIME = 7  # hhmmss
-    LOCAL_DATE = 8  # MMDD
-    EXPIRY = 9  # YYMM
-    MCC = 10
-    COUNTRY = 11
-    ENTRY_MODE = 12
-    CONDITION = 13
-    ACQUIRER = 14
-    FORWARDER = 15
-    TRACK2 = 16
-    RRN = 17
-    TERMINAL = 18
-    MERCHANT = 19
-    TRACK1 = 20
-    CURRENCY = 21
-    BILLING_CURRENCY = 22
-    NETWORK_CODE = 23
+    TRACK1 = 2
+    TRACK2 = 3
+    MERCHANT = 4
+    PCODE = 5  # from here to NETWORK_CODE one number each, told from the rest by LAST_NUMBER
+    AMOUNT = 6
+    BILLING_AMOUNT = 7
+    TRANSMITTED = 8  # MMDDhhmmss
+    STAN = 9
+    LOCAL_TIME = 10  # hhmmss
+    LOCAL_DATE = 11  # MMDD
+    EXPIRY = 12  # YYMM
+    MCC = 13
+    COUNTRY = 14
+    ENTRY_MODE = 15
+    CONDITION = 16
+    ACQUIRER = 17
+    FORWARDER = 18
+    NETWORK_CODE = 19
+    LAST_NUMBER = 19
+    RRN = 20
+    TERMINAL = 21
+    CURRENCY = 22
+    BILLING_CURRENCY = 23
     ORIGINAL = 24  # MTI 4, STAN 6, transmitted 10, acquirer 11, forwarder 11
     REPLACEMENT = 25  # the first 12 characters are the amount
 
@@ -263,7 +264,7 @@ def _fields(parsed: _File, origin: str) -> dict[int, Field]:
 
 
 def _field(number: int, entry: _FieldEntry, encoding: Encoding, place: str) -> Field:
-    if entry.use.upper() not in Use.__members__ or entry.use != entry.use.lower():
+    if entry.use not in {use.name.lower() for use in Use}:
         raise DialectError(f"{place}: unknown use {entry.use!r}")
     use = Use[entry.use.upper()]
     if use in _USE_SHAPE:

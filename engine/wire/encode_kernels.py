@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.wire.kernels import _reverse
-from engine.wire.table import DE_BRUIJN, DialectTable
+from engine.wire.scan_kernels import lone_position, reverse_bits
+from engine.wire.table import DialectTable
 from ledger.jit import kernel
 
 Array = NDArray[Any]
@@ -23,7 +23,6 @@ REPLY_OVERHEAD_BYTES = 64
 
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
 _TOP = np.uint64(1 << 63)
-_BRUIJN, _BRUIJN_SHIFT = np.uint64(DE_BRUIJN), np.uint64(58)
 _BYTE_MASK, _BYTE_BITS, _NIBBLE = np.uint64(255), np.uint64(8), np.uint64(15)
 _BIT_38, _BIT_39 = np.uint64(1 << 26), np.uint64(1 << 25)
 
@@ -111,17 +110,17 @@ def _encode_reply(
         at = _write_bitmap(out, at, low, is_hex)
 
     start = np.int64(row.start)
-    left = _reverse(high & ~_TOP)
+    left = reverse_bits(high & ~_TOP)
     base = 1
     while True:
         if left == _ZERO:
             if base == 65 or low == _ZERO:
                 break
-            left = _reverse(low)
+            left = reverse_bits(low)
             base = 65
         lone = left & (~left + _ONE)
         left ^= lone
-        number = base + np.int64(table.lowest_bit[(lone * _BRUIJN) >> _BRUIJN_SHIFT])
+        number = base + lone_position(lone, table.lowest_bit)
         if number == added:
             prefix = table.fields[dialect, number].prefix_digits
             at = _write_digits(out, at, answer.extra_size, prefix)

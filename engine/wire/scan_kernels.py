@@ -1,0 +1,169 @@
+"""Reading characters: digits, classes and bitmaps, eight bytes at a time where it pays.
+
+A word of eight bytes is read so that it *ends* where the field ends: at least an MTI and a bitmap
+lie before any field, so that never reaches outside the arena, as reading ahead would. Bytes of the
+word that belong to what came before are replaced by the digit 0. Indexes are uint64, which spares
+Numba's test for a negative index at every byte.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.wire.table import DE_BRUIJN, Char
+from ledger.jit import kernel
+
+Array = NDArray[Any]
+Bytes = NDArray[np.uint8]
+
+_ZERO, _ONE = np.uint64(0), np.uint64(1)
+_ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
+_BRUIJN, _BRUIJN_SHIFT = np.uint64(DE_BRUIJN), np.uint64(58)
+_PAIRS, _QUADS = np.uint64(0x5555555555555555), np.uint64(0x3333333333333333)
+_NIBBLES, _BYTES = np.uint64(0x0F0F0F0F0F0F0F0F), np.uint64(0x00FF00FF00FF00FF)
+_SHORTS, _TWO = np.uint64(0x0000FFFF0000FFFF), np.uint64(2)
+_FOUR, _EIGHT, _SIXTEEN, _THIRTY_TWO = (np.uint64(n) for n in (4, 8, 16, 32))
+_HIGH_NIBBLES = np.uint64(0xF0F0F0F0F0F0F0F0)
+_ZEROS = np.uint64(0x3030303030303030)  # eight characters "0"
+_SIXES = np.uint64(0x0606060606060606)
+_ONES = np.uint64(0x0101010101010101)
+_TOPS = np.uint64(0x8080808080808080)
+_TO_SPACE = np.uint64(0x6060606060606060)  # lifts 0x20 and above to 0x80
+_TENS, _HUNDREDS = np.uint64(2561), np.uint64(6553601)  # 10 * 2**8 + 1, 100 * 2**16 + 1
+_MYRIADS = np.uint64(42949672960001)  # 10000 * 2**32 + 1
+
+_DIGIT, _PRINTABLE, _ANY, _HEX = (int(c) for c in (Char.DIGIT, Char.PRINTABLE, Char.ANY, Char.HEX))
+
+
+@kernel
+def load_word(data: Bytes, at: int) -> np.uint64:
+    """Return the eight bytes at ``at`` as a little-endian word; compiles to one load."""
+    base = np.uint64(at)
+    word = _ZERO
+    for k in range(8):
+        word |= np.uint64(data[base + np.uint64(k)]) << np.uint64(8 * k)
+    return word
+
+
+@kernel
+def word_before(data: Bytes, end: int, count: int) -> np.uint64:
+    """Return the ``count`` (1 to 8) bytes before ``end`` as the top of a word, "0" below them."""
+    kept = _ALL << np.uint64(64 - 8 * count)
+    return (load_word(data, end - 8) & kept) | (_ZEROS & ~kept)
+
+
+@kernel
+def digits_value(data: Bytes, at: int, length: int) -> int:
+    """Return 1 to 18 digits as a number; -1 = some byte is not a digit."""
+    value = 0
+    count = ((length - 1) & 7) + 1
+    done = count
+    while done <= length:
+        word = word_before(data, at + done, count)
+        wrong = (word & _HIGH_NIBBLES) ^ _ZEROS
+        wrong |= ((word + _SIXES) & _HIGH_NIBBLES) ^ _ZEROS
+        if wrong != _ZERO:
+            return -1
+        word = ((word & _NIBBLES) * _TENS) >> _EIGHT
+        word = ((word & _BYTES) * _HUNDREDS) >> _SIXTEEN
+        word = ((word & _SHORTS) * _MYRIADS) >> _THIRTY_TWO
+        value = value * 100_000_000 + np.int64(word)
+        count = 8
+        done += 8
+    return value
+
+
+@kernel
+def is_class(data: Bytes, at: int, length: int, chars: NDArray[np.uint16], char_bits: int) -> bool:
+    """Return whether every byte is of the class."""
+    if char_bits == _ANY or length == 0:
+        return True
+    if char_bits == _DIGIT or char_bits == _PRINTABLE:
+        count = ((length - 1) & 7) + 1
+        done = count
+        wrong = _ZERO
+        while done <= length:
+            word = word_before(data, at + done, count)
+            if char_bits == _DIGIT:
+                wrong |= (word & _HIGH_NIBBLES) ^ _ZEROS
+                wrong |= ((word + _SIXES) & _HIGH_NIBBLES) ^ _ZEROS
+            else:  # a byte of 0x80 and more is wrong already, so carries do not matter
+                wrong |= (word | (word + _ONES)) & _TOPS
+                wrong |= ((word + _TO_SPACE) & _TOPS) ^ _TOPS
+            count = 8
+            done += 8
+        return wrong == _ZERO
+    base = np.uint64(at)
+    bits = np.uint16(char_bits)
+    for k in range(np.uint64(length)):
+        bits &= chars[data[base + k]]
+    return bits != 0
+
+
+@kernel
+def first_outside(
+    data: Bytes, at: int, length: int, chars: NDArray[np.uint16], first_bits: int, char_bits: int
+) -> int:
+    """Return the offset of the first byte outside its class; -1 = none."""
+    for k in range(length):
+        bits = first_bits if k == 0 else char_bits
+        if chars[data[np.uint64(at + k)]] & bits == 0:
+            return at + k
+    return -1
+
+
+@kernel
+def prefix_value(data: Bytes, at: int, end: int, count: int, limit: int) -> int:
+    """Return the length announced in ``count`` digits; -1 = not digits, over limit, cut short."""
+    if at + count > end:
+        return -1
+    length = 0
+    for k in range(count):
+        digit = np.int64(data[np.uint64(at + k)]) - 48
+        if digit < 0 or digit > 9:
+            return -1
+        length = length * 10 + digit
+    return length if length <= limit else -1
+
+
+@kernel
+def mti_value(data: Bytes, start: int, size: int) -> int:
+    """Return the MTI as a number; -1 = not four digits."""
+    return prefix_value(data, start, start + size, 4, 9999)
+
+
+@kernel
+def read_bitmap(
+    data: Bytes, at: int, is_hex: int, chars: NDArray[np.uint16]
+) -> tuple[np.uint64, bool]:
+    """Return one bitmap, field 1 in the top bit, and whether its characters were right."""
+    word = _ZERO
+    if is_hex == 0:
+        for k in range(8):
+            word = (word << _EIGHT) | np.uint64(data[np.uint64(at + k)])
+        return word, True
+    bits = np.uint16(_HEX)
+    for k in range(16):
+        byte = data[np.uint64(at + k)]
+        bits &= chars[byte]
+        nibble = (np.int64(byte) & 15) + 9 * (np.int64(byte) >> 6)
+        word = (word << _FOUR) | np.uint64(nibble & 15)
+    return word, bits != 0
+
+
+@kernel
+def reverse_bits(word: np.uint64) -> np.uint64:
+    """Return the bits in opposite order, so that field 1 is the lowest, the cheap one to find."""
+    word = ((word >> _ONE) & _PAIRS) | ((word & _PAIRS) << _ONE)
+    word = ((word >> _TWO) & _QUADS) | ((word & _QUADS) << _TWO)
+    word = ((word >> _FOUR) & _NIBBLES) | ((word & _NIBBLES) << _FOUR)
+    word = ((word >> _EIGHT) & _BYTES) | ((word & _BYTES) << _EIGHT)
+    word = ((word >> _SIXTEEN) & _SHORTS) | ((word & _SHORTS) << _SIXTEEN)
+    return (word >> _THIRTY_TWO) | (word << _THIRTY_TWO)
+
+
+@kernel
+def lone_position(lone: np.uint64, lowest_bit: NDArray[np.uint8]) -> int:
+    """Return the position of the only bit that is set (De Bruijn product, H. Warren 2013, 5-4)."""
+    return np.int64(lowest_bit[(lone * _BRUIJN) >> _BRUIJN_SHIFT])
