@@ -1,0 +1,78 @@
+"""``de39 rules ...``: what the command line does with rule files."""
+
+import json as json_format
+import sys
+from pathlib import Path
+from typing import Any
+
+from engine.rules.advice import warnings_of
+from engine.rules.errors import RuleError
+from engine.rules.program import Program, load_rules
+
+_EXIT_CONFIG = 78
+
+
+def check(file: Path, *, json: bool = False) -> None:
+    """Check a rule file: print its counts, version and warnings, or the first error.
+
+    Parameters
+    ----------
+    file : Path
+        The rule file.
+    json : bool
+        Print one JSON object instead of text.
+
+    Raises
+    ------
+    SystemExit
+        78 when the file cannot be taken; ``file:line:column: message`` is on stderr then.
+    """
+    try:
+        program = load_rules(file)
+    except RuleError as error:
+        if json:
+            _print_json({"ok": False, "error": _error_fields(error)})
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(_EXIT_CONFIG) from error
+    if json:
+        _print_json(_summary(program))
+        return
+    _print_text(program, file)
+
+
+def _error_fields(error: RuleError) -> dict[str, Any]:
+    place = {"file": error.file, "line": error.line, "column": error.column}
+    return {**place, "message": error.message}
+
+
+def _summary(program: Program) -> dict[str, Any]:
+    remarks = [
+        {"line": w.place.line, "column": w.place.column, "message": w.message}
+        for w in warnings_of(program)
+    ]
+    return {
+        "ok": True,
+        "rules": program.rule_count,
+        "lists": len(program.source.lists),
+        "predicates": len(program.predicates),
+        "terms": len(program.terms),
+        "version": f"{program.version:08x}",
+        "sha256": program.sha256,
+        "warnings": remarks,
+    }
+
+
+def _print_text(program: Program, file: Path) -> None:
+    summary = _summary(program)
+    for remark in summary["warnings"]:
+        place = f"{file}:{remark['line']}:{remark['column']}"
+        sys.stdout.write(f"{place}: warning: {remark['message']}\n")
+    sys.stdout.write(
+        f"{file}: ok, {summary['rules']} rules, {summary['lists']} lists, "
+        f"{summary['predicates']} comparisons, {summary['terms']} alternatives, "
+        f"version {summary['version']}\n"
+    )
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    sys.stdout.write(json_format.dumps(value) + "\n")

@@ -1,0 +1,144 @@
+"""The columns hold what their registry says, missing values included."""
+
+import math
+from decimal import Decimal
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from engine.rules.column_kernels import fill_columns, fill_score
+from engine.rules.columns import BY_NAME, COLUMN_COUNT, COLUMNS, RULE_FACTS
+from ledger.record import SCORE_NONE, Flag
+from scoring.features import EXTRAS, FEATURES, SHARED
+from scoring.payment import PAYMENT, PaymentFlag
+
+pytestmark = pytest.mark.kernels
+
+_ALL = np.array([column.index for column in COLUMNS], np.int16)
+
+
+def _filled(
+    payment: dict[str, int], facts: dict[str, int], features: NDArray[np.float32] | None = None
+) -> dict[str, float]:
+    payments = np.zeros(1, PAYMENT)
+    rule_facts = np.zeros(1, RULE_FACTS)
+    for name, value in payment.items():
+        payments[name] = value
+    for name, value in facts.items():
+        rule_facts[name] = value
+    values = np.full((1, COLUMN_COUNT), 77.0)
+    row = np.zeros((1, len(FEATURES)), np.float32) if features is None else features
+    shared = np.arange(100, 100 + len(SHARED), dtype=np.float32)[None]
+    extras = np.arange(200, 200 + len(EXTRAS), dtype=np.float32)[None]
+    idx = np.zeros(1, np.int32)
+    fill_columns(payments, idx, row, shared, extras, rule_facts, _ALL, values)
+    return dict(zip((column.name for column in COLUMNS), values[0].tolist(), strict=True))
+
+
+def test_features_shared_and_extras_by_name() -> None:
+    """Every feature, shared counter and extra stands in the column of its name."""
+    features = np.arange(1, 1 + len(FEATURES), dtype=np.float32)[None]
+    row = _filled({"amount_minor": 100, "exponent": 2}, {}, features)
+    for i, feature in enumerate(FEATURES[1:], start=1):
+        assert features[0, i] == row[COLUMNS[i].name], feature.name
+    assert (17 + 1, 16 + 1) == (row["card.small_1h"], row["card.declines_1h"])
+    assert (26 + 1, 28 + 1) == (row["merchant.n_15d"], row["merchant.risk_15d"])
+    assert (103, 107) == (row["merchant.attempts_10m"], row["merchant.cards"])
+    assert (108, 109) == (row["bin.attempts_10m"], row["bin.decline_share"])
+    assert (200, 201) == (row["attempts_24h"], row["new_merchant"])
+
+
+@given(amount_minor=st.integers(0, 10**12), exponent=st.integers(0, 3))
+def test_amount_equals_literal(amount_minor: int, exponent: int) -> None:
+    """The amount is the number that a rule's literal of the same digits is."""
+    row = _filled({"amount_minor": amount_minor, "exponent": exponent}, {})
+    assert float(Decimal(amount_minor).scaleb(-exponent)) == row["amount"]
+    assert amount_minor == row["amount_minor"]
+
+
+def test_unknown_is_missing() -> None:
+    """Zero where it says unknown, and no last payment, become NaN."""
+    features = np.full((1, len(FEATURES)), -1, np.float32)
+    row = _filled({}, {}, features)
+    missing = {name for name, value in row.items() if math.isnan(value)}
+    assert missing == {
+        "secs_since_last",
+        "currency",
+        "country",
+        "mcc",
+        "card",
+        "account",
+        "customer",
+        "product",
+        "bin.number",
+        "score",
+    }
+
+
+def test_message_fields() -> None:
+    """Numbers of the message stand in their columns unchanged."""
+    row = _filled(
+        {"mcc": 5411, "country": 840},
+        {
+            "card": 2**32 - 1,
+            "account": 5,
+            "customer": 6,
+            "pcode": 10_000,
+            "bin": 411_111,
+            "currency": 978,
+            "product": 3,
+        },
+    )
+    names = ("mcc", "country", "card", "account", "customer", "pcode", "bin.number", "currency")
+    expected = (5411, 840, 2**32 - 1, 5, 6, 10_000, 411_111, 978)
+    assert expected == tuple(row[name] for name in names)
+    assert 3 == row["product"]
+
+
+@pytest.mark.parametrize(
+    ("name", "payment_flags", "fact_flags"),
+    [
+        ("wallet", PaymentFlag.WALLET, 0),
+        ("flag.travel_notice", PaymentFlag.TRAVEL_NOTICE, 0),
+        ("flag.unusable", PaymentFlag.UNUSABLE, 0),
+        ("present", 0, Flag.PRESENT),
+        ("flag.repeat", 0, Flag.REPEAT),
+        ("flag.advice", 0, Flag.ADVICE),
+    ],
+)
+def test_flags(name: str, payment_flags: int, fact_flags: int) -> None:
+    """Each flag sets its own column and no other."""
+    row = _filled({"flags": payment_flags}, {"flags": fact_flags})
+    bools = ("wallet", "flag.travel_notice", "flag.unusable", "present", "flag.repeat")
+    assert [name] == [n for n in (*bools, "flag.advice") if row[n] == 1.0]
+
+
+def test_only_needed_columns_and_rows() -> None:
+    """Columns that are not needed and rows outside the index are not written."""
+    values = np.full((2, COLUMN_COUNT), 77.0)
+    needed = np.array([BY_NAME["km"].index, BY_NAME["mcc"].index], np.int16)
+    fill_columns(
+        np.ones(2, PAYMENT),
+        np.array([1], np.int32),
+        np.ones((2, 30), np.float32),
+        np.ones((2, 10), np.float32),
+        np.ones((2, 2), np.float32),
+        np.ones(2, RULE_FACTS),
+        needed,
+        values,
+    )
+    assert (values[0] == 77.0).all()
+    assert needed.tolist() == np.flatnonzero(values[1] != 77.0).tolist()
+
+
+def test_score_equals_literal() -> None:
+    """A score in basis points is the number that a rule's literal is; none is missing."""
+    score_bp = np.array([0, 1, 9_200, 10_000, SCORE_NONE], np.uint16)
+    values = np.zeros((5, COLUMN_COUNT))
+    fill_score(score_bp, np.arange(5, dtype=np.int32), values)
+    column = values[:, BY_NAME["score"].index]
+    assert [0.0, 0.0001, 0.92, 1.0] == column[:4].tolist()
+    assert math.isnan(column[4])

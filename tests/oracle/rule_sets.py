@@ -1,0 +1,126 @@
+"""Random rule sets and rows, made so that comparisons meet their constants often."""
+
+import random
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.rules.columns import COLUMN_COUNT, COLUMNS, SCORE, Column, ColumnType, constant_at
+from engine.rules.tree import (
+    Action,
+    ActionKind,
+    And,
+    Between,
+    Compare,
+    Expression,
+    Member,
+    Mode,
+    Not,
+    Operator,
+    Or,
+    Phase,
+    Rule,
+    RuleFile,
+    ValueList,
+)
+
+_CONSTANTS = {
+    ColumnType.NUMBER: (0.0, 0.1, 0.8, 1.0, 2.0, 3.5),
+    ColumnType.AMOUNT: (0.0, 0.01, 1.1, 2.0, 100.0),
+    ColumnType.BOOL: (0.0, 1.0),
+    ColumnType.COUNTRY: (4.0, 276.0, 364.0, 840.0),
+    ColumnType.ENTRY: (0.0, 1.0, 4.0, 6.0),
+    ColumnType.MCC: (5411.0, 5812.0, 7995.0),
+    ColumnType.CURRENCY: (392.0, 840.0, 978.0),
+    ColumnType.CARD: (1.0, 7.0, 4294967295.0),
+    ColumnType.ACCOUNT: (1.0, 7.0, 4294967295.0),
+}
+_ORDERED = (ColumnType.NUMBER, ColumnType.AMOUNT, ColumnType.MCC)
+_ACTIONS = (
+    Action(ActionKind.DECLINE, response="59"),
+    Action(ActionKind.DECLINE, response="1A"),
+    Action(ActionKind.STEP_UP),
+    Action(ActionKind.REVIEW),
+    Action(ActionKind.TAG, tag="seen"),
+)
+
+
+def random_rows(rng: random.Random, count: int) -> NDArray[np.float64]:
+    """Return values f64[count, COLUMN_COUNT]: constants of the sets, neighbours and NaN."""
+    values = np.empty((count, COLUMN_COUNT))
+    for column in COLUMNS:
+        constants = [constant_at(column, c) for c in _CONSTANTS[column.type]]
+        pool = [*constants, constants[1], 0.5]
+        if column.type is not ColumnType.BOOL:
+            pool += [float("nan"), -1.0, 1e15]
+        values[:, column.index] = rng.choices(pool, k=count)
+    return values
+
+
+def random_file(rng: random.Random, rule_count: int) -> RuleFile:
+    """Return a set of lists and rules whose alternatives stay within the bounds."""
+    lists = tuple(
+        ValueList(f"{kind.value}_{i}", kind, _subset(rng, kind))
+        for kind in _CONSTANTS
+        if kind is not ColumnType.BOOL
+        for i in range(2)
+    )
+    columns = rng.sample(COLUMNS, k=rng.randint(2, 8))
+    names = [f"R{i}" for i in range(rule_count)]
+    rules = tuple(_rule(rng, name, names, columns, lists) for name in names)
+    return RuleFile(lists, rules)
+
+
+def _subset(rng: random.Random, kind: ColumnType) -> tuple[float, ...]:
+    constants = _CONSTANTS[kind]
+    return tuple(sorted(rng.sample(constants, k=rng.randint(0, len(constants)))))
+
+
+def _rule(
+    rng: random.Random,
+    name: str,
+    names: list[str],
+    columns: list[Column],
+    lists: tuple[ValueList, ...],
+) -> Rule:
+    phase = rng.choice(list(Phase))
+    if phase is Phase.PRE:
+        columns = [c for c in columns if c is not SCORE] or [COLUMNS[0]]
+    action = rng.choice(_ACTIONS)
+    if rng.random() < 0.25:
+        others = tuple(rng.sample(names, k=rng.randint(0, min(4, len(names)))))
+        action = Action(ActionKind.ALLOW, ttl_s=60, overrides=others)
+    mode = rng.choice((Mode.ACTIVE, Mode.ACTIVE, Mode.ACTIVE, Mode.SHADOW, Mode.OFF))
+    return Rule(name, phase, mode, action, "why", _condition(rng, columns, lists, 3))
+
+
+def _condition(
+    rng: random.Random, columns: list[Column], lists: tuple[ValueList, ...], depth: int
+) -> Expression:
+    if depth == 0 or rng.random() < 0.3:
+        return _comparison(rng, rng.choice(columns), lists)
+    if rng.random() < 0.2:
+        return Not(_condition(rng, columns, lists, depth - 1))
+    items = tuple(_condition(rng, columns, lists, depth - 1) for _ in range(2))
+    return And(items) if rng.random() < 0.5 else Or(items)
+
+
+def _comparison(rng: random.Random, column: Column, lists: tuple[ValueList, ...]) -> Expression:
+    constants = _CONSTANTS[column.type]
+    if column.type is ColumnType.BOOL:
+        return Compare(column, rng.choice((Operator.EQ, Operator.NE)), 0.0)
+    choice = rng.randrange(5)
+    if choice == 0:
+        named = [value_list.name for value_list in lists if value_list.type is column.type]
+        return Member(column, rng.random() < 0.4, rng.choice(named), ())
+    if choice == 1:
+        count = rng.randint(1, len(constants))
+        return Member(column, rng.random() < 0.4, "", tuple(rng.sample(constants, k=count)))
+    if column.type not in _ORDERED:
+        operator = rng.choice((Operator.EQ, Operator.NE))
+        return Compare(column, operator, rng.choice(constants))
+    if choice == 2:
+        low, high = sorted(rng.choices(constants, k=2))
+        return Between(column, low, high)
+    operator = rng.choice([o for o in Operator if o < Operator.IN])
+    return Compare(column, operator, rng.choice(constants))

@@ -1,0 +1,86 @@
+"""Naive rules: walk the typed tree of every rule for one row, then rank what held.
+
+Written from the language reference. A row maps column names to numbers; NaN = missing.
+"""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from engine.rules.tree import (
+    ActionKind,
+    And,
+    Between,
+    Compare,
+    Expression,
+    Member,
+    Mode,
+    Not,
+    Operator,
+    Or,
+    Phase,
+    RuleFile,
+)
+
+Row = Mapping[str, float]
+Lists = Mapping[str, tuple[float, ...]]
+_PRECEDENCE = (ActionKind.DECLINE, ActionKind.STEP_UP, ActionKind.REVIEW, ActionKind.ALLOW)
+
+
+def holds(node: Expression, row: Row, lists: Lists) -> bool:
+    """Return whether the condition holds for the row."""
+    if isinstance(node, And):
+        return all(holds(item, row, lists) for item in node.items)
+    if isinstance(node, Or):
+        return any(holds(item, row, lists) for item in node.items)
+    if isinstance(node, Not):
+        return not holds(node.item, row, lists)
+    value = row[node.column.name]
+    if math.isnan(value):
+        return False
+    stored = float if not node.column.is_single else lambda constant: float(np.float32(constant))
+    if isinstance(node, Between):
+        return stored(node.low) <= value <= stored(node.high)
+    if isinstance(node, Member):
+        values = lists[node.list_name] if node.list_name else node.values
+        return (value in [stored(item) for item in values]) != node.is_negated
+    return _compares(node, value, stored(node.value))
+
+
+def _compares(node: Compare, value: float, constant: float) -> bool:
+    if node.operator is Operator.LT:
+        return value < constant
+    if node.operator is Operator.LE:
+        return value <= constant
+    if node.operator is Operator.GT:
+        return value > constant
+    if node.operator is Operator.GE:
+        return value >= constant
+    if node.operator is Operator.EQ:
+        return value == constant
+    assert node.operator is Operator.NE
+    return value != constant
+
+
+def hits_of(rule_file: RuleFile, row: Row, phase: Phase) -> set[str]:
+    """Return the names of the rules of ``phase`` that hold; rules that are off never do."""
+    lists = {value_list.name: value_list.values for value_list in rule_file.lists}
+    return {
+        rule.name
+        for rule in rule_file.rules
+        if rule.phase is phase and rule.mode is not Mode.OFF and holds(rule.when, row, lists)
+    }
+
+
+def verdict_of(rule_file: RuleFile, hits: set[str]) -> tuple[ActionKind, str, bool]:
+    """Return the action, the name of the rule that decides ("" = none), and if a case opens."""
+    acting = [r for r in rule_file.rules if r.name in hits and r.mode is Mode.ACTIVE]
+    removed = {name for r in acting for name in r.action.overrides}
+    left = [r for r in acting if r.name not in removed]
+    is_review = any(r.action.kind is ActionKind.REVIEW for r in left)
+    for kind in _PRECEDENCE:
+        for rule in left:
+            if rule.action.kind is kind:
+                return kind, rule.name, is_review
+    return ActionKind.NONE, "", is_review
