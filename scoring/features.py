@@ -36,7 +36,9 @@ FEATURES = (
     Feature("mean_15d", "major units", "decayed mean amount, tau 15 d, this one included"),
     Feature("declines_1h", "attempts", "decayed declines of the card, tau 1 h"),
     Feature("small_1h", "attempts", "decayed attempts under 2.00, tau 1 h, this one included"),
-    Feature("distinct_merchants", "merchants", "today and yesterday, linear counting, this one too"),
+    Feature(
+        "distinct_merchants", "merchants", "today and yesterday, linear counting, this one too"
+    ),
     Feature("distinct_countries", "countries", "this and last week, this one included"),
     Feature("cnp", "0/1", "card not present"),
     Feature("cnp_share", "0-1", "decayed share of card-not-present payments, tau 7 d"),

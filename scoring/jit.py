@@ -15,6 +15,7 @@ from numba import njit
 F = TypeVar("F", bound=Callable[..., Any])
 
 Row: TypeAlias = Any  # one row of a structured array inside a kernel; Numba knows its fields
+Int: TypeAlias = Any  # a scalar inside a kernel: a Python int outside, an int64 inside
 
 
 def kernel(function: F) -> F:

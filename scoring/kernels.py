@@ -1,0 +1,17 @@
+"""The kernels a caller of scoring needs, in the order in which a batch meets them."""
+
+from scoring.card_kernels import card_pass, card_unwind, card_update
+from scoring.forest_kernels import score_bp, score_margins
+from scoring.shared_kernels import merchant_label, shared_pass
+from scoring.stream_kernels import features_of_stream
+
+__all__ = [
+    "card_pass",
+    "card_unwind",
+    "card_update",
+    "features_of_stream",
+    "merchant_label",
+    "score_bp",
+    "score_margins",
+    "shared_pass",
+]
