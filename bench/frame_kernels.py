@@ -130,7 +130,7 @@ def write_frame(
         put_number(out, place[_ORIGINAL_STAN], stan)
         for i in range(10):
             out[place[_ORIGINAL_TRANSMITTED] - 10 + i] = original_clock[i]
-    return size
+    return np.int64(size)
 
 
 @kernel

@@ -84,12 +84,12 @@ def pick_terminals(
                     state += np.uint64(0x9E3779B97F4A7C15)
                     goal = np.int64(mix(state) % np.uint64(near))
                 for c in range(max(column - 1, 0), min(column + 1, CELLS - 1) + 1):
-                    for place in range(starts[c * CELLS + low], starts[c * CELLS + high + 1]):
-                        dx = terminal_xy[place, 0] - x
-                        dy = terminal_xy[place, 1] - y
+                    for at in range(starts[c * CELLS + low], starts[c * CELLS + high + 1]):
+                        dx = terminal_xy[at, 0] - x
+                        dy = terminal_xy[at, 1] - y
                         if dx * dx + dy * dy < reach:
                             if seen == goal:
-                                found = place
+                                found = np.int64(at)
                             seen += 1
                 near = seen
         if found >= 0:
