@@ -36,7 +36,7 @@ class Level(IntEnum):
 
 
 class Fields(TypedDict, total=False):
-    """Every field a line may have; mypy checks the call sites. No frame, no field content, no name."""
+    """Every field a line may have; mypy checks the call sites. No frame and no field content."""
 
     msg: str  # one sentence for people, constant at the call site
     address: str
@@ -192,7 +192,7 @@ def text_line(line: _Line) -> str:
 
 
 def _safe(fields: Fields) -> dict[str, object]:
-    """Return the fields that have a value, in the order of the allow-list, fit to be read by all."""
+    """Return the fields that have a value, fit for all eyes, in the order of the allow-list."""
     given: dict[str, object] = dict(fields)
     return {name: _safe_value(given[name]) for name in FIELD_NAMES if given.get(name) is not None}
 
