@@ -20,7 +20,7 @@ from ledger.accounts import AccountStatus
 from ledger.authorizations import Cursor
 from ledger.index import index_find
 from ledger.jit import Row, kernel
-from ledger.record import SCORE_NONE, Flag, Kind
+from ledger.record import Flag, Kind
 from scoring.payment import Entry
 
 _APPROVED = int(Decision.APPROVED)
@@ -83,8 +83,8 @@ def admit(
                 year, month = year_and_month(day)
                 month_day, month_yymm = day, year % 100 * 100 + month
             item["decision"] = _static_decision(row, item, cards, accounts, month_yymm)
-            item["exponent"] = min(exponents[item["currency"]], 4)
             item["kind"] = Kind.CHECK if row["amount"] == 0 else Kind.AUTHORIZE
+        item["exponent"] = min(exponents[min(item["currency"], 999)], 4)
 
 
 @kernel
@@ -114,7 +114,6 @@ def _blank(item: Row, i: int) -> None:
     item["response"] = 0
     item["currency"] = 0
     item["expiry_yymm"] = 0
-    item["score"] = SCORE_NONE
     item["exponent"] = 2
     item["entry_class"] = 0
     item["spare"] = 0
@@ -184,13 +183,25 @@ def _identify(row: Row, item: Row, hash_key: NDArray[np.uint64], words: NDArray[
     )
     if item["role"] == Role.REVERSE:
         _identify_original(row, item, hash_key, words)
-    if row["rrn_a"] != 0:
-        words[0] = _HASH_RRN
-        words[1] = max(row["acquirer"], 0)
-        words[2] = row["terminal"]
-        words[3] = row["rrn_a"]
-        words[4] = row["rrn_b"]
-        item["rrn_hi"], item["rrn_lo"] = siphash128_words(hash_key[0], hash_key[1], words, 5)
+    item["rrn_hi"], item["rrn_lo"] = rrn_identity(
+        hash_key, row["rrn_a"], row["rrn_b"], row["terminal"], row["acquirer"]
+    )
+
+
+@kernel
+def rrn_identity(
+    hash_key: NDArray[np.uint64], rrn_a: int, rrn_b: int, terminal: int, acquirer: int
+) -> tuple[int, int]:
+    """Return the 128-bit keyed hash of RRN, terminal and acquirer; (0, 0) without an RRN."""
+    if rrn_a == 0:
+        return np.uint64(0), np.uint64(0)
+    words = np.empty(5, np.uint64)
+    words[0] = _HASH_RRN
+    words[1] = max(acquirer, 0)
+    words[2] = terminal
+    words[3] = rrn_a
+    words[4] = rrn_b
+    return siphash128_words(hash_key[0], hash_key[1], words, 5)
 
 
 @kernel
@@ -289,7 +300,7 @@ def _card_decision(card: Row, expiry_yymm: int, now_yymm: int) -> int:
         return Decision.CARD_BLOCKED
     if card["expiry_yymm"] < now_yymm:
         return Decision.EXPIRED
-    if expiry_yymm not in (0, card["expiry_yymm"]):
+    if expiry_yymm != 0 and expiry_yymm != card["expiry_yymm"]:
         return Decision.EXPIRY_MISMATCH
     return _APPROVED
 

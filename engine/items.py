@@ -49,7 +49,6 @@ ITEM = np.dtype(
         ("response", "<u2"),  # DE39, first character in the low byte
         ("currency", "<u2"),
         ("expiry_yymm", "<u2"),
-        ("score", "<u2"),  # probability x 10,000, or ledger.record.SCORE_NONE
         ("role", "u1"),
         ("exponent", "u1"),
         ("entry_class", "u1"),  # scoring.payment.Entry

@@ -16,7 +16,7 @@ from engine.items import Role, Setting
 from ledger.authorizations import Cursor, State
 from ledger.index import index_find, index_insert, index_remove
 from ledger.jit import Row, kernel
-from ledger.record import SCORE_NONE, Flag, Kind
+from ledger.record import Flag, Kind
 
 _NS = 1_000_000_000
 _SWEEP_STEPS = 8  # rows without a hold that one request may pass over
@@ -146,7 +146,6 @@ def _fill_expiry(item: Row, ring: NDArray[np.void], entry: int, ts_ns: int) -> N
     item["response"] = 0
     item["currency"] = row["currency"]
     item["expiry_yymm"] = 0
-    item["score"] = SCORE_NONE
     item["role"] = Role.EXPIRE
     item["exponent"] = row["exponent"]
     item["entry_class"] = 0
@@ -177,16 +176,16 @@ def _is_repeat(
     if age_s > settings[Setting.DUPLICATE_WINDOW_S]:
         forget(found, ring, id_slots)
         return False
-    item["role"] = Role.REPEAT
-    item["original"] = found
     same = (
-        first["card"] == item["card"]
+        (first["card"] == item["card"] or item["role"] == Role.REVERSE)
         and first["pcode"] == max(row["pcode"], 0)
         and first["currency"] == item["currency"]
         and first["requested_minor"] == item["requested_minor"]
     )
-    if not same:
-        item["role"] = Role.ANSWER
+    item["role"] = Role.REPEAT if same else Role.ANSWER
+    if same:
+        item["original"] = found
+    else:
         item["decision"] = Decision.DUPLICATE_DIFFERS
     return True
 
@@ -349,7 +348,7 @@ def _original(
         return 0
     if item["requested_minor"] != original["requested_minor"]:
         return 0
-    if item["card"] not in (0, original["card"]):
+    if item["card"] != 0 and item["card"] != original["card"]:
         return 0
     return found
 
@@ -435,7 +434,7 @@ def _take_wave(item: Row, wave_table: NDArray[np.int64]) -> int:
     mask = wave_table.shape[0] - 1
     account = np.int64(item["account"])
     place = np.int64((np.uint64(account) * np.uint64(_GOLDEN)) >> np.uint64(40)) & mask
-    while wave_table[place, 0] not in (0, account):
+    while wave_table[place, 0] != 0 and wave_table[place, 0] != account:
         place = (place + 1) & mask
     wave = wave_table[place, 1]
     wave_table[place, 0] = account

@@ -91,8 +91,6 @@ def _judge_reversal(item: Row, row: Row, ring: NDArray[np.void]) -> None:
         item["decision"] = Decision.REVERSAL_RECORDED if is_advice else Decision.ORIGINAL_NOT_FOUND
         return
     original = ring[item["original"] & (ring.shape[0] - 1)]
-    item["amount_minor"] = original["amount_minor"]
-    item["currency"] = original["currency"]
     if original["state"] != State.OPEN:
         item["decision"] = Decision.REVERSED_NOTHING
         return
@@ -131,6 +129,7 @@ def apply_outcome(
         if item["kind"] == Kind.REVERSAL:
             own["state"] = State.REVERSAL
             own["account"] = item["account"]
+            own["card"] = item["card"]
     if item["entry"] != 0:
         own["result"] = item["decision"]
         own["response"] = item["response"]
@@ -145,6 +144,7 @@ def write_records(
     items: NDArray[np.void],
     request: NDArray[np.void],
     hits: NDArray[np.uint64],
+    scores: NDArray[np.uint16],
     ring: NDArray[np.void],
     accounts: NDArray[np.void],
     cursor: NDArray[np.int64],
@@ -156,7 +156,8 @@ def write_records(
 
     Parameters
     ----------
-    items : ITEM, decided, response set; hits : u64 (items, 2); versions : u32 (rules, model).
+    items : ITEM, decided, response set; hits : u64 (items, 2); scores : u16 (items,).
+    versions : u32 (rules, model), of this batch.
     records : RECORD (k,), out, one for each item whose ``record`` is not -1.
     """
     first_seq = cursor[Cursor.NEXT_SEQ]
@@ -169,6 +170,7 @@ def write_records(
         seq = first_seq + item["record"]
         into = records[item["record"]]
         _write_outcome(item, into, seq, hits[i, 0], hits[i, 1], versions)
+        into["score"] = scores[i]
         into["ref_seq"] = ring[item["original"] & mask]["seq"] if item["original"] > 0 else 0
         into["hold_life_h"] = settings[Setting.HOLD_LIFE_H]
         if item["request"] >= 0:
@@ -213,7 +215,6 @@ def _write_outcome(
     into["result"] = item["decision"]
     into["response"] = item["response"]
     into["currency"] = item["currency"]
-    into["score"] = item["score"]
 
 
 @kernel

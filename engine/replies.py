@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from engine.decision import Decision
 from engine.items import Role
+from engine.wire.encode_kernels import reply_mti
 from ledger.jit import Row, kernel
 
 _ALPHABET = np.frombuffer(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", np.uint8).copy()
@@ -33,13 +34,6 @@ def approval_code(seq: int) -> int:
         packed |= character << np.uint64(8 * (5 - place))
         number //= 36
     return packed
-
-
-@kernel
-def reply_mti(mti: int) -> int:
-    """Return the MTI of the answer: function + 1, repeat digit cleared (0101 -> 0110)."""
-    origin = mti % 10
-    return mti // 10 * 10 + 10 + origin // 2 * 2
 
 
 @kernel

@@ -1,0 +1,265 @@
+"""From ledger records back to state: the fold that a restart, a check and a backtest share.
+
+Records are results, so nothing is decided again: each one goes through the same lines that moved
+the state when it was made (``engine.matching.enter``, ``engine.posting.apply_outcome``, the scorer's
+counters), in order, and its check values must come out the same.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.admission import rrn_identity
+from engine.events import Outcome, apply_event
+from engine.items import ITEM, Role, Setting
+from engine.matching import enter, forget, merchant_row
+from engine.payments import fill_payments, requests_of_records
+from engine.posting import apply_outcome
+from engine.rules.columns import RULE_FACTS
+from engine.state import EngineState
+from engine.waves import unwind
+from engine.wire.columns import REQUEST
+from ledger.authorizations import Cursor, entry_of_seq
+from ledger.index import index_find
+from ledger.jit import Row, kernel
+from ledger.money import EXPONENT
+from ledger.record import Kind
+from scoring.kernels import card_update, shared_pass
+from scoring.payment import PAYMENT
+from scoring.tables import Tables
+
+CHUNK_RECORDS = 8192
+_FINE, _CHECK_VALUE, _NO_ROOM, _NO_ORIGINAL, _SEQUENCE = 0, 1, 2, 3, 4
+_REASONS = {
+    _CHECK_VALUE: "open to buy or hold after it differ from what the record says",
+    _NO_ROOM: "a table is full: raise limits.accounts_max, cards_max or authorizations_max",
+    _NO_ORIGINAL: "the authorization it refers to is not there",
+    _SEQUENCE: "its number does not follow the record before",
+}
+
+
+class ReplayError(Exception):
+    """A record that cannot be applied; the message names its number and what is wrong."""
+
+
+class Replayer:
+    """Applies records to a state, in order."""
+
+    def __init__(
+        self, state: EngineState, tables: Tables, hash_key: NDArray[np.uint64], chunk: int = CHUNK_RECORDS
+    ) -> None:
+        self.state = state
+        self._tables = tables
+        self._hash_key = hash_key
+        self._settings = np.zeros(len(Setting), np.int64)
+        self._settings[Setting.MERCHANTS_MAX] = state.bounds.merchants_max
+        self._chunk = chunk
+        self._items = np.zeros(chunk, ITEM)
+        self._request = np.zeros(chunk, REQUEST)
+        self._payments = np.zeros(chunk, PAYMENT)
+        self._facts = np.zeros(chunk, RULE_FACTS)
+        self._arrivals = np.zeros(chunk, np.int32)
+        self._approved = np.zeros(chunk, np.uint8)
+        self._shared = np.zeros((chunk, 10), np.float32)
+
+    def apply(self, records: NDArray[np.void], originals: list[tuple[int, bytes]]) -> None:
+        """Apply ``records`` RECORD (k,) in order.
+
+        ``originals`` are (row, 16 bytes): identities of originals that orphan reversals name.
+        Raises ``ReplayError``; the state is then of no use.
+        """
+        named = np.zeros((len(records), 2), np.uint64)
+        for row, identity in originals:
+            named[row] = np.frombuffer(identity, np.uint64)
+        for first in range(0, len(records), self._chunk):
+            # A copy: the caller's may be read-only, and kernels are compiled for writable arrays.
+            self._apply(records[first : first + self._chunk].copy(), named[first : first + self._chunk])
+
+    def _apply(self, records: NDArray[np.void], named: NDArray[np.uint64]) -> None:
+        state = self.state
+        state.maintain()
+        count = len(records)
+        requests_of_records(records, self._request)
+        done, reason = restore(
+            records,
+            named,
+            (self._hash_key, EXPONENT.copy()),
+            (state.id_index.slots, state.rrn_index.slots, state.merchant_index.slots),
+            state.accounts,
+            state.cards,
+            state.ring,
+            state.merchants,
+            self._settings,
+            state.cursor,
+            self._items,
+            self._approved,
+        )
+        if reason != _FINE:
+            raise ReplayError(f"record {int(records[done]['seq'])}: {_REASONS[reason]}")
+        payment_count = fill_payments(
+            count, self._items, self._request, self._payments, self._facts, self._arrivals
+        )
+        payments = self._arrivals[:payment_count]
+        shared_pass(
+            self._payments,
+            payments,
+            state.merchant_velocity,
+            state.bin_velocity,
+            self._tables.curves,
+            self._shared,
+        )
+        remember(
+            count,
+            self._items,
+            self._payments,
+            self._approved,
+            state.ring,
+            state.card_velocity,
+            self._tables.curves,
+        )
+
+
+@kernel
+def restore(
+    records: NDArray[np.void],
+    named: NDArray[np.uint64],
+    tables: Any,
+    slots: Any,
+    accounts: NDArray[np.void],
+    cards: NDArray[np.void],
+    ring: NDArray[np.void],
+    merchants: NDArray[np.uint64],
+    settings: NDArray[np.int64],
+    cursor: NDArray[np.int64],
+    items: NDArray[np.void],
+    approved: NDArray[np.uint8],
+) -> tuple[int, int]:
+    """Apply money and identities of ``records``; return (row, reason), reason 0 = all applied.
+
+    Parameters
+    ----------
+    records : RECORD (k,); named : u64 (k, 2), identity of an orphan's original, 0 = none.
+    tables : tuple of hash_key u64 (2,), exponents u8 (1000,).
+    slots : index slots by identity, by RRN, of merchants; in and out, as are all state arrays.
+    items : ITEM (k,), approved : u8 (k,), out: what the velocity pass needs.
+    """
+    for i in range(records.shape[0]):
+        record = records[i]
+        item = items[i]
+        if np.int64(record["seq"]) != cursor[Cursor.NEXT_SEQ]:
+            return i, _SEQUENCE
+        cursor[Cursor.LAST_TS_NS] = max(cursor[Cursor.LAST_TS_NS], np.int64(record["ts_ns"]))
+        item["record"] = -1
+        item["role"] = Role.SILENT
+        kind = record["kind"]
+        if kind > Kind.EXPIRE:
+            before_otb = record["otb_after_minor"]
+            if apply_event(record, accounts, cards, cursor) != Outcome.OK:
+                return i, _NO_ROOM
+            if record["otb_after_minor"] != before_otb:
+                return i, _CHECK_VALUE
+            cursor[Cursor.NEXT_SEQ] += 1
+            continue
+        _item_of_record(record, named[i], tables, item)
+        if record["ref_seq"] != 0:
+            head = cursor[Cursor.HEAD]
+            item["original"] = entry_of_seq(ring, head, np.int64(record["ref_seq"]))
+            if item["original"] < 0:
+                return i, _NO_ORIGINAL
+        if kind == Kind.EXPIRE:
+            cursor[Cursor.SWEEP] = max(cursor[Cursor.SWEEP], item["original"])
+        else:
+            older = index_find(slots[0], item["id_lo"], item["id_hi"])
+            if older >= 0:
+                forget(older, ring, slots[0])
+            if not enter(item, record["pcode"], ring, slots[0], slots[1], cursor, 0):
+                return i, _NO_ROOM
+            if item["role"] == Role.AUTHORIZE:
+                item["merchant"] = merchant_row(
+                    record["merchant"], slots[2], merchants, settings, cursor
+                )
+                approved[i] = 1 if record["kind"] == Kind.AUTHORIZE and record["result"] == 0 else 0
+        item["record"] = i
+        apply_outcome(item, accounts, ring, np.int64(record["hold_life_h"]))
+        if not _agrees(record, item):
+            return i, _CHECK_VALUE
+        if item["account"] != 0:
+            accounts[item["account"]]["last_seq"] = record["seq"]
+        cursor[Cursor.NEXT_SEQ] += 1
+    return records.shape[0], _FINE
+
+
+@kernel
+def _agrees(record: Row, item: Row) -> bool:
+    return (
+        record["otb_after_minor"] == item["otb_after_minor"]
+        and record["hold_after_minor"] == item["hold_after_minor"]
+        and record["account"] == item["account"]
+    )
+
+
+@kernel
+def _item_of_record(record: Row, named: NDArray[np.uint64], tables: Any, item: Row) -> None:
+    """Fill the ITEM as it stood when the record was made."""
+    hash_key, exponents = tables
+    item["id_hi"] = record["id_hi"]
+    item["id_lo"] = record["id_lo"]
+    item["rrn_hi"], item["rrn_lo"] = rrn_identity(
+        hash_key, record["rrn_a"], record["rrn_b"], record["terminal"], record["acquirer"]
+    )
+    item["original_hi"] = named[0]
+    item["original_lo"] = named[1]
+    item["ts_ns"] = record["ts_ns"]
+    item["entry"] = 0
+    item["original"] = 0
+    item["amount_minor"] = record["amount_minor"]
+    item["requested_minor"] = 0
+    item["released_minor"] = 0
+    item["otb_after_minor"] = 0
+    item["hold_after_minor"] = 0
+    item["request"] = -1
+    item["wave"] = -1
+    item["account"] = record["account"]
+    item["card"] = record["card"]
+    item["merchant"] = 0
+    item["flags"] = record["flags"]
+    item["kind"] = record["kind"]
+    item["decision"] = record["result"]
+    item["response"] = record["response"]
+    item["currency"] = record["currency"]
+    item["expiry_yymm"] = record["expiry_yymm"]
+    item["exponent"] = min(exponents[min(record["currency"], 999)], 4)
+    item["entry_class"] = record["entry_class"]
+    if record["kind"] == Kind.REVERSAL:
+        item["role"] = Role.REVERSE
+        item["requested_minor"] = record["amount_minor"]
+        item["released_minor"] = record["amount2_minor"]
+    elif record["kind"] == Kind.EXPIRE:
+        item["role"] = Role.EXPIRE
+        item["released_minor"] = record["amount2_minor"]
+    else:
+        item["role"] = Role.AUTHORIZE
+        item["requested_minor"] = record["amount2_minor"]
+
+
+@kernel
+def remember(
+    count: int,
+    items: NDArray[np.void],
+    payments: NDArray[np.void],
+    approved: NDArray[np.uint8],
+    ring: NDArray[np.void],
+    card_velocity: NDArray[np.void],
+    curves: NDArray[np.float64],
+) -> None:
+    """Bring the cards' velocity along, in order of records."""
+    one = np.empty(1, np.int32)
+    for i in range(count):
+        one[0] = i
+        if items[i]["record"] < 0:
+            continue
+        if items[i]["role"] == Role.AUTHORIZE:
+            card_update(payments, one, approved, card_velocity, curves)
+        elif items[i]["role"] == Role.REVERSE:
+            unwind(one, items, ring, card_velocity, curves)

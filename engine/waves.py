@@ -1,0 +1,85 @@
+"""The order of work inside a batch: waves in which every account occurs at most once.
+
+Within a wave payments come first, then reversals and expiries; all of them touch different
+accounts, so their order is free. Items without an account (unknown cards, orphan reversals) form
+the last group: they change nothing that anyone reads.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.items import Role
+from ledger.jit import kernel
+from scoring.kernels import card_unwind
+
+_NS = 1_000_000_000
+
+
+@kernel
+def order_waves(
+    item_count: int,
+    items: NDArray[np.void],
+    wave_count: int,
+    bounds: NDArray[np.int32],
+    order: NDArray[np.int32],
+) -> None:
+    """Sort the recorded items by wave (a counting sort, so order of arrival is kept).
+
+    Parameters
+    ----------
+    items : ITEM (item_count,), matched.
+    bounds : i32 (2 x wave_count + 3,), out: wave w has its payments at [2w], its other items at
+        [2w + 1] up to [2w + 2]; the items without an account follow up to the last bound.
+    order : i32 (item_count,), out: item rows.
+    """
+    last = 2 * wave_count
+    bounds[: last + 3] = 0
+    for i in range(item_count):
+        if items[i]["record"] >= 0:
+            bounds[_group(items[i], last) + 1] += 1
+    for g in range(last + 1):
+        bounds[g + 1] += bounds[g]
+    for i in range(item_count):
+        if items[i]["record"] >= 0:
+            group = _group(items[i], last)
+            order[bounds[group]] = i
+            bounds[group] += 1
+    for g in range(last + 1, 0, -1):
+        bounds[g] = bounds[g - 1]
+    bounds[0] = 0
+
+
+@kernel
+def _group(item: np.void, last: int) -> int:
+    if item["wave"] < 0:
+        return last
+    return 2 * np.int64(item["wave"]) + (0 if item["role"] == Role.AUTHORIZE else 1)
+
+
+@kernel
+def unwind(
+    order: NDArray[np.int32],
+    items: NDArray[np.void],
+    ring: NDArray[np.void],
+    card_velocity: NDArray[np.void],
+    curves: NDArray[np.float64],
+) -> None:
+    """Take reversed spending out of the card's velocity; an expired hold stays counted.
+
+    ``order`` i32 (k,) names decided items; only reversals that released something are looked at.
+    """
+    mask = ring.shape[0] - 1
+    for k in range(order.shape[0]):
+        item = items[order[k]]
+        if item["role"] != Role.REVERSE or item["released_minor"] <= 0:
+            continue
+        original = ring[item["original"] & mask]
+        card_unwind(
+            card_velocity,
+            np.int64(original["card"]),
+            np.int64(item["ts_ns"]) // _NS,
+            np.int64(original["t_s"]),
+            item["released_minor"],
+            np.int64(original["exponent"]),
+            curves,
+        )
