@@ -25,7 +25,7 @@ NO_DECISION = kernels.NO_DECISION
 RULES = 128
 SCORE_PARTS = 20
 DECISIONS = 1000  # place 999 also takes any number past it
-RESPONSE_CODES = 64  # place 0 takes the codes that come after 63 others
+RESPONSE_CODES = 48  # place 0 takes the codes that come after 47 others
 
 # 1 us to 1.5 s, each edge half as much again as the one before, to three digits.
 DURATION_EDGES_NS = tuple(int(float(f"{1_000 * 1.5**n:.3g}")) for n in range(36))

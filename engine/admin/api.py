@@ -101,13 +101,12 @@ class _Api:
             failed = {"method": request.method, "route": _route(request), "kind": _kind(error)}
             self._on_event("http.failed", failed)
             response = error_response(500, "internal", "the engine failed; its log says where")
-        response.headers["Server"] = "de39"
         if _route(request).startswith("/v1") or response.status == 401:
             fields = {
                 "method": request.method,
                 "route": _route(request),
                 "status": response.status,
-                "operator": request.get("operator", ""),
+                "operator": "" if response.status in {400, 401} else _operator(request),
                 "duration_us": (time.monotonic_ns() - started_ns) // 1_000,
             }
             self._on_event("http.request", fields)
@@ -115,7 +114,7 @@ class _Api:
 
     @web.middleware
     async def check_token(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Let /v1 in only with the token, and note the operator's name."""
+        """Let /v1 in only with the token and, if any, a name that can go into a record."""
         if not (request.path + "/").startswith("/v1/"):
             return await handler(request)
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
@@ -124,13 +123,15 @@ class _Api:
             response = error_response(401, "unauthorized", message)
             response.headers["WWW-Authenticate"] = "Bearer"
             return response
-        request["operator"] = operator_name(request.headers.get("X-Operator", "admin"))
+        _operator(request)
         return await handler(request)
 
     async def metrics_page(self, request: web.Request) -> web.Response:
         """Prometheus text, or OpenMetrics when asked for."""
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})
+        return web.Response(
+            body=encode(self._registry), headers={"Content-Type": content_type, "Server": "de39"}
+        )
 
     async def health(self, _request: web.Request) -> web.Response:
         """200 while the event loop turns."""
@@ -150,7 +151,7 @@ class _Api:
     async def open_account(self, request: web.Request) -> web.Response:
         """POST /v1/accounts."""
         body = decode(await _body(request, HTTP_BODY_BYTES_MAX, BODY_TIMEOUT_S), o.OpenAccount)
-        view = await self._call(lambda: self._operations.open_account(body, request["operator"]))
+        view = await self._call(lambda: self._operations.open_account(body, _operator(request)))
         return json_response(view, status=201)
 
     async def show_account(self, request: web.Request) -> web.Response:
@@ -164,14 +165,14 @@ class _Api:
         body = decode(await _body(request, HTTP_BODY_BYTES_MAX, BODY_TIMEOUT_S), o.PatchAccount)
         if body == o.PatchAccount():
             raise o.Invalid("", "nothing to change: give limit_minor or status")
-        operator = request["operator"]
+        operator = _operator(request)
         view = await self._call(lambda: self._operations.patch_account(account, body, operator))
         return json_response(view)
 
     async def open_card(self, request: web.Request) -> web.Response:
         """POST /v1/cards."""
         body = decode(await _body(request, HTTP_BODY_BYTES_MAX, BODY_TIMEOUT_S), o.OpenCard)
-        view = await self._call(lambda: self._operations.open_card(body, request["operator"]))
+        view = await self._call(lambda: self._operations.open_card(body, _operator(request)))
         return json_response(view, status=201)
 
     async def patch_card(self, request: web.Request) -> web.Response:
@@ -182,7 +183,7 @@ class _Api:
         body = decode(await _body(request, HTTP_BODY_BYTES_MAX, BODY_TIMEOUT_S), o.PatchCard)
         if body == o.PatchCard():
             raise o.Invalid("", "nothing to change: give status or travel_notice")
-        operator = request["operator"]
+        operator = _operator(request)
         view = await self._call(lambda: self._operations.patch_card(int(text), body, operator))
         return json_response(view)
 
@@ -193,7 +194,7 @@ class _Api:
         self._is_importing = True
         try:
             body = await _body(request, IMPORT_BYTES_MAX, IMPORT_BODY_TIMEOUT_S)
-            operator = request["operator"]
+            operator = _operator(request)
             result = await self._call(
                 lambda: self._operations.import_csv(body, operator), IMPORT_TIMEOUT_S
             )
@@ -266,6 +267,10 @@ async def _body(request: web.Request, most: int, timeout_s: float) -> bytes:
     except TimeoutError:
         raise web.HTTPRequestTimeout from None
     return bytes(body)
+
+
+def _operator(request: web.Request) -> str:
+    return operator_name(request.headers.get("X-Operator", "admin"))
 
 
 def _limit(text: str) -> int:

@@ -47,7 +47,11 @@ def json_response(value: Any, *, status: int = 200) -> web.Response:  # any JSON
         body=msgspec.json.encode(value),
         status=status,
         content_type="application/json",
-        headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"},
+        headers={
+            "Cache-Control": "no-store",
+            "Server": "de39",
+            "X-Content-Type-Options": "nosniff",
+        },
     )
 
 

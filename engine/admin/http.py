@@ -113,28 +113,31 @@ def _silent_logger() -> logging.Logger:
 def _connection(runner: web.AppRunner) -> asyncio.Protocol:
     server = runner.server
     assert server is not None, "the runner is set up before it listens"
-    if len(server.connections) >= CONNECTIONS_MAX:
-        return _Refused()
-    return _JsonConnection(
-        server,
-        loop=asyncio.get_running_loop(),
-        logger=_silent_logger(),
-        access_log=_silent_logger(),
-        auto_decompress=False,
-        keepalive_timeout=75.0,
-        lingering_time=1.0,
-    )
-
-
-class _Refused(asyncio.Protocol):
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.abort()  # type: ignore[attr-defined]  # a stream transport has it
+    return _JsonConnection(server)
 
 
 class _JsonConnection(RequestHandler):
     """An aiohttp connection whose own errors are JSON too and quote nothing."""
 
-    __slots__ = ()
+    __slots__ = ("_server",)
+
+    def __init__(self, server: web.Server) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            logger=_silent_logger(),
+            access_log=_silent_logger(),
+            auto_decompress=False,
+            keepalive_timeout=75.0,
+            lingering_time=1.0,
+        )
+        self._server = server
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the connection, or close it at once when there are too many."""
+        super().connection_made(transport)
+        if len(self._server.connections) > CONNECTIONS_MAX:
+            transport.abort()  # type: ignore[attr-defined]  # every stream transport has it
 
     def handle_error(
         self,

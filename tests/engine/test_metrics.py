@@ -94,7 +94,7 @@ def test_batches_are_counted_as_the_oracle_does(batches: Any) -> None:
 
 
 def test_response_codes_past_the_places_are_counted_together() -> None:
-    """The 64th and later response codes land in place 0: the series stay bounded."""
+    """The 48th and later response codes land in place 0: the series stay bounded."""
     metrics = new_metrics()
     codes = list(range(1, 101))
     replies = rows(REPLY, mti=[110] * 100, response=codes)

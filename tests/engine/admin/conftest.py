@@ -26,10 +26,12 @@ class Answer:
 
     @property
     def json(self) -> Any:
+        """Return the body, decoded."""
         return json.loads(self.body)
 
     @property
     def error(self) -> Any:
+        """Return what went wrong."""
         return self.json["error"]
 
 
@@ -45,6 +47,7 @@ class Desk:
 
     @property
     def url(self) -> str:
+        """Return the address as the client command takes it."""
         return f"http://{self.host}:{self.port}"
 
     def call(

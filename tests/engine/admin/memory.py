@@ -40,6 +40,8 @@ class MemoryOperations:
         self.failure: Exception | None = None
 
     def open_account(self, request: o.OpenAccount, operator: str) -> Future[o.AccountView]:
+        """Open it once."""
+
         def work() -> o.AccountView:
             if request.account in self.accounts:
                 raise o.Conflict(f"account {request.account} stands already")
@@ -61,6 +63,8 @@ class MemoryOperations:
         return _answer(work)
 
     def account(self, account: str) -> Future[o.AccountView]:
+        """Show it, or fail as told."""
+
         def work() -> o.AccountView:
             if self.failure is not None:
                 raise self.failure
@@ -72,6 +76,8 @@ class MemoryOperations:
     def patch_account(
         self, account: str, request: o.PatchAccount, operator: str
     ) -> Future[o.AccountView]:
+        """Change what is given."""
+
         def work() -> o.AccountView:
             view = self._account(account)
             if request.limit_minor is not None:
@@ -89,6 +95,8 @@ class MemoryOperations:
         return _answer(work)
 
     def open_card(self, request: o.OpenCard, operator: str) -> Future[o.CardView]:
+        """Issue the number given, or the next one."""
+
         def work() -> o.CardView:
             self._account(request.account)
             card = len(self.cards) + 1
@@ -105,6 +113,8 @@ class MemoryOperations:
         return _answer(work)
 
     def patch_card(self, card: int, request: o.PatchCard, operator: str) -> Future[o.CardView]:
+        """Change what is given."""
+
         def work() -> o.CardView:
             if card not in self.cards:
                 raise o.NotFound(f"no card {card}")
@@ -116,6 +126,8 @@ class MemoryOperations:
         return _answer(work)
 
     def import_csv(self, body: bytes, operator: str) -> Future[o.ImportResult]:
+        """Count the lines."""
+
         def work() -> o.ImportResult:
             lines = body.decode().splitlines()[1:]
             for number, line in enumerate(lines, start=2):
@@ -130,6 +142,8 @@ class MemoryOperations:
     def authorizations(
         self, rrn: str | None, account: str | None, limit: int
     ) -> Future[list[o.AuthorizationView]]:
+        """Search the list, newest first."""
+
         def work() -> list[o.AuthorizationView]:
             found = [
                 view
@@ -141,6 +155,7 @@ class MemoryOperations:
         return _answer(work)
 
     def readiness(self) -> dict[str, bool]:
+        """Tell the checks as they are set."""
         return dict(self.checks)
 
     def _account(self, account: str) -> o.AccountView:
