@@ -79,7 +79,7 @@ class _ConditionParser:
         column = self._column()
         if column.type is ColumnType.BOOL:
             return self._bool(column, place)
-        if cursor.take_word("between"):
+        if cursor.at_word("between"):
             return self._between(column, place)
         if cursor.take_word("in"):
             return self._member(column, place, is_negated=False)
@@ -116,7 +116,7 @@ class _ConditionParser:
             raise cursor.expected(f"{what} after '{column.name}'", known=known)
         if not is_ordered and operator not in (Operator.EQ, Operator.NE):
             kind = column.type.value
-            message = f"a {kind} has no order: expected '==', '!=' or 'in' after '{column.name}'"
+            message = f"{kind} has no order: expected '==', '!=' or 'in' after '{column.name}'"
             raise cursor.error(f"{message}, found '{shown(cursor.token.text)}'", cursor.token)
         cursor.take()
         return operator
@@ -136,8 +136,9 @@ class _ConditionParser:
     def _between(self, column: Column, place: Place) -> Between:
         cursor = self._cursor
         if column.type not in _ORDERED:
-            message = f"a {column.type.value} has no order: 'between' needs a number"
+            message = f"{column.type.value} has no order: 'between' needs a number"
             raise cursor.error(message, cursor.token)
+        cursor.take()
         low = parse_value(cursor, column.type)
         if not cursor.take_word("and"):
             raise cursor.expected("'and' and the upper end", known=("and",))

@@ -1,9 +1,10 @@
 """Evaluate a rule set over the rows of a batch, and pick what acts.
 
 Rows are taken 64 at a time: a predicate becomes one 64-bit word with a bit a row, a term is the AND
-of the words of its literals, and a rule holds where a term's bits are left. A predicate's word is
-made when the first term asks for it, and a term stops at the first word that leaves no row. So the
-cost of and, or and not is shared by 64 rows, and conditions behind rare ones are seldom looked at.
+of the words of its literals, and a rule holds where a term's bits are left. A column of the 64 rows
+is copied together, and a predicate's word is made, when the first term asks for it; a term stops at
+the first word that leaves no row. So the cost of and, or and not is shared by 64 rows, comparisons
+run over neighbouring numbers, and conditions behind rare ones are seldom looked at.
 """
 
 import numpy as np
@@ -27,6 +28,7 @@ _STEP_UP = int(ActionKind.STEP_UP)
 _REVIEW = int(ActionKind.REVIEW)
 _SCORE = int(ActionKind.SCORE)
 _SCORE_MAX_BP = 10_000
+_BLOCK_ROWS = 64  # one bit of a word each
 
 
 @kernel
@@ -57,9 +59,11 @@ def evaluate(
     """
     words = np.zeros(len(predicates), np.uint64)
     made = np.full(len(predicates), -1, np.int32)  # first row of the block that ``words`` is for
-    for start in range(0, len(idx), 64):
-        count = min(64, len(idx) - start)
-        all_rows = np.uint64(0xFFFFFFFFFFFFFFFF) >> np.uint64(64 - count)
+    block = np.empty((values.shape[1], _BLOCK_ROWS), np.float64)  # columns of a block, transposed
+    copied = np.full(values.shape[1], -1, np.int32)  # first row of the block that is in ``block``
+    for start in range(0, len(idx), _BLOCK_ROWS):
+        count = min(_BLOCK_ROWS, len(idx) - start)
+        all_rows = np.uint64(0xFFFFFFFFFFFFFFFF) >> np.uint64(_BLOCK_ROWS - count)
         for t in range(len(terms)):
             if terms[t]["phase"] != phase:
                 continue
@@ -71,52 +75,53 @@ def evaluate(
                     p = ~p
                     flip = np.uint64(0xFFFFFFFFFFFFFFFF)
                 if made[p] != start:
-                    words[p] = _word(values, idx[start : start + count], predicates[p], list_values)
+                    column = np.int64(predicates[p]["column"])
+                    if copied[column] != start:
+                        for j in range(count):
+                            block[column, j] = values[idx[start + j], column]
+                        copied[column] = start
+                    words[p] = _word(block[column, :count], predicates[p], list_values)
                     made[p] = start
                 rows &= words[p] ^ flip
                 if rows == np.uint64(0):
                     break
             if rows != np.uint64(0):
-                _mark(rows, idx[start : start + count], terms[t]["rule"], hits)
+                _mark(rows, idx, start, terms[t]["rule"], hits)
 
 
 @kernel
 def _word(
-    values: NDArray[np.float64],
-    rows: NDArray[np.int32],
-    predicate: np.void,
-    list_values: NDArray[np.float64],
+    column: NDArray[np.float64], predicate: np.void, list_values: NDArray[np.float64]
 ) -> np.uint64:
-    """Return the predicate of up to 64 rows, bit j for ``rows[j]``."""
-    column = predicate["column"]
+    """Return the predicate of up to 64 values, bit j for ``column[j]``."""
     operator = predicate["operator"]
     constant = predicate["constant"]
     word = np.uint64(0)
     if operator == _GE:
-        for j in range(len(rows)):
-            word |= np.uint64(values[rows[j], column] >= constant) << np.uint64(j)
+        for j in range(len(column)):
+            word |= np.uint64(column[j] >= constant) << np.uint64(j)
     elif operator == _LT:
-        for j in range(len(rows)):
-            word |= np.uint64(values[rows[j], column] < constant) << np.uint64(j)
+        for j in range(len(column)):
+            word |= np.uint64(column[j] < constant) << np.uint64(j)
     elif operator == _NE:  # not "!=", which holds for NaN
-        for j in range(len(rows)):
-            value = values[rows[j], column]
-            word |= np.uint64((value < constant) | (value > constant)) << np.uint64(j)
+        for j in range(len(column)):
+            differs = (column[j] < constant) | (column[j] > constant)
+            word |= np.uint64(differs) << np.uint64(j)
     elif operator == _EQ:
-        for j in range(len(rows)):
-            word |= np.uint64(values[rows[j], column] == constant) << np.uint64(j)
+        for j in range(len(column)):
+            word |= np.uint64(column[j] == constant) << np.uint64(j)
     elif operator == _GT:
-        for j in range(len(rows)):
-            word |= np.uint64(values[rows[j], column] > constant) << np.uint64(j)
+        for j in range(len(column)):
+            word |= np.uint64(column[j] > constant) << np.uint64(j)
     elif operator == _LE:
-        for j in range(len(rows)):
-            word |= np.uint64(values[rows[j], column] <= constant) << np.uint64(j)
+        for j in range(len(column)):
+            word |= np.uint64(column[j] <= constant) << np.uint64(j)
     else:
         is_wanted = operator == _IN
         start = predicate["list_start"]
         end = start + predicate["list_size"]
-        for j in range(len(rows)):
-            value = values[rows[j], column]
+        for j in range(len(column)):
+            value = column[j]
             is_known = value == value  # noqa: PLR0124 - only NaN differs from itself
             if is_known and _is_member(value, list_values, start, end) == is_wanted:
                 word |= np.uint64(1) << np.uint64(j)
@@ -138,13 +143,22 @@ def _is_member(value: float, list_values: NDArray[np.float64], start: int, end: 
 
 
 @kernel
-def _mark(bits: np.uint64, rows: NDArray[np.int32], rule: int, hits: NDArray[np.uint64]) -> None:
-    """Set the bit of ``rule`` in the rows whose bit is set."""
+def _mark(
+    bits: np.uint64, idx: NDArray[np.int32], start: int, rule: int, hits: NDArray[np.uint64]
+) -> None:
+    """Set the bit of ``rule`` in row ``idx[start + j]`` for every bit j; steps over empty bytes."""
     half = rule >> 6
     mask = np.uint64(1) << np.uint64(rule & 63)
-    for j in range(len(rows)):
-        if (bits >> np.uint64(j)) & np.uint64(1):
-            hits[rows[j], half] |= mask
+    j = start
+    while bits != np.uint64(0):
+        if bits & np.uint64(0xFF) == np.uint64(0):
+            bits >>= np.uint64(8)
+            j += 8
+            continue
+        if bits & np.uint64(1):
+            hits[idx[j], half] |= mask
+        bits >>= np.uint64(1)
+        j += 1
 
 
 @kernel

@@ -139,10 +139,8 @@ def _check_overrides(cursor: Cursor, rules: list[Rule]) -> None:
                 f"no rule is named '{token.text}'{nearest(token.text, by_name)}", token
             )
         if rule.action.kind not in OVERRIDABLE:
-            kind = rule.action.kind.name.lower()
-            raise cursor.error(
-                f"'{token.text}' is a {kind} rule: there is nothing to override", token
-            )
+            message = f"'{token.text}' is no decline, step_up or review: nothing to override"
+            raise cursor.error(message, token)
         if rule.action.kind is ActionKind.DECLINE and reads_list(rule.when):
             message = f"'{token.text}' declines by a list; no allow can override that"
             raise cursor.error(message, token)

@@ -1,6 +1,7 @@
 """Random rule sets and rows, made so that comparisons meet their constants often."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from engine.rules.tree import (
     Rule,
     RuleFile,
     ValueList,
+    reads_list,
 )
 
 _CONSTANTS = {
@@ -67,8 +69,20 @@ def random_file(rng: random.Random, rule_count: int) -> RuleFile:
     )
     columns = rng.sample(COLUMNS, k=rng.randint(2, 8))
     names = [f"R{i}" for i in range(rule_count)]
-    rules = tuple(_rule(rng, name, names, columns, lists) for name in names)
-    return RuleFile(lists, rules)
+    rules = [_rule(rng, name, columns, lists) for name in names]
+    can_override = [rule.name for rule in rules if _is_overridable(rule)]
+    for i, rule in enumerate(rules):
+        if rule.action.kind is ActionKind.ALLOW:
+            count = rng.randint(0, min(4, len(can_override)))
+            others = tuple(rng.sample(can_override, k=count))
+            rules[i] = replace(rule, action=replace(rule.action, overrides=others))
+    return RuleFile(lists, tuple(rules))
+
+
+def _is_overridable(rule: Rule) -> bool:
+    if rule.action.kind is ActionKind.DECLINE:
+        return not reads_list(rule.when)
+    return rule.action.kind in (ActionKind.STEP_UP, ActionKind.REVIEW)
 
 
 def _subset(rng: random.Random, kind: ColumnType) -> tuple[float, ...]:
@@ -79,7 +93,6 @@ def _subset(rng: random.Random, kind: ColumnType) -> tuple[float, ...]:
 def _rule(
     rng: random.Random,
     name: str,
-    names: list[str],
     columns: list[Column],
     lists: tuple[ValueList, ...],
 ) -> Rule:
@@ -88,8 +101,7 @@ def _rule(
         columns = [c for c in columns if c is not SCORE] or [COLUMNS[0]]
     action = rng.choice(_ACTIONS)
     if rng.random() < 0.25:
-        others = tuple(rng.sample(names, k=rng.randint(0, min(4, len(names)))))
-        action = Action(ActionKind.ALLOW, ttl_s=60, overrides=others)
+        action = Action(ActionKind.ALLOW, ttl_s=60)
     mode = rng.choice((Mode.ACTIVE, Mode.ACTIVE, Mode.ACTIVE, Mode.SHADOW, Mode.OFF))
     return Rule(name, phase, mode, action, "why", _condition(rng, columns, lists, 3))
 

@@ -44,11 +44,11 @@ def test_features_shared_and_extras_by_name() -> None:
     row = _filled({"amount_minor": 100, "exponent": 2}, {}, features)
     for i, feature in enumerate(FEATURES[1:], start=1):
         assert features[0, i] == row[COLUMNS[i].name], feature.name
-    assert (17 + 1, 16 + 1) == (row["card.small_1h"], row["card.declines_1h"])
-    assert (26 + 1, 28 + 1) == (row["merchant.n_15d"], row["merchant.risk_15d"])
-    assert (103, 107) == (row["merchant.attempts_10m"], row["merchant.cards"])
-    assert (108, 109) == (row["bin.attempts_10m"], row["bin.decline_share"])
-    assert (200, 201) == (row["attempts_24h"], row["new_merchant"])
+    assert (row["card.small_1h"], row["card.declines_1h"]) == (17 + 1, 16 + 1)
+    assert (row["merchant.n_15d"], row["merchant.risk_15d"]) == (26 + 1, 28 + 1)
+    assert (row["merchant.attempts_10m"], row["merchant.cards"]) == (103, 107)
+    assert (row["bin.attempts_10m"], row["bin.decline_share"]) == (108, 109)
+    assert (row["attempts_24h"], row["new_merchant"]) == (200, 201)
 
 
 @given(amount_minor=st.integers(0, 10**12), exponent=st.integers(0, 3))
@@ -95,7 +95,7 @@ def test_message_fields() -> None:
     names = ("mcc", "country", "card", "account", "customer", "pcode", "bin.number", "currency")
     expected = (5411, 840, 2**32 - 1, 5, 6, 10_000, 411_111, 978)
     assert expected == tuple(row[name] for name in names)
-    assert 3 == row["product"]
+    assert row["product"] == 3
 
 
 @pytest.mark.parametrize(
@@ -140,5 +140,5 @@ def test_score_equals_literal() -> None:
     values = np.zeros((5, COLUMN_COUNT))
     fill_score(score_bp, np.arange(5, dtype=np.int32), values)
     column = values[:, BY_NAME["score"].index]
-    assert [0.0, 0.0001, 0.92, 1.0] == column[:4].tolist()
+    assert column[:4].tolist() == [0.0, 0.0001, 0.92, 1.0]
     assert math.isnan(column[4])

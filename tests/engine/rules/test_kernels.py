@@ -177,8 +177,8 @@ def test_other_rows_untouched() -> None:
     idx = np.array([1, 3], np.int32)
     _evaluate(program, values, idx, Phase.PRE, hits)
     resolve(idx, hits, program.rules, verdict)
-    assert [8, 9, 8, 9] == hits[:, 0].tolist()
-    assert [7, 0, 7, 0] == verdict["rule"].tolist()
+    assert hits[:, 0].tolist() == [8, 9, 8, 9]
+    assert verdict["rule"].tolist() == [7, 0, 7, 0]
 
 
 def test_no_rules_changes_nothing() -> None:
@@ -186,7 +186,7 @@ def test_no_rules_changes_nothing() -> None:
     hits, verdict = _run(no_rules(), np.zeros((70, COLUMN_COUNT)))
     assert not hits.any()
     assert {-1} == set(verdict["rule"].tolist())
-    assert (0, 0) == (no_rules().version, no_rules().rule_count)
+    assert (no_rules().version, no_rules().rule_count) == (0, 0)
 
 
 def test_last_rule_uses_last_bit() -> None:
@@ -195,8 +195,8 @@ def test_last_rule_uses_last_bit() -> None:
     program = program_from_file(parse(rules))
     values = np.full((1, COLUMN_COUNT), 127.0)
     hits, verdict = _run(program, values)
-    assert [2**64 - 1, 2**64 - 1] == hits[0].tolist()
-    assert 0 == verdict[0]["rule"]
+    assert hits[0].tolist() == [2**64 - 1, 2**64 - 1]
+    assert verdict[0]["rule"] == 0
 
 
 def test_points_raise_score() -> None:
@@ -211,4 +211,4 @@ def test_points_raise_score() -> None:
     hits = np.array([[0, 0], [1, 0], [5, 0], [7, 0], [7, 0], [7, 0]], np.uint64)
     score_bp = np.array([10, 10, 10, 10, 9_999, SCORE_NONE], np.uint16)
     add_points(np.arange(6, dtype=np.int32), hits, program.rules, score_bp)
-    assert [10, 510, 510, 9_510, 10_000, SCORE_NONE] == score_bp.tolist()
+    assert score_bp.tolist() == [10, 510, 510, 9_510, 10_000, SCORE_NONE]

@@ -1,0 +1,142 @@
+"""How long the rule set takes for a row: the kernel against Python that walks the rules per row.
+
+The baseline is not the slowest Python: every condition is turned into closures once, so that a row
+costs calls and comparisons only. Both see the same rules and rows and must find the same hits,
+which is checked before anything is timed.
+"""
+
+import operator
+import random
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.figures import Figure, cost_figure, print_figures
+from engine.rules.columns import COLUMN_COUNT, COLUMNS, Column, ColumnType, constant_at
+from engine.rules.kernels import evaluate, resolve
+from engine.rules.language import parse
+from engine.rules.program import VERDICT, Program, program_from_file
+from engine.rules.tree import And, Compare, Expression, Operator, Phase
+
+_RULE_COUNTS = (100, 20)  # the headline figure first
+_BATCHES = (64, 1, 1_024)
+_CONDITIONS_PER_RULE = 4
+_SECONDS_PER_RUN = 0.1
+_SEED = 39
+_COMPARE: dict[Operator, Callable[[float, float], bool]] = {
+    Operator.LT: operator.lt,
+    Operator.GE: operator.ge,
+}
+_Test = Callable[[list[float]], bool]
+
+
+def run(*, json: bool = False, runs: int = 5) -> None:
+    """Measure both phases and the verdict, in us a row; the baseline is per-row Python.
+
+    Parameters
+    ----------
+    json : bool
+        Print a JSON list of figures instead of a table.
+    runs : int
+        Measurements of each figure; the median is reported.
+    """
+    print_figures(figures(runs=runs), as_json=json)
+
+
+def figures(*, runs: int = 5) -> list[Figure]:
+    """Return the figures of every number of rules and batch size."""
+    found = []
+    for rule_count in _RULE_COUNTS:
+        program = bench_program(rule_count)
+        values = bench_rows(max(_BATCHES))
+        tests = [_closure(rule.when) for rule in program.source.rules]
+        _check_equal(program, values, tests)
+        baseline = partial(_interpret, tests, values[:64])
+        baseline_us = statistics.median(_us_a_row(baseline, 64) for _ in range(runs))
+        for batch in _BATCHES:
+            work = kernel_work(program, values[:batch].copy())
+            costs = [_us_a_row(work, batch) for _ in range(runs)]
+            name = f"{rule_count} rules x {_CONDITIONS_PER_RULE}, batch {batch}"
+            found.append(cost_figure(name, "us/row", costs, "Python per row", baseline_us))
+    return found
+
+
+def bench_program(rule_count: int) -> Program:
+    """Return ``rule_count`` rules of four conditions each, alike for every run.
+
+    The text is made by a seeded generator: three rules in four are PRE, thresholds are spread so
+    that a condition holds for between a tenth and nine tenths of the rows.
+    """
+    rng = random.Random(_SEED)
+    columns = [c for c in COLUMNS if c.type is ColumnType.NUMBER and c.name != "score"]
+    lines = []
+    for i in range(rule_count):
+        conditions = " and ".join(_condition(rng, c) for c in rng.sample(columns, k=4))
+        phase = "post" if i % 4 == 3 else "pre"
+        lines.append(f'rule R{i} {phase} decline(59) "bench" when {conditions}')
+    return program_from_file(parse("\n".join(lines)))
+
+
+def _condition(rng: random.Random, column: Column) -> str:
+    return f"{column.name} {rng.choice(('<', '>='))} {rng.uniform(0.1, 0.9):.3f}"
+
+
+def bench_rows(count: int) -> NDArray[np.float64]:
+    """Return values f64[count, COLUMN_COUNT], uniform in 0 to 1, float32 like the features."""
+    rng = np.random.default_rng(_SEED)
+    return rng.random((count, COLUMN_COUNT), np.float32).astype(np.float64)
+
+
+def kernel_work(program: Program, values: NDArray[np.float64]) -> Callable[[], NDArray[np.uint64]]:
+    """Return what is timed: both phases and the verdict over all rows; it returns the hits."""
+    idx = np.arange(len(values), dtype=np.int32)
+    hits = np.zeros((len(values), 2), np.uint64)
+    verdict = np.zeros(len(values), VERDICT)
+    p = program
+
+    def work() -> NDArray[np.uint64]:
+        hits[:] = 0
+        for phase in (int(Phase.PRE), int(Phase.POST)):
+            evaluate(values, idx, p.predicates, p.list_values, p.terms, p.literals, phase, hits)
+        resolve(idx, hits, p.rules, verdict)
+        return hits
+
+    return work
+
+
+def _closure(node: Expression) -> _Test:
+    if isinstance(node, And):
+        tests = [_closure(item) for item in node.items]
+        return lambda row: all(test(row) for test in tests)
+    assert isinstance(node, Compare)
+    index, compare = node.column.index, _COMPARE[node.operator]
+    constant = constant_at(node.column, node.value)
+    return lambda row: compare(row[index], constant)
+
+
+def _interpret(tests: list[_Test], values: NDArray[np.float64]) -> list[list[int]]:
+    """Return the indexes of the rules that hit, row by row; the first would decide."""
+    return [[i for i, test in enumerate(tests) if test(row)] for row in values.tolist()]
+
+
+def _check_equal(program: Program, values: NDArray[np.float64], tests: list[_Test]) -> None:
+    hits = kernel_work(program, values)()
+    numbers = [int(low) | int(high) << 64 for low, high in hits]
+    found = [[i for i in range(len(tests)) if bits >> i & 1] for bits in numbers]
+    if found != _interpret(tests, values):
+        raise RuntimeError("kernel and per-row Python disagree on which rules hit")
+
+
+def _us_a_row(work: Callable[[], object], row_count: int) -> float:
+    work()
+    calls = 0
+    started = time.perf_counter()
+    while time.perf_counter() - started < _SECONDS_PER_RUN:
+        for _ in range(8):
+            work()
+        calls += 8
+    return (time.perf_counter() - started) * 1e6 / (calls * row_count)
