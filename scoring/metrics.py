@@ -1,0 +1,62 @@
+"""How good scores are: area under the ROC curve, average precision, what a threshold does.
+
+Definitions as in Fawcett 2006 (ROC, ties count half) and Davis and Goadrich 2006 (precision and
+recall without interpolation, ties taken together).
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scoring.registry import Threshold
+
+THRESHOLDS_BP = (500, 2_500, 5_000, 7_500, 9_000)
+
+
+def roc_auc(labels: NDArray[np.uint8], scores: NDArray[np.float32]) -> float:
+    """Return the chance that a fraud scores above a genuine payment; NaN without both kinds."""
+    hits, rows = _by_falling_score(labels, scores)
+    frauds, genuine = int(hits[-1]), int(rows[-1] - hits[-1])
+    if frauds == 0 or genuine == 0:
+        return float("nan")
+    true_rate = np.concatenate(([0.0], hits / frauds))
+    false_rate = np.concatenate(([0.0], (rows - hits) / genuine))
+    return float(np.sum(np.diff(false_rate) * (true_rate[1:] + true_rate[:-1]) / 2.0))
+
+
+def average_precision(labels: NDArray[np.uint8], scores: NDArray[np.float32]) -> float:
+    """Return the mean precision over the frauds found; NaN without frauds."""
+    hits, rows = _by_falling_score(labels, scores)
+    if hits[-1] == 0:
+        return float("nan")
+    found = np.diff(np.concatenate(([0], hits)))
+    return float(np.sum(hits / rows * found) / hits[-1])
+
+
+def threshold_table(
+    labels: NDArray[np.uint8], score_bp: NDArray[np.uint16]
+) -> tuple[Threshold, ...]:
+    """Return what each of THRESHOLDS_BP flags, how much of that is fraud, how much of the fraud."""
+    rows = []
+    for bound in THRESHOLDS_BP:
+        flagged = score_bp >= bound
+        hits, count = int(labels[flagged].sum()), int(flagged.sum())
+        rows.append(
+            Threshold(
+                bound,
+                round(count / max(len(labels), 1), 6),
+                round(hits / max(count, 1), 6),
+                round(hits / max(int(labels.sum()), 1), 6),
+            )
+        )
+    return tuple(rows)
+
+
+def _by_falling_score(
+    labels: NDArray[np.uint8], scores: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return frauds and rows at or above each distinct score, highest first."""
+    order = np.argsort(-scores, kind="stable")
+    ordered = scores[order]
+    last = np.flatnonzero(np.concatenate((ordered[1:] != ordered[:-1], [True])))
+    hits = np.cumsum(labels[order], dtype=np.int64)
+    return hits[last], (last + 1).astype(np.int64)
