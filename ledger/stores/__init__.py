@@ -1,1 +1,1 @@
-"""Journal stores behind one interface."""
+"""Journal stores behind one interface: same batch bytes, same rules, wherever they are kept."""

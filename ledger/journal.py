@@ -1,0 +1,305 @@
+"""Bytes of a journal batch: header, records, blobs, end mark; and the hash chain through them.
+
+A batch is a 256-byte header, ``record_count`` records of 192 bytes, the blobs (operator names, full
+hashes of rule sets and models), an 8-byte end mark without a zero byte, then zeros up to the next
+4 KiB. ``body_hash`` covers records, blobs and end mark; ``head`` is SHA-256 of the header, and each
+header carries the head of the batch before it. No I/O and no clock here.
+
+Every 512-byte sector that a batch's body touches holds a byte that is not zero: a record's
+sequence number, a blob's kind (hence the bound on a blob's size) or a piece of the end mark.
+Segments are zeros before a batch is written, so an all-zero sector inside a body proves that the
+write never finished. Recovery relies on it.
+"""
+
+import hashlib
+import struct
+import zlib
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ledger.record import RECORD, RECORD_BYTES
+
+HEADER_BYTES = 256
+PAGE_BYTES = 4096  # batches start on this boundary: one sync touches whole pages
+SECTOR_BYTES = 512  # what a disk writes whole or not at all
+FORMAT_VERSION = 1
+BATCH_MAGIC = b"DE39bat\x01"
+END_MARK = b"\xe3\x9aDE39/\xe3"
+ZERO_HEAD = bytes(32)  # head before the first batch
+
+Records = NDArray[np.void]
+_HEADER = struct.Struct("<8sHHHH16s4Q4I32s32s16s92x")
+_BLOB = struct.Struct("<IHH")
+_CRC = struct.Struct("<I")
+BLOB_DATA_MAX = 400  # so that two kinds are never a whole sector apart
+assert _HEADER.size == HEADER_BYTES - _CRC.size
+assert 0 not in END_MARK
+
+
+class BlobKind(IntEnum):
+    """What the bytes of a blob are."""
+
+    OPERATOR = 1  # UTF-8 name of who asked for a change
+    RULES_SHA256 = 2
+    MODEL_SHA256 = 3
+    ORIGINAL = 4  # 16 bytes: identity of the original that an orphan reversal names
+
+
+class Blob(NamedTuple):
+    """Up to 400 bytes that belong to the record at ``row`` of the same job or batch."""
+
+    row: int
+    kind: int
+    data: bytes
+
+
+class BatchHeader(NamedTuple):
+    """The fields of a header, in their order in the file."""
+
+    magic: bytes
+    version: int
+    partition: int
+    record_bytes: int
+    flags: int
+    cluster: bytes
+    epoch: int
+    batch_no: int
+    first_seq: int
+    ts_ns: int
+    record_count: int
+    blob_count: int
+    body_bytes: int  # records, blobs and end mark
+    blob_bytes: int
+    prev_head: bytes
+    body_hash: bytes
+    writer: bytes
+
+
+class Position(NamedTuple):
+    """Where a journal stands between two batches: what the next batch must be.
+
+    ``segment`` and ``offset`` say where its bytes go in a file store and are 0 in other stores.
+    """
+
+    batch_no: int = 1
+    seq: int = 1  # sequence number of the next record
+    epoch: int = 0  # epoch of the batch before
+    head: bytes = ZERO_HEAD  # head of the batch before
+    segment: int = 0
+    offset: int = 0
+
+    def to_json(self) -> dict[str, int | str]:
+        """Return the fields for JSON, ``head`` as hex."""
+        return {**self._asdict(), "head": self.head.hex()}
+
+
+def position_from_json(fields: dict[str, Any]) -> Position:
+    """Return the position that ``to_json`` wrote; ``KeyError`` or ``ValueError`` on others."""
+    numbers = {name: int(fields[name]) for name in Position._fields if name != "head"}
+    return Position(head=bytes.fromhex(fields["head"]), **numbers)
+
+
+class Batch(NamedTuple):
+    """A batch as read back: ``records`` is a writable ``RECORD[n]`` view that stays valid."""
+
+    header: BatchHeader
+    records: Records
+    blobs: tuple[Blob, ...]
+    head: bytes
+    after: Position
+
+
+class Writer(NamedTuple):
+    """Who writes, and for which journal: the same in every header of one opened store."""
+
+    cluster: bytes  # 16 bytes, one value for all folders of an installation
+    partition: int
+    epoch: int
+    writer: bytes  # 16 bytes, another value at each start
+
+
+def padded(size: int) -> int:
+    """Return ``size`` rounded up to whole pages of 4 KiB."""
+    return -(-size // PAGE_BYTES) * PAGE_BYTES
+
+
+def batch_bytes(record_count: int, blob_bytes: int) -> int:
+    """Return the bytes a batch of so many records and blob bytes takes in the file."""
+    return padded(HEADER_BYTES + record_count * RECORD_BYTES + blob_bytes + len(END_MARK))
+
+
+def blob_bytes(blobs: Sequence[Blob]) -> int:
+    """Return the bytes ``blobs`` take in a batch."""
+    return sum(_BLOB.size + len(blob.data) for blob in blobs)
+
+
+class BatchEncoder:
+    """Writes batches into one buffer that is used again and again.
+
+    Parameters
+    ----------
+    writer
+        Goes into every header.
+    """
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._buffer: NDArray[np.uint8] = np.zeros(batch_bytes(1024, 0), np.uint8)
+
+    def encode(
+        self, parts: Sequence[tuple[Records, Sequence[Blob]]], position: Position, ts_ns: int
+    ) -> memoryview:
+        """Return the bytes of one batch made of ``parts`` in order, for ``position``.
+
+        Parameters
+        ----------
+        parts
+            ``RECORD[n]`` C-contiguous with ``seq`` set, and the blobs of it (rows count in it).
+        position
+            What the batch must be: number, first sequence number, head before it.
+        ts_ns
+            Engine time of the batch, Unix ns.
+
+        Returns
+        -------
+        memoryview
+            Whole pages, valid until the next call.
+        """
+        count = sum(len(records) for records, _ in parts)
+        blobs = _packed_blobs(parts)
+        blobs_size = sum(map(len, blobs))
+        size = batch_bytes(count, blobs_size)
+        if size > len(self._buffer):
+            self._buffer = np.zeros(size, np.uint8)
+        end = self._put_body(parts, blobs)
+        self._buffer[end:size] = 0
+        body = self._buffer[HEADER_BYTES:end].data
+        header = _HEADER.pack(
+            BATCH_MAGIC,
+            FORMAT_VERSION,
+            self._writer.partition,
+            RECORD_BYTES,
+            0,
+            self._writer.cluster,
+            self._writer.epoch,
+            position.batch_no,
+            position.seq,
+            ts_ns,
+            count,
+            len(blobs),
+            len(body),
+            blobs_size,
+            position.head,
+            hashlib.sha256(body).digest(),
+            self._writer.writer,
+        )
+        view = self._buffer.data
+        view[: len(header)] = header
+        view[len(header) : HEADER_BYTES] = _CRC.pack(zlib.crc32(header))
+        return view[:size]
+
+    def _put_body(self, parts: Sequence[tuple[Records, Sequence[Blob]]], blobs: list[bytes]) -> int:
+        """Copy records, blobs and end mark behind the header; return where they end."""
+        at = HEADER_BYTES
+        for records, _ in parts:
+            raw = records.view(np.uint8)
+            self._buffer[at : at + len(raw)] = raw
+            at += len(raw)
+        tail = b"".join([*blobs, END_MARK])
+        self._buffer[at : at + len(tail)] = np.frombuffer(tail, np.uint8)
+        return at + len(tail)
+
+
+def _packed_blobs(parts: Sequence[tuple[Records, Sequence[Blob]]]) -> list[bytes]:
+    packed = []
+    base = 0
+    for records, blobs in parts:
+        packed += [_BLOB.pack(base + b.row, b.kind, len(b.data)) + b.data for b in blobs]
+        base += len(records)
+    return packed
+
+
+def blob_is_valid(blob: Blob, record_count: int) -> bool:
+    """Return whether ``blob`` can be stored with a job of ``record_count`` records."""
+    return (
+        0 <= blob.row < record_count and 0 < blob.kind <= 65535 and len(blob.data) <= BLOB_DATA_MAX
+    )
+
+
+def header_from_bytes(data: bytes) -> BatchHeader | None:
+    """Return the header in the first 256 bytes, or None if magic or checksum do not hold."""
+    if data[:8] != BATCH_MAGIC:
+        return None
+    if zlib.crc32(data[: _HEADER.size]) != _CRC.unpack_from(data, _HEADER.size)[0]:
+        return None
+    return BatchHeader._make(_HEADER.unpack_from(data))
+
+
+def head_of(header: bytes | memoryview) -> bytes:
+    """Return SHA-256 of the 256 header bytes: the head of the chain after this batch."""
+    return hashlib.sha256(header[:HEADER_BYTES]).digest()
+
+
+def sizes_agree(header: BatchHeader) -> bool:
+    """Return whether the lengths a header states fit each other."""
+    records = header.record_count * RECORD_BYTES
+    return (
+        header.record_bytes == RECORD_BYTES
+        and header.body_bytes == records + header.blob_bytes + len(END_MARK)
+        and header.blob_bytes >= header.blob_count * _BLOB.size
+    )
+
+
+def body_is_whole(header: BatchHeader, batch: NDArray[np.uint8]) -> bool:
+    """Return whether body hash and padding of ``batch`` (all its pages) hold."""
+    end = HEADER_BYTES + header.body_bytes
+    if hashlib.sha256(batch[HEADER_BYTES:end].data).digest() != header.body_hash:
+        return False
+    return not batch[end:].any()
+
+
+def body_is_incomplete(header: BatchHeader, batch: NDArray[np.uint8]) -> bool:
+    """Return whether a sector that the body touches is all zero: the write never finished."""
+    end = -(-(HEADER_BYTES + header.body_bytes) // SECTOR_BYTES) * SECTOR_BYTES
+    sectors = batch[:end].reshape(-1, SECTOR_BYTES)
+    return not bool(sectors.any(axis=1).all())
+
+
+def records_of(header: BatchHeader, batch: NDArray[np.uint8]) -> Records:
+    """Return the records in ``batch`` as a view, ``RECORD[record_count]``."""
+    end = HEADER_BYTES + header.record_count * RECORD_BYTES
+    return batch[HEADER_BYTES:end].view(RECORD)
+
+
+def blobs_of(header: BatchHeader, batch: NDArray[np.uint8]) -> tuple[Blob, ...]:
+    """Return the blobs in ``batch``; ``ValueError`` if they do not fill their area exactly."""
+    start = HEADER_BYTES + header.record_count * RECORD_BYTES
+    data = batch[start : start + header.blob_bytes].tobytes()
+    blobs = []
+    at = 0
+    for _ in range(header.blob_count):
+        if at + _BLOB.size > len(data):
+            raise ValueError("blob area ends too early")
+        row, kind, size = _BLOB.unpack_from(data, at)
+        at += _BLOB.size + size
+        blobs.append(Blob(row, kind, data[at - size : at]))
+        if not blob_is_valid(blobs[-1], header.record_count) or len(blobs[-1].data) != size:
+            raise ValueError("blob names a row that is not there or is cut short")
+    if at != len(data):
+        raise ValueError("bytes left after the last blob")
+    return tuple(blobs)
+
+
+def advanced(position: Position, header: BatchHeader, head: bytes, size: int) -> Position:
+    """Return the position after the batch of ``size`` bytes that stood at ``position``."""
+    return position._replace(
+        batch_no=header.batch_no + 1,
+        seq=header.first_seq + header.record_count,
+        epoch=header.epoch,
+        head=head,
+        offset=position.offset + size,
+    )

@@ -1,0 +1,123 @@
+"""Segment files of the journal: names, header page, folder layout.
+
+A data folder holds ``lock``, and ``journal/`` with ``epoch`` and the segments ``00000001.seg`` and
+on. A segment is one header page, then batches, then zeros to a fixed size that the header states.
+The header tells which batch comes first and which head is before it, so it also proves that every
+earlier batch was durable: the next segment is only begun after that.
+"""
+
+import struct
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+from ledger.disk import Disk
+from ledger.errors import FormatVersionError, RotError
+from ledger.journal import FORMAT_VERSION, PAGE_BYTES, Position
+
+SEGMENT_MAGIC = b"DE39seg\x01"
+SEGMENT_BYTES = 64 * 1024 * 1024
+SEGMENT_BYTES_MIN = 4 * PAGE_BYTES
+
+_HEADER = struct.Struct("<8sHHI16s16s5Q32s132x")
+_CRC = struct.Struct("<I")
+_SUFFIX = ".seg"
+assert _HEADER.size + _CRC.size == 256
+
+
+class SegmentHeader(NamedTuple):
+    """The fields of a segment's header page, in their order in the file."""
+
+    magic: bytes
+    version: int
+    partition: int
+    flags: int
+    cluster: bytes
+    uuid: bytes
+    number: int  # 1 and on; also the file's name
+    first_batch_no: int
+    first_seq: int
+    first_epoch: int  # epoch of the batch before
+    size: int  # bytes of the file
+    prev_head: bytes
+
+    @property
+    def start(self) -> Position:
+        """Return the position of the first batch of this segment."""
+        return Position(
+            batch_no=self.first_batch_no,
+            seq=self.first_seq,
+            epoch=self.first_epoch,
+            head=self.prev_head,
+            segment=self.number,
+            offset=PAGE_BYTES,
+        )
+
+
+def journal_folder(data: Path) -> Path:
+    """Return the folder of the segments in the data folder ``data``."""
+    return data / "journal"
+
+
+def segment_path(data: Path, index: int) -> Path:
+    """Return the file of segment ``index``."""
+    return journal_folder(data) / f"{index:08d}{_SUFFIX}"
+
+
+def segment_indexes(disk: Disk, data: Path) -> list[int]:
+    """Return the numbers of the segments that are there, in order."""
+    stems = [n[: -len(_SUFFIX)] for n in disk.names(journal_folder(data)) if n.endswith(_SUFFIX)]
+    return sorted(int(stem) for stem in stems if stem.isascii() and stem.isdigit())
+
+
+def segment_page(cluster: bytes, partition: int, uuid: bytes, start: Position, size: int) -> bytes:
+    """Return the header page (4 KiB) of the segment whose first batch is ``start``."""
+    header = _HEADER.pack(
+        SEGMENT_MAGIC,
+        FORMAT_VERSION,
+        partition,
+        0,
+        cluster,
+        uuid,
+        start.segment,
+        start.batch_no,
+        start.seq,
+        start.epoch,
+        size,
+        start.head,
+    )
+    return (header + _CRC.pack(zlib.crc32(header))).ljust(PAGE_BYTES, b"\0")
+
+
+def segment_from_page(page: bytes, path: Path) -> SegmentHeader:
+    """Return the header in ``page``.
+
+    Raises
+    ------
+    RotError
+        Magic, checksum or padding do not hold.
+    FormatVersionError
+        A newer program wrote it.
+    """
+    body = page[: _HEADER.size]
+    whole = (
+        len(page) == PAGE_BYTES
+        and page[:8] == SEGMENT_MAGIC
+        and zlib.crc32(body) == _CRC.unpack_from(page, _HEADER.size)[0]
+        and not page[256:].strip(b"\0")
+    )
+    if not whole:
+        raise RotError("segment header damaged", batch_no=0, segment=path.name, offset=0)
+    header = SegmentHeader._make(_HEADER.unpack_from(page))
+    check_version(header.version, path)
+    return header
+
+
+def check_version(version: int, path: Path) -> None:
+    """Raise ``FormatVersionError`` unless this program reads format ``version``."""
+    if version != FORMAT_VERSION:
+        message = (
+            f"{path} has journal format {version}, this program reads format {FORMAT_VERSION}: "
+            "run the newer de39 that wrote it"
+        )
+        raise FormatVersionError(message)
