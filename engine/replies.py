@@ -99,3 +99,32 @@ def _name_field(reply: Row, field: int, start: int, extra: NDArray[np.uint8]) ->
     reply["extra_field"] = 44
     reply["extra_start"] = start
     reply["extra_size"] = _DE44_BYTES
+
+
+@kernel
+def segment_ends(
+    replies: NDArray[np.void],
+    reply_count: int,
+    request: NDArray[np.void],
+    out_end: NDArray[np.int64],
+    segment_count: int,
+    ends: NDArray[np.int64],
+) -> None:
+    """Write where the answers of each segment end in the answer bytes, i64 (segment_count,)."""
+    reply = 0
+    end = np.int64(0)
+    for segment in range(segment_count):
+        while reply < reply_count and request[replies[reply]["request"]]["segment"] == segment:
+            end = out_end[reply]
+            reply += 1
+        ends[segment] = end
+
+
+@kernel
+def decisions_of(
+    items: NDArray[np.void], count: int, repeat: int, nothing: int, out: NDArray[np.uint16]
+) -> None:
+    """Write the decision of each request, ``nothing`` for silent ones and repeats; out u16."""
+    for i in range(count):
+        role = items[i]["role"]
+        out[i] = nothing if role == 0 or role == repeat else items[i]["decision"]

@@ -1,0 +1,333 @@
+"""SHELL: gathers what all links have sent, authorizes it as one batch, commits, then answers.
+
+Batches clock themselves: while one batch syncs, the next gathers, and a second one is begun before
+the sync ends only when a good batch full waits already. Nothing waits for a timer. An answer leaves
+when the journal has acknowledged its batch, never before; after a failed commit nothing leaves.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.authorize import Authorizer, Outcome
+from engine.items import LINK, Role, Setting
+from engine.limits import BATCHES_IN_FLIGHT_MAX, LENGTH_HEADER_BYTES
+from engine.metrics import NO_DECISION, Counter, FrameError, Gauge, Metrics, Queue, Stage
+from engine.replies import decisions_of, segment_ends
+from engine.session import Link
+from engine.wire.table import SEGMENT, FrameFault
+from ledger.authorizations import Cursor
+from ledger.commit import CommitJob, Committer
+from ledger.journal import Blob, BlobKind
+
+EAGER_BYTES = 96 * 1024  # this much waiting starts a second batch beside the one being synced
+SEGMENTS_MAX = 1024  # links of one batch; the others are first in the next
+_STAGES = {
+    "decode": Stage.DECODE,
+    "tokens": Stage.TOKENS,
+    "find": Stage.FIND,
+    "shared": Stage.FEATURES,
+    "features": Stage.FEATURES,
+    "rules": Stage.RULES,
+    "score": Stage.SCORE,
+    "decide": Stage.DECIDE,
+    "encode": Stage.ENCODE,
+}
+_FRAME_ERRORS = {
+    FrameFault.TOO_LONG: FrameError.TOO_LONG,
+    FrameFault.TOO_SHORT: FrameError.TOO_SHORT,
+}
+Event = Callable[[], CommitJob | None]  # changes the state, returns what must be durable first
+
+
+class _Answers(NamedTuple):
+    """What leaves when a batch is durable."""
+
+    answers: list[tuple[Link, bytes]]
+    closing: list[tuple[Link, str]]
+    arrived_ns: NDArray[np.int64]  # of each answered request, monotonic
+    started_ns: int
+    done: Callable[[], None] | None
+
+
+class Pipeline:
+    """One owner of the authorizer, on the event loop's thread."""
+
+    def __init__(
+        self,
+        authorizer: Authorizer,
+        metrics: Metrics,
+        loop: asyncio.AbstractEventLoop,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.authorizer = authorizer
+        self.metrics = metrics
+        self.committer: Committer | None = None
+        self._loop = loop
+        self._clock_ns = clock_ns
+        self._ready: deque[Link] = deque()
+        self._ready_bytes = 0
+        self._events: deque[Event] = deque()
+        self._in_flight = 0
+        self._is_scheduled = False
+        self._is_stopped = False
+        self._idle: asyncio.Event = asyncio.Event()
+        self._idle.set()
+        self._segments = np.zeros(SEGMENTS_MAX, SEGMENT)
+        self._links = np.zeros(SEGMENTS_MAX, LINK)
+        self._ends = np.zeros(SEGMENTS_MAX, np.int64)
+        self._decisions = np.zeros(authorizer.work.rows, np.uint16)
+        self._arena = memoryview(authorizer.work.arena)
+        self._out = memoryview(authorizer.work.out)
+        self._stage_ns = np.zeros(len(Stage), np.int64)
+        self._lap_ns = 0
+
+    def feed(self, link: Link, data: bytes) -> None:
+        """Take bytes of a link; they are worked in this turn of the loop or when there is room."""
+        link.put(data, self._clock_ns())
+        self.metrics.counters[Counter.BYTES_IN] += len(data)
+        self._ready_bytes += len(data)
+        if not link.is_ready:
+            link.is_ready = True
+            self._ready.append(link)
+        if link.is_full and not link.is_paused:
+            link.is_paused = True
+            link.peer.pause()
+        self._schedule()
+
+    def submit(self, event: Event) -> None:
+        """Do ``event`` between two batches, in order with card traffic; loop thread only."""
+        self._events.append(event)
+        self._schedule()
+
+    def now_ns(self) -> int:
+        """Return engine time: the system's clock, or the last message's where that is the clock."""
+        last = int(self.authorizer.state.cursor[Cursor.LAST_TS_NS])
+        if self.authorizer.settings[Setting.CLOCK_FROM_MESSAGES]:
+            return last
+        return max(self._clock_ns(), last)
+
+    @property
+    def in_flight(self) -> int:
+        """Batches handed to the committer and not durable yet."""
+        return self._in_flight
+
+    def stop(self) -> None:
+        """Take nothing any more: the journal has failed, or the process ends."""
+        self._is_stopped = True
+        self._ready.clear()
+        self._events.clear()
+        self._idle.set()
+
+    async def wait_idle(self) -> None:
+        """Wait until nothing is gathered and everything handed in is durable and answered."""
+        await self._idle.wait()
+
+    def on_durable(self, jobs: list[CommitJob]) -> None:
+        """Called by the commit thread; the answers leave on the loop's thread."""
+        self._loop.call_soon_threadsafe(self._durable, jobs)
+
+    def _schedule(self) -> None:
+        self._idle.clear()
+        if not self._is_scheduled and not self._is_stopped and self._has_slot():
+            self._is_scheduled = True
+            # One turn of the loop: everything that arrived in this poll is read first.
+            self._loop.call_soon(self._turn)
+
+    def _has_slot(self) -> bool:
+        """Whether a batch may begin now: at once when nothing syncs, else when much waits."""
+        if self._in_flight == 0:
+            return True
+        return self._in_flight < BATCHES_IN_FLIGHT_MAX and self._ready_bytes >= EAGER_BYTES
+
+    def _turn(self) -> None:
+        self._is_scheduled = False
+        if self._is_stopped:
+            return
+        while self._events:
+            job = self._events.popleft()()
+            if job is not None:
+                self._hand_in(job)
+        if self._ready and self._has_slot():
+            self._run_batch()
+        self.authorizer.state.maintain()
+        if (self._ready or self._events) and self._has_slot():
+            self._schedule()
+        self._note_idle()
+
+    def _run_batch(self) -> None:
+        started_ns = time.monotonic_ns()
+        links = self._gather()
+        self._stage_ns[:] = -1
+        self._lap_ns = time.monotonic_ns()
+        outcome = self.authorizer.run(self._segments, len(links), self._links, self._lap)
+        waited_ns = self._clock_ns() - time.monotonic_ns()
+        work = self.authorizer.work
+        segment_of = work.request["segment"][: outcome.request_count]
+        arrived_ns = self._links["arrival_ns"][segment_of].astype(np.int64) - waited_ns
+        answers = self._answers(links, outcome)
+        closing = self._settle(links, outcome.request_count == work.rows)
+        token = _Answers(answers, closing, arrived_ns, started_ns, None)
+        self._count(outcome)
+        blobs = [Blob(row, BlobKind.ORIGINAL, identity) for row, identity in outcome.originals]
+        self._hand_in(CommitJob(outcome.records, self.now_ns(), blobs, token))
+
+    def _gather(self) -> list[Link]:
+        """Copy the bytes of ready links into the arena, one segment a link."""
+        links: list[Link] = []
+        at, room = 0, len(self._arena)
+        while self._ready and len(links) < SEGMENTS_MAX and room > 0:
+            link = self._ready.popleft()
+            link.is_ready = False
+            data = link.take(room)
+            self._ready_bytes -= len(data)
+            self._arena[at : at + len(data)] = data
+            segment, facts = self._segments[len(links)], self._links[len(links)]
+            segment["start"], segment["end"] = at, at + len(data)
+            segment["dialect"] = link.dialect
+            facts["arrival_ns"] = link.last_ns
+            facts["sign_on_required"] = link.profile.sign_on_required
+            facts["signed_on"] = link.signed_on
+            facts["unreadable"] = link.unreadable
+            at += len(data)
+            room -= len(data)
+            links.append(link)
+        return links
+
+    def _settle(self, links: list[Link], is_full: bool) -> list[tuple[Link, str]]:  # noqa: FBT001
+        """Put back what was not used, and say which links must be closed once answered."""
+        closing: list[tuple[Link, str]] = []
+        for i, link in enumerate(links):
+            segment, facts = self._segments[i], self._links[i]
+            link.signed_on = int(facts["signed_on"])
+            link.unreadable = int(facts["unreadable"])
+            end = int(segment["end"])
+            rest = bytes(self._arena[int(segment["start"]) + int(segment["consumed"]) : end])
+            reason = self._fault(link, segment)
+            if reason is not None:
+                closing.append((link, reason))
+                link.is_closing = True
+                continue
+            link.put_back(rest)
+            self._ready_bytes += len(rest)
+            link.has_part = bool(rest)
+            self._resume(link)
+            more_came = len(rest) != link.pending_bytes
+            if (is_full and len(rest) > LENGTH_HEADER_BYTES) or more_came:
+                link.is_ready = True
+                self._ready.append(link)
+        return closing
+
+    def _resume(self, link: Link) -> None:
+        if link.is_paused and not link.is_full:
+            link.is_paused = False
+            link.peer.resume()
+
+    def _fault(self, link: Link, segment: Any) -> str | None:  # noqa: ANN401 - a SEGMENT row
+        """Return why the link must be closed, or None; counts the frame error."""
+        keepalives = int(segment["keepalives"])
+        if keepalives:
+            self.metrics.counters[Counter.KEEPALIVES] += keepalives
+            alone = int(segment["row_count"]) == 0
+            link.keepalives = int(segment["keepalives_last"]) + (link.keepalives if alone else 0)
+            if link.keepalives > link.profile.zero_length_max:
+                self.metrics.frame_errors[FrameError.KEEPALIVES] += 1
+                return "too many empty frames in a row"
+        elif int(segment["row_count"]):
+            link.keepalives = 0
+        fault = FrameFault(int(segment["fault"]))
+        if fault != FrameFault.NONE:
+            self.metrics.frame_errors[_FRAME_ERRORS[fault]] += 1
+            return f"frame {fault.name.lower().replace('_', ' ')}"
+        if link.unreadable >= link.profile.unreadable_max:
+            self.metrics.frame_errors[FrameError.BAD_HEADER] += 1
+            return "messages without a readable MTI"
+        return None
+
+    def _answers(self, links: list[Link], outcome: Outcome) -> list[tuple[Link, bytes]]:
+        """Cut the answer bytes by link; an empty frame is echoed where the listener says so."""
+        work = self.authorizer.work
+        segment_ends(
+            work.replies, outcome.reply_count, work.request, work.out_end, len(links), self._ends
+        )
+        answers: list[tuple[Link, bytes]] = []
+        start = 0
+        for i, (link, end) in enumerate(zip(links, self._ends[: len(links)].tolist(), strict=True)):
+            data = bytes(self._out[start:end])
+            start = end
+            if link.profile.echo_zero_length:
+                data += b"\0\0" * int(self._segments[i]["keepalives"])
+            if data:
+                answers.append((link, data))
+        return answers
+
+    def _count(self, outcome: Outcome) -> None:
+        work, metrics = self.authorizer.work, self.metrics
+        decisions_of(work.items, outcome.request_count, Role.REPEAT, NO_DECISION, self._decisions)
+        metrics.count_batch(
+            work.request,
+            outcome.request_count,
+            work.replies,
+            outcome.reply_count,
+            self._decisions,
+        )
+        metrics.observe_stages(self._stage_ns, outcome.request_count)
+
+    def _lap(self, stage: str) -> None:
+        now_ns = time.monotonic_ns()
+        slot = _STAGES[stage]
+        self._stage_ns[slot] = max(self._stage_ns[slot], 0) + now_ns - self._lap_ns
+        self._lap_ns = now_ns
+
+    def _hand_in(self, job: CommitJob) -> None:
+        assert self.committer is not None, "the journal is open before the first batch"
+        self._in_flight += 1
+        self.metrics.queues[Queue.COMMIT] += len(job.records)
+        self.committer.submit(job)
+
+    def _durable(self, jobs: list[CommitJob]) -> None:
+        """Send what waited for these jobs; then the next batch may begin."""
+        now_ns = time.monotonic_ns()
+        for job in jobs:
+            token = job.token
+            assert isinstance(token, _Answers), "the pipeline made the job"
+            self._in_flight -= 1
+            self.metrics.queues[Queue.COMMIT] -= len(job.records)
+            self._send(token)
+            if token.done is not None:
+                token.done()
+            if len(job.records):
+                self.metrics.count_records(job.records, len(job.records))
+                self.metrics.gauges[Gauge.LAST_SEQUENCE] = int(job.records["seq"][-1])
+            count = len(token.arrived_ns)
+            if count:
+                self.metrics.observe(Stage.COMMIT, now_ns - token.started_ns, count)
+                self.metrics.observe_requests(token.arrived_ns, count, now_ns)
+        if self._ready or self._events:
+            self._schedule()
+        self._note_idle()
+
+    def _send(self, token: _Answers) -> None:
+        for link, data in token.answers:
+            self.metrics.counters[Counter.BYTES_OUT] += len(data)
+            if not link.peer.send(data):
+                self.metrics.counters[Counter.LATE_ANSWERS] += 1
+        for link, reason in token.closing:
+            link.peer.close(reason)
+
+    def _note_idle(self) -> None:
+        if not (self._in_flight or self._ready or self._events):
+            self._idle.set()
+
+
+def event_job(
+    records: NDArray[np.void], ts_ns: int, blobs: list[Blob], done: Callable[[], None] | None
+) -> CommitJob:
+    """Return the job of an event; ``done`` is called on the loop once it is durable."""
+    token = _Answers([], [], np.zeros(0, np.int64), 0, done)
+    return CommitJob(records, ts_ns, blobs, token)

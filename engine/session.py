@@ -1,0 +1,132 @@
+"""One link as the pipeline sees it: bytes that wait, and where the session stands. No socket here.
+
+A link starts signed off; a reconnect is a new link. What is kept is bounded: once
+``LINK_PENDING_BYTES_MAX`` bytes wait, ``is_full`` tells the shell to stop reading.
+"""
+
+from collections import deque
+from typing import Protocol
+
+from engine.limits import LINK_PENDING_BYTES_MAX
+
+
+class Peer(Protocol):
+    """The shell's side of a link."""
+
+    def send(self, data: bytes) -> bool:
+        """Take an answer; False when the peer has gone."""
+        ...
+
+    def close(self, reason: str) -> None:
+        """Close after what was sent."""
+        ...
+
+    def pause(self) -> None:
+        """Stop reading."""
+        ...
+
+    def resume(self) -> None:
+        """Read on."""
+        ...
+
+
+class Link:
+    """State of one connection. ``dialect`` is a row of the dialect table."""
+
+    __slots__ = (
+        "chunks",
+        "dialect",
+        "has_part",
+        "is_closing",
+        "is_paused",
+        "is_ready",
+        "keepalives",
+        "last_ns",
+        "number",
+        "peer",
+        "pending_bytes",
+        "profile",
+        "signed_on",
+        "unreadable",
+    )
+
+    def __init__(self, number: int, peer: Peer, dialect: int, profile: "Profile") -> None:
+        self.number = number
+        self.peer = peer
+        self.dialect = dialect
+        self.profile = profile
+        self.chunks: deque[bytes] = deque()
+        self.pending_bytes = 0
+        self.last_ns = 0  # engine clock of the last bytes
+        self.has_part = False  # part of a frame waits for its rest
+        self.is_ready = False  # waits for a batch
+        self.is_paused = False
+        self.is_closing = False
+        self.signed_on = 0
+        self.unreadable = 0  # messages in a row that could not be answered
+        self.keepalives = 0  # empty frames in a row
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the shell must stop reading."""
+        return self.pending_bytes > LINK_PENDING_BYTES_MAX
+
+    def put(self, data: bytes, now_ns: int) -> None:
+        """Take bytes as they came."""
+        self.chunks.append(data)
+        self.pending_bytes += len(data)
+        self.last_ns = now_ns
+
+    def take(self, room: int) -> bytes:
+        """Return up to ``room`` bytes that wait, in order, and forget them."""
+        if self.pending_bytes <= room:
+            data = self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
+            self.chunks.clear()
+            self.pending_bytes = 0
+            return data
+        parts: list[bytes] = []
+        while room > 0:
+            chunk = self.chunks.popleft()
+            parts.append(chunk[:room])
+            if len(chunk) > room:
+                self.chunks.appendleft(chunk[room:])
+            room -= len(parts[-1])
+        data = b"".join(parts)
+        self.pending_bytes -= len(data)
+        return data
+
+    def put_back(self, rest: bytes) -> None:
+        """Return bytes that were taken and not used: they come first again."""
+        if rest:
+            self.chunks.appendleft(rest)
+            self.pending_bytes += len(rest)
+
+
+class Profile:
+    """What a listener demands of its links."""
+
+    __slots__ = (
+        "echo_zero_length",
+        "frame_timeout_ns",
+        "idle_timeout_ns",
+        "sign_on_required",
+        "unreadable_max",
+        "zero_length_max",
+    )
+
+    def __init__(
+        self,
+        *,
+        sign_on_required: bool = False,
+        idle_timeout_s: int = 0,
+        frame_timeout_s: int = 30,
+        zero_length_max: int = 1000,
+        echo_zero_length: bool = False,
+        unreadable_max: int = 10,
+    ) -> None:
+        self.sign_on_required = sign_on_required
+        self.idle_timeout_ns = idle_timeout_s * 1_000_000_000
+        self.frame_timeout_ns = frame_timeout_s * 1_000_000_000
+        self.zero_length_max = zero_length_max
+        self.echo_zero_length = echo_zero_length
+        self.unreadable_max = unreadable_max
