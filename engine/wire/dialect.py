@@ -40,7 +40,7 @@ class Use(IntEnum):
     TRACK1 = 2
     TRACK2 = 3
     MERCHANT = 4
-    PCODE = 5  # from here to NETWORK_CODE one number each, told from the rest by LAST_NUMBER
+    PCODE = 5
     AMOUNT = 6
     BILLING_AMOUNT = 7
     TRANSMITTED = 8  # MMDDhhmmss
@@ -55,7 +55,6 @@ class Use(IntEnum):
     ACQUIRER = 17
     FORWARDER = 18
     NETWORK_CODE = 19
-    LAST_NUMBER = 19
     RRN = 20
     TERMINAL = 21
     CURRENCY = 22
@@ -63,6 +62,8 @@ class Use(IntEnum):
     ORIGINAL = 24  # MTI 4, STAN 6, transmitted 10, acquirer 11, forwarder 11
     REPLACEMENT = 25  # the first 12 characters are the amount
 
+
+USE_LIMIT = 32  # every Use is below
 
 # The kernels read these fields without looking at their declaration again: (format, length kind,
 # size). A size under "LL" is the largest that fits the column.

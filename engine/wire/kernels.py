@@ -11,30 +11,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.siphash import siphash_bytes_word
 from engine.wire.columns import Fault
-from engine.wire.dialect import Use
+from engine.wire.dialect import USE_LIMIT
 from engine.wire.scan_kernels import (
     digits_value,
     first_outside,
     is_class,
+    is_sign,
     lone_position,
-    mti_value,
-    prefix_value,
     read_bitmap,
     reverse_bits,
 )
 from engine.wire.table import Char, DialectTable, FrameFault
-from engine.wire.value_kernels import (
-    check_presence,
-    read_track1,
-    read_track2,
-    set_fault,
-    take_number,
-    take_pan,
-    take_text,
-    take_track,
-)
+from engine.wire.value_kernels import check_presence, set_fault, take_values
 from ledger.jit import kernel
 
 Array = NDArray[Any]
@@ -45,13 +34,10 @@ _TOP = np.uint64(1 << 63)
 
 _DIGIT = int(Char.DIGIT)
 _MTI, _BITMAP, _LENGTH = int(Fault.MTI), int(Fault.BITMAP), int(Fault.LENGTH)
-_CHARSET, _TRAILING, _VALUE = int(Fault.CHARSET), int(Fault.TRAILING), int(Fault.VALUE)
+_CHARSET, _TRAILING = int(Fault.CHARSET), int(Fault.TRAILING)
 _TOO_LONG, _TOO_SHORT = int(FrameFault.TOO_LONG), int(FrameFault.TOO_SHORT)
-_NO_USE, _PAN, _MERCHANT = int(Use.NONE), int(Use.PAN), int(Use.MERCHANT)
-_TRACK1, _TRACK2 = int(Use.TRACK1), int(Use.TRACK2)
-_LAST_NUMBER = int(Use.LAST_NUMBER)  # uses up to here are one number each
+_USES = USE_LIMIT
 _NUMBER_DIGITS = 18  # more would not fit an int64 column
-_LETTER_B = 66  # format code of a track 1 that holds a card number
 
 
 @kernel
@@ -80,12 +66,22 @@ def decode_batch(
     spans : uint16[cap, 129, 2], out, valid where the row's bitmap words have the field.
     pan_block : uint8[cap, 16], out: digit count, ten bytes of BCD padded with F, "de39", 1.
     """
+    rows = _cut_frames(arena, segments, segment_count, table.framing, request)
+    _decode_rows(arena, table, hash_key, request, spans, pan_block, rows)
+    return rows
+
+
+@kernel
+def _cut_frames(
+    arena: Bytes, segments: Array, segment_count: int, framing: Array, request: Array
+) -> int:
+    """Find the messages: write ``start``, ``size``, ``segment``, ``dialect`` of a row each."""
     rows = 0
     capacity = request.shape[0]
     for s in range(segment_count):
         segment = segments[s]
         at, end, dialect = segment.start, segment.end, segment.dialect
-        framing = table.framing[dialect]
+        most, least = framing[dialect].max_bytes, framing[dialect].min_bytes
         first_row, fault, keepalives, keepalives_last = rows, 0, 0, 0
         while at + 2 <= end:
             size = (np.int64(arena[np.uint64(at)]) << 8) | np.int64(arena[np.uint64(at + 1)])
@@ -94,18 +90,16 @@ def decode_batch(
                 keepalives_last += 1
                 at += 2
                 continue
-            if size > framing.max_bytes:
+            if size > most:
                 fault = _TOO_LONG
                 break
-            if size < framing.min_bytes:
+            if size < least:
                 fault = _TOO_SHORT
                 break
             if at + 2 + size > end or rows == capacity:
                 break
-            request[rows].segment = s
-            decode_message(
-                arena, at + 2, size, dialect, table, hash_key, request, spans, pan_block, rows
-            )
+            row = request[rows]
+            row.start, row.size, row.segment, row.dialect = at + 2, size, s, dialect
             rows += 1
             keepalives_last = 0
             at += 2 + size
@@ -119,167 +113,118 @@ def decode_batch(
 
 
 @kernel
-def decode_message(
+def _decode_rows(
     arena: Bytes,
-    start: int,
-    size: int,
-    dialect: int,
     table: DialectTable,
     hash_key: NDArray[np.uint64],
     request: Array,
     spans: NDArray[np.uint16],
     pan_block: Bytes,
-    i: int,
+    rows: int,
 ) -> None:
-    """Decode the message ``arena[start:start + size]`` into row ``i``; column ``segment`` is kept."""
-    row = request[i]
-    _clear_row(row, pan_block[i])
-    row.start, row.size, row.dialect = start, size, dialect
-    mti = mti_value(arena, start, size)
-    if mti < 0:
-        row.fault = _MTI
-        return
-    row.mti = mti
-    end = start + size
-    at, high, low = _read_bitmaps(arena, start, size, table, row)
-    if at < 0:
-        return
+    """Decode the messages that ``_cut_frames`` found.
 
-    left = reverse_bits(high & ~_TOP)
-    base = 1
-    good_high, good_low = _ZERO, _ZERO
-    stopped = False
-    pan_at, pan_size, merchant_at, merchant_size = 0, 0, -1, 0
-    fields = table.fields[dialect]
-    span = spans[i]
-    while True:
-        if left == _ZERO:
-            if base == 65 or low == _ZERO:
+    One loop on purpose: a call a message would pass every array again.
+    """
+    fields, messages, message_of = table.fields, table.messages, table.message_of
+    framing, chars = table.framing, table.chars
+    number_of, lowest_bit = table.number_of, table.lowest_bit
+    # By use of a field: its number (-1 = none), arena offset (-1 = absent) and length. Every field
+    # writes here, those without a use into entry 0, so that the loop does not branch on the use.
+    found = np.empty((3, _USES), np.int64)
+    for i in range(np.uint64(rows)):
+        row = request[i]
+        start, dialect = np.int64(row.start), np.uint64(row.dialect)
+        end = start + row.size
+        for use in range(_USES):
+            found[0, use], found[1, use] = -1, -1
+        row.fault, row.fault_field, row.fault_offset = 0, 0, 0
+        row.bitmap_hi, row.bitmap_lo = _ZERO, _ZERO
+        row.mti = digits_value(arena, start, 4) if end - start >= 4 else -1
+        at = np.int64(-1)
+        high, low = _ZERO, _ZERO
+        if row.mti < 0:
+            row.fault = _MTI
+        else:
+            at, high, low = _read_bitmaps(arena, start, end, framing, chars, row)
+
+        left = reverse_bits(high & ~_TOP)
+        base, good = 1, _ZERO
+        while at >= 0:
+            if left == _ZERO:
+                if base == 65 or low == _ZERO:
+                    break
+                row.bitmap_hi, good = good, _ZERO
+                left = reverse_bits(low)
+                base = 65
+            lone = left & (~left + _ONE)
+            left ^= lone
+            position = lone_position(lone, lowest_bit)
+            number = np.uint64(base + position)
+            field = fields[dialect, number]
+            size = np.int64(field.size)
+            prefix = np.int64(field.prefix_digits)
+            length = size
+            if prefix != 0:
+                length = digits_value(arena, at, prefix) if at + prefix <= end else -1
+            over = (length < 0) | (length > size) | (at + prefix + length > end)
+            if over | (size == 0) | ((length & np.int64(field.data_code)) != 0):
+                fault = _BITMAP if size == 0 else _LENGTH
+                set_fault(row, fault, base + position, at - start)
+                at = -1
                 break
-            left = reverse_bits(low)
-            base = 65
-        lone = left & (~left + _ONE)
-        left ^= lone
-        position = lone_position(lone, table.lowest_bit)
-        number = np.uint64(base + position)
-        field = fields[number]
-        length = np.int64(field.size)
-        prefix = np.int64(field.prefix_digits)
-        if length == 0:
-            set_fault(row, _BITMAP, base + position, at - start)
-            stopped = True
-            break
-        if prefix != 0:
-            length = prefix_value(arena, at, end, prefix, length)
-        if length < 0 or at + prefix + length > end or length & np.int64(field.data_code):
-            set_fault(row, _LENGTH, base + position, at - start)
-            stopped = True
-            break
-        at += prefix
-        use = field.use
-        first_bits, char_bits = np.int64(field.first_bits), np.int64(field.char_bits)
-        value = -1
-        if char_bits == _DIGIT and first_bits == _DIGIT and 0 < length <= _NUMBER_DIGITS:
-            value = digits_value(arena, at, length)
-            right = value >= 0
-        elif first_bits == char_bits:
-            right = is_class(arena, at, length, table.chars, char_bits)
-        else:
-            right = first_outside(arena, at, length, table.chars, first_bits, char_bits) < 0
-        if not right:
-            bad_at = first_outside(arena, at, length, table.chars, first_bits, char_bits)
-            set_fault(row, _CHARSET, base + position, bad_at - start)
-            at += length
-            continue
-        fits = True
-        if use == _NO_USE:
-            pass
-        elif use == _PAN:
-            pan_at, pan_size = at, length
-        elif use == _TRACK2:
-            count, expiry = read_track2(arena, at, length)
-            fits = take_track(arena, row, at, count, expiry, pan_at, pan_size)
-            if fits and pan_size == 0:
-                pan_at, pan_size = at, count
-        elif use == _TRACK1:
-            if length > 0 and arena[np.uint64(at)] == _LETTER_B:
-                count, expiry = read_track1(arena, at, length)
-                fits = take_track(arena, row, at + 1, count, expiry, pan_at, pan_size)
-                if fits and pan_size == 0:
-                    pan_at, pan_size = at + 1, count
-        elif use == _MERCHANT:
-            merchant_at, merchant_size = at, length
-        elif use <= _LAST_NUMBER:
-            fits = take_number(row, use, value)
-        else:
-            fits = take_text(arena, row, use, at, length)
-        if fits:
-            if base == 1:
-                good_high |= _TOP >> np.uint64(position)
+            at += prefix
+            char_bits = np.int64(field.char_bits)
+            value = np.int64(-1)
+            if (char_bits == _DIGIT) & (length > 0) & (length <= _NUMBER_DIGITS):
+                signed = np.int64(field.signed)
+                value = digits_value(arena, at + signed, length - signed)
+                right = (value >= 0) & ((signed == 0) | is_sign(arena[np.uint64(at)]))
             else:
-                good_low |= _TOP >> np.uint64(position)
-            span[number, 0] = at - start
-            span[number, 1] = length
+                right = is_class(arena, at, length, chars, char_bits)
+            if right:
+                use = field.use
+                found[0, use], found[1, use], found[2, use] = value, at, length
+                spans[i, number, 0] = at - start
+                spans[i, number, 1] = length
+                good |= _TOP >> np.uint64(position)
+            else:
+                bad_at = first_outside(arena, at, length, chars, field.signed, char_bits)
+                set_fault(row, _CHARSET, base + position, bad_at - start)
+            at += length
+        if base == 1:
+            row.bitmap_hi = good
         else:
-            set_fault(row, _VALUE, base + position, at - start)
-        at += length
-    row.bitmap_hi, row.bitmap_lo = good_high, good_low
-    if not stopped and at != end:
-        set_fault(row, _TRAILING, 0, at - start)
-    if pan_size > 0:
-        take_pan(arena, row, pan_block[i], pan_at, pan_size)
-    if merchant_at >= 0:
-        acquirer = np.uint64(row.acquirer)
-        hashed = siphash_bytes_word(
-            hash_key[0], hash_key[1], arena, merchant_at, merchant_size, acquirer
-        )
-        row.merchant = max(hashed, _ONE)  # 0 says absent
-    if row.fault == 0:
-        check_presence(row, table.messages[dialect, table.message_of[dialect, mti]], table)
-
-
-@kernel
-def _clear_row(row: Any, block: Bytes) -> None:
-    row.bitmap_hi, row.bitmap_lo = _ZERO, _ZERO
-    row.amount, row.billing_amount, row.replacement_amount = -1, -1, -1
-    row.acquirer, row.forwarder = -1, -1
-    row.terminal, row.merchant, row.rrn_a = _ZERO, _ZERO, _ZERO
-    row.rrn_b, row.transmitted = 0, 0
-    row.original_acquirer, row.original_forwarder, row.original_mti = -1, -1, -1
-    row.original_stan, row.original_transmitted = -1, 0
-    row.mti, row.fault, row.fault_field, row.fault_offset = -1, 0, 0, 0
-    row.pcode, row.stan, row.local_time, row.local_date = -1, -1, -1, -1
-    row.expiry_yymm, row.mcc, row.country, row.entry_mode = -1, -1, -1, -1
-    row.condition, row.currency, row.billing_currency, row.network_code = -1, -1, -1, -1
-    row.pan_length, row.bin, row.luhn = 0, 0, 0
-    block[0] = 0
-    for k in range(1, 11):
-        block[k] = 255
-    block[11], block[12], block[13], block[14] = 100, 101, 51, 57  # "de39": no other use of the
-    block[15] = 1  # token key makes such a block
+            row.bitmap_lo = good
+        take_values(arena, number_of, hash_key, row, pan_block, i, found)
+        if at >= 0 and at != end:
+            set_fault(row, _TRAILING, 0, at - start)
+        if row.fault == 0:
+            message = messages[dialect, message_of[dialect, row.mti]]
+            check_presence(row, message, number_of, lowest_bit)
 
 
 @kernel
 def _read_bitmaps(
-    arena: Bytes, start: int, size: int, table: DialectTable, row: Any
+    arena: Bytes, start: int, end: int, framing: Array, chars: NDArray[np.uint16], row: Any
 ) -> tuple[int, np.uint64, np.uint64]:
     """Return (arena offset of the first field, the words of fields 1-64 and 65-128); -1 = none."""
-    is_hex = table.framing[row.dialect].bitmap_hex
+    is_hex = framing[row.dialect].bitmap_hex
     width = 16 if is_hex else 8
     high, low = _ZERO, _ZERO
     at = start + 4
     right = False
-    if size >= 4 + width:
-        high, right = read_bitmap(arena, at, is_hex, table.chars)
+    if end - start >= 4 + width:
+        high, right = read_bitmap(arena, at, is_hex, chars)
     if not right:
         set_fault(row, _BITMAP, 0, 4)
         return -1, high, low
     at += width
     if high & _TOP != _ZERO:
-        if size < 4 + 2 * width:
+        if end - start < 4 + 2 * width:
             set_fault(row, _BITMAP, 1, at - start)
             return -1, high, low
-        low, right = read_bitmap(arena, at, is_hex, table.chars)
+        low, right = read_bitmap(arena, at, is_hex, chars)
         if not right:  # the fields of the first bitmap can still be read
             set_fault(row, _BITMAP, 1, at - start)
             low = _ZERO

@@ -33,7 +33,8 @@ _TO_SPACE = np.uint64(0x6060606060606060)  # lifts 0x20 and above to 0x80
 _TENS, _HUNDREDS = np.uint64(2561), np.uint64(6553601)  # 10 * 2**8 + 1, 100 * 2**16 + 1
 _MYRIADS = np.uint64(42949672960001)  # 10000 * 2**32 + 1
 
-_DIGIT, _PRINTABLE, _ANY, _HEX = (int(c) for c in (Char.DIGIT, Char.PRINTABLE, Char.ANY, Char.HEX))
+_DIGIT, _PRINTABLE, _ANY = int(Char.DIGIT), int(Char.PRINTABLE), int(Char.ANY)
+_HEX, _SIGN = int(Char.HEX), int(Char.SIGN)
 
 
 @kernel
@@ -54,24 +55,42 @@ def word_before(data: Bytes, end: int, count: int) -> np.uint64:
 
 
 @kernel
+def _not_digits(word: np.uint64) -> np.uint64:
+    """Return 0 if all eight bytes are digits."""
+    return ((word & _HIGH_NIBBLES) ^ _ZEROS) | (((word + _SIXES) & _HIGH_NIBBLES) ^ _ZEROS)
+
+
+@kernel
+def _eight_digits(word: np.uint64) -> int:
+    word = ((word & _NIBBLES) * _TENS) >> _EIGHT
+    word = ((word & _BYTES) * _HUNDREDS) >> _SIXTEEN
+    return np.int64(((word & _SHORTS) * _MYRIADS) >> _THIRTY_TWO)
+
+
+@kernel
 def digits_value(data: Bytes, at: int, length: int) -> int:
     """Return 1 to 18 digits as a number; -1 = some byte is not a digit."""
-    value = 0
-    count = ((length - 1) & 7) + 1
-    done = count
-    while done <= length:
-        word = word_before(data, at + done, count)
-        wrong = (word & _HIGH_NIBBLES) ^ _ZEROS
-        wrong |= ((word + _SIXES) & _HIGH_NIBBLES) ^ _ZEROS
-        if wrong != _ZERO:
-            return -1
-        word = ((word & _NIBBLES) * _TENS) >> _EIGHT
-        word = ((word & _BYTES) * _HUNDREDS) >> _SIXTEEN
-        word = ((word & _SHORTS) * _MYRIADS) >> _THIRTY_TWO
-        value = value * 100_000_000 + np.int64(word)
-        count = 8
-        done += 8
-    return value
+    end = at + length
+    if length <= 8:
+        word = word_before(data, end, length)
+        return -1 if _not_digits(word) != _ZERO else _eight_digits(word)
+    last = load_word(data, end - 8)
+    if length <= 16:
+        word = word_before(data, end - 8, length - 8)
+        wrong = _not_digits(word) | _not_digits(last)
+        value = _eight_digits(word) * 100_000_000 + _eight_digits(last)
+        return -1 if wrong != _ZERO else value
+    word = word_before(data, end - 16, length - 16)
+    middle = load_word(data, end - 16)
+    wrong = _not_digits(word) | _not_digits(middle) | _not_digits(last)
+    value = _eight_digits(word) * 100_000_000 + _eight_digits(middle)
+    return -1 if wrong != _ZERO else value * 100_000_000 + _eight_digits(last)
+
+
+@kernel
+def is_sign(byte: int) -> bool:
+    """Return whether the byte is C or D."""
+    return (byte == 67) | (byte == 68)
 
 
 @kernel
@@ -86,8 +105,7 @@ def is_class(data: Bytes, at: int, length: int, chars: NDArray[np.uint16], char_
         while done <= length:
             word = word_before(data, at + done, count)
             if char_bits == _DIGIT:
-                wrong |= (word & _HIGH_NIBBLES) ^ _ZEROS
-                wrong |= ((word + _SIXES) & _HIGH_NIBBLES) ^ _ZEROS
+                wrong |= _not_digits(word)
             else:  # a byte of 0x80 and more is wrong already, so carries do not matter
                 wrong |= (word | (word + _ONES)) & _TOPS
                 wrong |= ((word + _TO_SPACE) & _TOPS) ^ _TOPS
@@ -103,34 +121,14 @@ def is_class(data: Bytes, at: int, length: int, chars: NDArray[np.uint16], char_
 
 @kernel
 def first_outside(
-    data: Bytes, at: int, length: int, chars: NDArray[np.uint16], first_bits: int, char_bits: int
+    data: Bytes, at: int, length: int, chars: NDArray[np.uint16], signed: int, char_bits: int
 ) -> int:
     """Return the offset of the first byte outside its class; -1 = none."""
     for k in range(length):
-        bits = first_bits if k == 0 else char_bits
+        bits = _SIGN if k == 0 and signed == 1 else char_bits
         if chars[data[np.uint64(at + k)]] & bits == 0:
             return at + k
     return -1
-
-
-@kernel
-def prefix_value(data: Bytes, at: int, end: int, count: int, limit: int) -> int:
-    """Return the length announced in ``count`` digits; -1 = not digits, over limit, cut short."""
-    if at + count > end:
-        return -1
-    length = 0
-    for k in range(count):
-        digit = np.int64(data[np.uint64(at + k)]) - 48
-        if digit < 0 or digit > 9:
-            return -1
-        length = length * 10 + digit
-    return length if length <= limit else -1
-
-
-@kernel
-def mti_value(data: Bytes, start: int, size: int) -> int:
-    """Return the MTI as a number; -1 = not four digits."""
-    return prefix_value(data, start, start + size, 4, 9999)
 
 
 @kernel

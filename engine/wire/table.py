@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.wire.columns import FIELD_COUNT
-from engine.wire.dialect import Dialect, Field, Use
+from engine.wire.dialect import USE_LIMIT, Dialect, Field, Use
 
 MTI_COUNT = 10_000
 DECISION_COUNT = 1000
@@ -70,11 +70,12 @@ FIELD = np.dtype(
     [
         ("size", "<u2"),  # exact or largest length in bytes on the wire; 0 = not in the dialect
         ("char_bits", "<u2"),  # class every byte must have
-        ("first_bits", "<u2"),  # class of the first byte (sign of x+n)
         ("prefix_digits", "u1"),  # 0 = fixed
         ("prefix_code", "u1"),  # 0 = ASCII digits
         ("data_code", "u1"),  # 0 = as is, 1 = hex characters
         ("use", "u1"),
+        ("signed", "u1"),  # 1 = the first byte is C or D
+        ("spare", "u1", (7,)),
     ]
 )
 MESSAGE = np.dtype(
@@ -84,8 +85,7 @@ MESSAGE = np.dtype(
         ("echo_hi", "<u8"),
         ("echo_lo", "<u8"),
         ("needs_pan", "u1"),
-        ("pan_field", "u1"),  # named in Fault.MISSING
-        ("spare", "u1", (6,)),
+        ("spare", "u1", (7,)),
     ]
 )
 
@@ -112,6 +112,7 @@ class DialectTable(NamedTuple):
     messages: Array  # MESSAGE[D, M]; row 0 = for what is not described
     responses: NDArray[np.uint16]  # u2[D, 1000]: Decision -> DE39, first character in the low byte
     chars: NDArray[np.uint16]  # u2[256]: Char bits of a byte
+    number_of: NDArray[np.uint8]  # u1[D, 32]: Use -> field number; 0 = none
     lowest_bit: NDArray[np.uint8]  # u1[64]: position of a lone bit, by De Bruijn product
 
 
@@ -136,6 +137,7 @@ def compile_dialects(dialects: Sequence[Dialect]) -> DialectTable:
         messages=np.zeros((count, message_rows), MESSAGE),
         responses=np.zeros((count, DECISION_COUNT), np.uint16),
         chars=character_classes(),
+        number_of=np.zeros((count, USE_LIMIT), np.uint8),
         lowest_bit=_lowest_bit_table(),
     )
     for row, dialect in enumerate(dialects):
@@ -151,13 +153,14 @@ def _fill(table: DialectTable, row: int, dialect: Dialect) -> None:
     table.framing[row]["bitmap_hex"] = dialect.encoding.bitmap == "hex"
     for number, field in dialect.fields.items():
         table.fields[row, number] = _field_row(field)
-    table.messages[row, 0] = (*(0, 0), *mask_words(dialect.unknown_echo), 0, 0, 0)
-    pan_field = dialect.field_of(Use.PAN)
+        if field.use != Use.NONE:
+            table.number_of[row, field.use] = number
+    table.messages[row, 0] = (*(0, 0), *mask_words(dialect.unknown_echo), 0, 0)
     numbers: dict[int, int] = {}
     for mti, message in dialect.messages.items():
         index = numbers.setdefault(message.mti, 1 + len(numbers))
         mandatory, echo = mask_words(message.mandatory), mask_words(message.echo)
-        table.messages[row, index] = (*mandatory, *echo, message.needs_pan, pan_field, 0)
+        table.messages[row, index] = (*mandatory, *echo, message.needs_pan, 0)
         table.message_of[row, mti] = index
     for decision, code in dialect.response_codes.items():
         table.responses[row, decision] = response_number(code)
@@ -165,8 +168,8 @@ def _fill(table: DialectTable, row: int, dialect: Dialect) -> None:
 
 def _field_row(field: Field) -> tuple[int, ...]:
     bits = Char.HEX if field.is_hex else _CHAR_OF_FORMAT[field.format]
-    first = Char.SIGN if field.format == "x+n" else bits
-    return field.size, bits, first, field.prefix_digits, 0, int(field.is_hex), field.use
+    signed = field.format == "x+n"
+    return field.size, bits, field.prefix_digits, 0, int(field.is_hex), field.use, signed, 0
 
 
 def mask_words(numbers: Iterable[int]) -> tuple[int, int]:

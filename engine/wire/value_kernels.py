@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.siphash import siphash_bytes_word
 from engine.wire.columns import Fault
 from engine.wire.dialect import Use
 from engine.wire.scan_kernels import (
@@ -14,7 +15,6 @@ from engine.wire.scan_kernels import (
     reverse_bits,
     word_before,
 )
-from engine.wire.table import DialectTable
 from ledger.jit import kernel
 
 Array = NDArray[Any]
@@ -28,8 +28,10 @@ _DOUBLED = np.uint64(0x00FF00FF00FF00FF)  # of a word that ends with the check d
 _FROM_FIVE = np.uint64(0x7B7B7B7B7B7B7B7B)  # lifts 5 and above to 0x80
 _NINE, _SEVEN, _SUM_SHIFT = np.uint64(9), np.uint64(7), np.uint64(56)
 _THIRTY_TWO = np.uint64(32)
-_MISSING = int(Fault.MISSING)
+_MISSING, _VALUE = int(Fault.MISSING), int(Fault.VALUE)
 
+_PAN, _MERCHANT = int(Use.PAN), int(Use.MERCHANT)
+_TRACK1, _TRACK2 = int(Use.TRACK1), int(Use.TRACK2)
 _PCODE, _AMOUNT, _STAN = int(Use.PCODE), int(Use.AMOUNT), int(Use.STAN)
 _BILLING_AMOUNT, _TRANSMITTED = int(Use.BILLING_AMOUNT), int(Use.TRANSMITTED)
 _LOCAL_TIME, _LOCAL_DATE, _EXPIRY = int(Use.LOCAL_TIME), int(Use.LOCAL_DATE), int(Use.EXPIRY)
@@ -41,85 +43,104 @@ _NETWORK_CODE, _REPLACEMENT = int(Use.NETWORK_CODE), int(Use.REPLACEMENT)
 _RRN, _TERMINAL, _ORIGINAL = int(Use.RRN), int(Use.TERMINAL), int(Use.ORIGINAL)
 
 _CARET, _EQUALS, _LETTER_D = 94, 61, 68
+_LETTER_B = 66  # format code of a track 1 that holds a card number
 
 
 @kernel
 def set_fault(row: Any, fault: int, number: int, offset: int) -> None:
-    """Note the first fault of a message; later ones follow from it."""
-    if row.fault == 0:
+    """Note a fault; of several, the one in the lowest field is kept."""
+    if row.fault == 0 or (0 < number < row.fault_field):
         row.fault, row.fault_field, row.fault_offset = fault, number, offset
 
 
 @kernel
-def take_number(row: Any, use: int, value: int) -> bool:
-    """Write the column of a field that is a number; return whether the value can be."""
-    if use == _AMOUNT:
-        row.amount = value
-    elif use == _PCODE:
-        row.pcode = value
-    elif use == _STAN:
-        row.stan = value
-    elif use == _TRANSMITTED:
-        if not _is_moment(value):
-            return False
-        row.transmitted = value
-    elif use == _LOCAL_TIME:
-        if not _is_time(value):
-            return False
-        row.local_time = value
-    elif use == _LOCAL_DATE:
-        if not _is_date(value):
-            return False
-        row.local_date = value
-    elif use == _EXPIRY:
-        if not 1 <= value % 100 <= 12:
-            return False
-        row.expiry_yymm = value
-    elif use == _MCC:
-        row.mcc = value
-    elif use == _COUNTRY:
-        row.country = value
-    elif use == _ENTRY_MODE:
-        row.entry_mode = value
-    elif use == _CONDITION:
-        row.condition = value
-    elif use == _ACQUIRER:
-        row.acquirer = value
-    elif use == _FORWARDER:
-        row.forwarder = value
-    elif use == _NETWORK_CODE:
-        row.network_code = value
-    elif use == _BILLING_AMOUNT:
-        row.billing_amount = value
-    return True
+def take_values(
+    arena: Bytes,
+    number_of: NDArray[np.uint8],
+    hash_key: NDArray[np.uint64],
+    row: Any,
+    pan_block: Bytes,
+    i: np.uint64,
+    found: NDArray[np.int64],
+) -> None:
+    """Write all value columns of a row, and its row of ``pan_block``, from the fields found.
+
+    ``found`` is int64[3, 32] by Use: number (-1 = none), arena offset (-1 = absent), length.
+    """
+    row.amount, row.billing_amount = found[0, _AMOUNT], found[0, _BILLING_AMOUNT]
+    row.acquirer, row.forwarder = found[0, _ACQUIRER], found[0, _FORWARDER]
+    row.pcode, row.stan = found[0, _PCODE], found[0, _STAN]
+    row.mcc, row.country = found[0, _MCC], found[0, _COUNTRY]
+    row.entry_mode, row.condition = found[0, _ENTRY_MODE], found[0, _CONDITION]
+    row.network_code = found[0, _NETWORK_CODE]
+    _take_times(number_of, row, found)
+    _take_currencies(arena, number_of, row, found)
+    _take_original(arena, number_of, row, found)
+    row.rrn_a, row.rrn_b, row.terminal, row.merchant = _ZERO, 0, _ZERO, _ZERO
+    at = found[1, _RRN]
+    if at >= 0:
+        row.rrn_a = load_word(arena, at)
+        row.rrn_b = load_word(arena, at + 4) >> _THIRTY_TWO
+    at = found[1, _TERMINAL]
+    if at >= 0:
+        row.terminal = load_word(arena, at)
+    at = found[1, _MERCHANT]
+    if at >= 0:
+        acquirer = np.uint64(row.acquirer)
+        hashed = siphash_bytes_word(
+            hash_key[0], hash_key[1], arena, at, found[2, _MERCHANT], acquirer
+        )
+        row.merchant = max(hashed, _ONE)  # 0 says absent
+    _take_card(arena, number_of, row, pan_block, i, found)
 
 
 @kernel
-def take_text(arena: Bytes, row: Any, use: int, at: int, length: int) -> bool:
-    """Write the columns of a field that is not one number; return whether the value can be."""
-    if use == _RRN:
-        row.rrn_a = load_word(arena, at)
-        row.rrn_b = load_word(arena, at + 4) >> _THIRTY_TWO
-    elif use == _TERMINAL:
-        row.terminal = load_word(arena, at)
-    elif use == _CURRENCY:
-        value = digits_value(arena, at, length)
-        if value < 0:
-            return False
-        row.currency = value
-    elif use == _BILLING_CURRENCY:
-        value = digits_value(arena, at, length)
-        if value < 0:
-            return False
-        row.billing_currency = value
-    elif use == _REPLACEMENT:
-        value = digits_value(arena, at, 12)
-        if value < 0:
-            return False
-        row.replacement_amount = value
-    elif use == _ORIGINAL:
-        return _take_original(arena, row, at)
-    return True
+def _take_times(number_of: NDArray[np.uint8], row: Any, found: NDArray[np.int64]) -> None:
+    """Write the date and time columns; a value that cannot be is a fault and stays absent."""
+    transmitted, time = found[0, _TRANSMITTED], found[0, _LOCAL_TIME]
+    date, expiry = found[0, _LOCAL_DATE], found[0, _EXPIRY]
+    if transmitted >= 0 and not _is_moment(transmitted):
+        _reject(number_of, row, found, _TRANSMITTED)
+        transmitted = -1
+    if time >= 0 and not _is_time(time):
+        _reject(number_of, row, found, _LOCAL_TIME)
+        time = -1
+    if date >= 0 and not _is_date(date):
+        _reject(number_of, row, found, _LOCAL_DATE)
+        date = -1
+    if expiry >= 0 and not 1 <= expiry % 100 <= 12:
+        _reject(number_of, row, found, _EXPIRY)
+        expiry = -1
+    row.transmitted = max(transmitted, 0)
+    row.local_time, row.local_date, row.expiry_yymm = time, date, expiry
+
+
+@kernel
+def _reject(number_of: NDArray[np.uint8], row: Any, found: NDArray[np.int64], use: int) -> None:
+    """Blame the field with this use for its value, and take it out of the valid ones."""
+    number = np.int64(number_of[row.dialect, use])
+    if number <= 64:
+        row.bitmap_hi &= ~(_TOP >> np.uint64(number - 1))
+    else:
+        row.bitmap_lo &= ~(_TOP >> np.uint64(number - 65))
+    set_fault(row, _VALUE, number, found[1, use] - row.start)
+
+
+@kernel
+def _take_currencies(
+    arena: Bytes, number_of: NDArray[np.uint8], row: Any, found: NDArray[np.int64]
+) -> None:
+    row.currency, row.billing_currency = -1, -1
+    at = found[1, _CURRENCY]
+    if at >= 0:
+        row.currency = digits_value(arena, at, 3)
+        if row.currency < 0:
+            _reject(number_of, row, found, _CURRENCY)
+    at = found[1, _BILLING_CURRENCY]
+    if at >= 0:
+        row.billing_currency = digits_value(arena, at, 3)
+        if row.billing_currency < 0:
+            _reject(number_of, row, found, _BILLING_CURRENCY)
 
 
 @kernel
@@ -139,24 +160,78 @@ def _is_moment(mmddhhmmss: int) -> bool:
 
 
 @kernel
-def _take_original(arena: Bytes, row: Any, at: int) -> bool:
-    """MTI 4, STAN 6, transmitted 10, acquirer 11, forwarder 11; zeros where not known."""
+def _take_original(
+    arena: Bytes, number_of: NDArray[np.uint8], row: Any, found: NDArray[np.int64]
+) -> None:
+    """DE90: MTI 4, STAN 6, transmitted 10, acquirer 11, forwarder 11; DE95: amount 12, others."""
+    row.original_mti, row.original_stan, row.original_transmitted = -1, -1, 0
+    row.original_acquirer, row.original_forwarder, row.replacement_amount = -1, -1, -1
+    at = found[1, _REPLACEMENT]
+    if at >= 0:
+        row.replacement_amount = digits_value(arena, at, 12)
+        if row.replacement_amount < 0:
+            _reject(number_of, row, found, _REPLACEMENT)
+    at = found[1, _ORIGINAL]
+    if at < 0:
+        return
     mti = digits_value(arena, at, 4)
     stan = digits_value(arena, at + 4, 6)
     transmitted = digits_value(arena, at + 10, 10)
     acquirer = digits_value(arena, at + 20, 11)
     forwarder = digits_value(arena, at + 31, 11)
-    if mti < 0 or stan < 0 or transmitted < 0 or acquirer < 0 or forwarder < 0:
-        return False
-    if transmitted != 0 and not _is_moment(transmitted):
-        return False
+    known = (mti >= 0) & (stan >= 0) & (transmitted >= 0) & (acquirer >= 0) & (forwarder >= 0)
+    if not known or (transmitted != 0 and not _is_moment(transmitted)):  # zeros: not known
+        _reject(number_of, row, found, _ORIGINAL)
+        return
     row.original_mti, row.original_stan, row.original_transmitted = mti, stan, transmitted
     row.original_acquirer, row.original_forwarder = acquirer, forwarder
-    return True
 
 
 @kernel
-def read_track2(arena: Bytes, at: int, length: int) -> tuple[int, int]:
+def _take_card(
+    arena: Bytes,
+    number_of: NDArray[np.uint8],
+    row: Any,
+    pan_block: Bytes,
+    i: np.uint64,
+    found: NDArray[np.int64],
+) -> None:
+    """Card number from its field, else track 2, else track 1; whichever are there must agree."""
+    at, size = np.int64(0), np.int64(0)
+    if found[1, _PAN] >= 0:
+        at, size = found[1, _PAN], found[2, _PAN]
+    track = found[1, _TRACK2]
+    if track >= 0:
+        count, expiry = _read_track2(arena, track, found[2, _TRACK2])
+        if not _agrees(arena, row, track, count, expiry, at, size):
+            _reject(number_of, row, found, _TRACK2)
+        elif size == 0:
+            at, size = track, count
+    track = found[1, _TRACK1]
+    if track >= 0 and found[2, _TRACK1] > 0 and arena[np.uint64(track)] == _LETTER_B:
+        count, expiry = _read_track1(arena, track, found[2, _TRACK1])
+        if not _agrees(arena, row, track + 1, count, expiry, at, size):
+            _reject(number_of, row, found, _TRACK1)
+        elif size == 0:
+            at, size = track + 1, count
+    _clear_block(pan_block, i)
+    row.pan_length, row.bin, row.luhn = 0, 0, 0
+    if size > 0:
+        _take_pan(arena, row, pan_block, i, at, size)
+
+
+@kernel
+def _clear_block(pan_block: Bytes, i: np.uint64) -> None:
+    pan_block[i, 0] = 0
+    for k in range(1, 11):
+        pan_block[i, k] = 255
+    pan_block[i, 11], pan_block[i, 12] = 100, 101  # "de39": no other use of the token key
+    pan_block[i, 13], pan_block[i, 14] = 51, 57  # makes such a block
+    pan_block[i, 15] = 1
+
+
+@kernel
+def _read_track2(arena: Bytes, at: int, length: int) -> tuple[int, int]:
     """Return (digits of the card number or -1, expiry YYMM or -1 when a separator stands for it).
 
     Layout of ISO/IEC 7813: card number, = or D, expiry, service code, discretionary data.
@@ -170,7 +245,7 @@ def read_track2(arena: Bytes, at: int, length: int) -> tuple[int, int]:
 
 
 @kernel
-def read_track1(arena: Bytes, at: int, length: int) -> tuple[int, int]:
+def _read_track1(arena: Bytes, at: int, length: int) -> tuple[int, int]:
     """Return as ``read_track2``. Layout: B, card number, ^, name, ^, expiry, the rest."""
     count = 0
     while 1 + count < length and 48 <= arena[np.uint64(at + 1 + count)] <= 57:
@@ -208,7 +283,7 @@ def _end_of_track(arena: Bytes, at: int, length: int, count: int, after: int) ->
 
 
 @kernel
-def take_track(
+def _agrees(
     arena: Bytes, row: Any, at: int, count: int, expiry: int, pan_at: int, pan_size: int
 ) -> bool:
     """Return whether the track can be and agrees with the card number and expiry read before."""
@@ -228,7 +303,7 @@ def take_track(
 
 
 @kernel
-def take_pan(arena: Bytes, row: Any, block: Bytes, at: int, size: int) -> None:
+def _take_pan(arena: Bytes, row: Any, pan_block: Bytes, i: np.uint64, at: int, size: int) -> None:
     """Write the card number's BCD block, first six digits and check digit (Luhn, ISO/IEC 7812-1)."""
     total = _ZERO
     count = ((size - 1) & 7) + 1
@@ -244,11 +319,11 @@ def take_pan(arena: Bytes, row: Any, block: Bytes, at: int, size: int) -> None:
     for k in range(size >> 1):
         high = np.int64(arena[np.uint64(at + 2 * k)])
         low = np.int64(arena[np.uint64(at + 2 * k + 1)])
-        block[np.uint64(1 + k)] = ((high & 15) << 4) | (low & 15)
+        pan_block[i, np.uint64(1 + k)] = ((high & 15) << 4) | (low & 15)
     if size & 1:
         last = np.int64(arena[np.uint64(at + size - 1)])
-        block[np.uint64(1 + (size >> 1))] = ((last & 15) << 4) | 15
-    block[0] = size
+        pan_block[i, np.uint64(1 + (size >> 1))] = ((last & 15) << 4) | 15
+    pan_block[i, 0] = size
     row.pan_length = size
     row.luhn = 1 if np.int64(total) % 10 == 0 else 0
     if size >= 6:
@@ -256,16 +331,18 @@ def take_pan(arena: Bytes, row: Any, block: Bytes, at: int, size: int) -> None:
 
 
 @kernel
-def check_presence(row: Any, message: Any, table: DialectTable) -> None:
+def check_presence(
+    row: Any, message: Any, number_of: NDArray[np.uint8], lowest_bit: NDArray[np.uint8]
+) -> None:
     """Report the lowest mandatory field that is absent."""
     missing_high = message.mandatory_hi & ~row.bitmap_hi
     missing_low = message.mandatory_lo & ~row.bitmap_lo
     if message.needs_pan == 1 and row.pan_length == 0:
-        missing_high |= _TOP >> np.uint64(message.pan_field - 1)
+        missing_high |= _TOP >> np.uint64(max(number_of[row.dialect, _PAN], 2) - 1)
     if missing_high == _ZERO and missing_low == _ZERO:
         return
     base, left = 1, reverse_bits(missing_high)
     if missing_high == _ZERO:
         base, left = 65, reverse_bits(missing_low)
-    number = base + lone_position(left & (~left + _ONE), table.lowest_bit)
+    number = base + lone_position(left & (~left + _ONE), lowest_bit)
     set_fault(row, _MISSING, number, row.size)
