@@ -24,9 +24,9 @@ _ACTIVE = int(Mode.ACTIVE)
 _NONE = int(ActionKind.NONE)
 _ALLOW = int(ActionKind.ALLOW)
 _DECLINE = int(ActionKind.DECLINE)
-_STEP_UP = int(ActionKind.STEP_UP)
 _REVIEW = int(ActionKind.REVIEW)
 _SCORE = int(ActionKind.SCORE)
+assert (_ALLOW, _DECLINE, int(ActionKind.STEP_UP), _REVIEW) == (1, 2, 3, 4)  # ranks of resolve
 _SCORE_MAX_BP = 10_000
 _BLOCK_ROWS = 64  # one bit of a word each
 
@@ -80,7 +80,7 @@ def evaluate(
                         for j in range(count):
                             block[column, j] = values[idx[start + j], column]
                         copied[column] = start
-                    words[p] = _word(block[column, :count], predicates[p], list_values)
+                    words[p] = _word(block, column, count, predicates[p], list_values)
                     made[p] = start
                 rows &= words[p] ^ flip
                 if rows == np.uint64(0):
@@ -91,37 +91,41 @@ def evaluate(
 
 @kernel
 def _word(
-    column: NDArray[np.float64], predicate: np.void, list_values: NDArray[np.float64]
+    block: NDArray[np.float64],
+    column: np.int64,
+    count: int,
+    predicate: np.void,
+    list_values: NDArray[np.float64],
 ) -> np.uint64:
-    """Return the predicate of up to 64 values, bit j for ``column[j]``."""
+    """Return the predicate of ``count`` <= 64 values, bit j for ``block[column, j]``."""
     operator = predicate["operator"]
     constant = predicate["constant"]
     word = np.uint64(0)
     if operator == _GE:
-        for j in range(len(column)):
-            word |= np.uint64(column[j] >= constant) << np.uint64(j)
+        for j in range(count):
+            word |= np.uint64(block[column, j] >= constant) << np.uint64(j)
     elif operator == _LT:
-        for j in range(len(column)):
-            word |= np.uint64(column[j] < constant) << np.uint64(j)
+        for j in range(count):
+            word |= np.uint64(block[column, j] < constant) << np.uint64(j)
     elif operator == _NE:  # not "!=", which holds for NaN
-        for j in range(len(column)):
-            differs = (column[j] < constant) | (column[j] > constant)
+        for j in range(count):
+            differs = (block[column, j] < constant) | (block[column, j] > constant)
             word |= np.uint64(differs) << np.uint64(j)
     elif operator == _EQ:
-        for j in range(len(column)):
-            word |= np.uint64(column[j] == constant) << np.uint64(j)
+        for j in range(count):
+            word |= np.uint64(block[column, j] == constant) << np.uint64(j)
     elif operator == _GT:
-        for j in range(len(column)):
-            word |= np.uint64(column[j] > constant) << np.uint64(j)
+        for j in range(count):
+            word |= np.uint64(block[column, j] > constant) << np.uint64(j)
     elif operator == _LE:
-        for j in range(len(column)):
-            word |= np.uint64(column[j] <= constant) << np.uint64(j)
+        for j in range(count):
+            word |= np.uint64(block[column, j] <= constant) << np.uint64(j)
     else:
         is_wanted = operator == _IN
         start = predicate["list_start"]
         end = start + predicate["list_size"]
-        for j in range(len(column)):
-            value = column[j]
+        for j in range(count):
+            value = block[column, j]
             is_known = value == value  # noqa: PLR0124 - only NaN differs from itself
             if is_known and _is_member(value, list_values, start, end) == is_wanted:
                 word |= np.uint64(1) << np.uint64(j)
@@ -211,6 +215,10 @@ def resolve(
     verdict : VERDICT[n], out
         Every field of the rows ``idx`` is written.
     """
+    acting = np.zeros((_REVIEW + 1, 2), np.uint64)  # bits of the active rules of each action
+    for r in range(len(rules)):
+        if rules[r]["mode"] == _ACTIVE and rules[r]["action"] <= _REVIEW:
+            acting[rules[r]["action"], r >> 6] |= np.uint64(1) << np.uint64(r & 63)
     for i in idx:
         verdict[i]["rule"] = -1
         verdict[i]["response"] = 0
@@ -220,25 +228,38 @@ def resolve(
         high = hits[i, 1]
         if low | high == np.uint64(0):
             continue
-        for r in range(len(rules)):
-            if rules[r]["action"] == _ALLOW and rules[r]["mode"] == _ACTIVE:
-                word = hits[i, r >> 6]
-                if (word >> np.uint64(r & 63)) & np.uint64(1):
+        if (low & acting[_ALLOW, 0]) | (high & acting[_ALLOW, 1]) != np.uint64(0):
+            for r in range(len(rules)):
+                bit = np.uint64(1) << np.uint64(r & 63)
+                if hits[i, r >> 6] & acting[_ALLOW, r >> 6] & bit != np.uint64(0):
                     low &= ~rules[r]["overrides_lo"]
                     high &= ~rules[r]["overrides_hi"]
-        best = np.int64(99)
-        for r in range(len(rules)):
-            word = low if r < 64 else high
-            if not (word >> np.uint64(r & 63)) & np.uint64(1) or rules[r]["mode"] != _ACTIVE:
-                continue
-            action = np.int64(rules[r]["action"])
-            if action < _ALLOW or action > _REVIEW:
-                continue
-            if action == _REVIEW:
-                verdict[i]["review"] = 1
-            rank = action if action != _ALLOW else np.int64(_REVIEW + 1)
-            if rank < best:
-                best = rank
-                verdict[i]["rule"] = r
-                verdict[i]["response"] = rules[r]["response"]
-                verdict[i]["action"] = rules[r]["action"]
+        if (low & acting[_REVIEW, 0]) | (high & acting[_REVIEW, 1]) != np.uint64(0):
+            verdict[i]["review"] = 1
+        for rank in range(4):
+            action = _DECLINE + rank if rank < 3 else _ALLOW
+            first = _first_bit(low & acting[action, 0], high & acting[action, 1])
+            if first >= 0:
+                verdict[i]["rule"] = first
+                verdict[i]["response"] = rules[first]["response"]
+                verdict[i]["action"] = action
+                break
+
+
+@kernel
+def _first_bit(low: np.uint64, high: np.uint64) -> int:
+    """Return the number of the lowest bit of 128 that is set; -1 = none."""
+    bits = low
+    first = 0
+    if low == np.uint64(0):
+        bits = high
+        first = 64
+    if bits == np.uint64(0):
+        return -1
+    while bits & np.uint64(0xFF) == np.uint64(0):
+        bits >>= np.uint64(8)
+        first += 8
+    while bits & np.uint64(1) == np.uint64(0):
+        bits >>= np.uint64(1)
+        first += 1
+    return first

@@ -1,7 +1,8 @@
 """The typed tree of a rule file: what the parser makes and the compiler reads.
 
 Nodes are immutable and compare by meaning: positions are kept for messages only. Constants are
-numbers already (a country is its ISO number), so a tree needs no names of values.
+numbers already (a country is its ISO number), so a tree needs no names of values. The numbers of
+Operator, Mode and ActionKind are compiled into the kernels.
 """
 
 from dataclasses import dataclass, field

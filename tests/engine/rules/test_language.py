@@ -113,6 +113,7 @@ def test_conditions(text: str, expected: object) -> None:
 
 
 _HEAD = 'rule R pre review "r" when '
+_ALLOW = 'rule A pre allow(1h) overrides(B) "a" when cnp '
 
 
 @pytest.mark.parametrize(
@@ -194,10 +195,9 @@ _HEAD = 'rule R pre review "r" when '
             "no rule is named 'R5'; did you mean 'R05'?",
         ),
         (
-            'list c card = 1 rule A pre allow(1h) overrides(B) "a" when cnp\nrule B pre '
-            + 'decline(59) "b" when card in @c',
+            _ALLOW + 'list c card = 1 rule B pre decline(59) "b" when card in @c',
             1,
-            48,
+            32,
             "'B' declines by a list; no allow can override that",
         ),
         (
