@@ -98,13 +98,13 @@ class _Api:
         except web.HTTPException as error:
             response = _http_error(error)
         except Exception as error:  # the shell's one: note the kind, answer 500, go on
-            failed = {"method": request.method, "route": _route(request), "kind": _kind(error)}
+            failed = {"method": request.method, "path": _route(request), "reason": _kind(error)}
             self._on_event("http.failed", failed)
             response = error_response(500, "internal", "the engine failed; its log says where")
         if _route(request).startswith("/v1") or response.status == 401:
             fields = {
                 "method": request.method,
-                "route": _route(request),
+                "path": _route(request),
                 "status": response.status,
                 "operator": "" if response.status in {400, 401} else _operator(request),
                 "duration_us": (time.monotonic_ns() - started_ns) // 1_000,

@@ -5,28 +5,36 @@ card number into the wrong field must not find it in a log.
 """
 
 import re
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
 
 from engine.admin import operations as o
-from ledger.pan import Pan, hide_pans
+from engine.importing import parse_currency, parse_expiry, parse_pan, parse_ref
+from ledger.accounts import AMOUNT_MINOR_MAX
+from ledger.pan import DIGITS_MAX, DIGITS_MIN, Pan, hide_pans
 
 T = TypeVar("T", bound=msgspec.Struct)
 _AT = re.compile(r" - at `\$\.?([^`]*)`\Z")
 _NAMED = re.compile(r"(?:required|unknown) field `([^`]*)`")
-_REFERENCE = re.compile(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
-_OPERATOR = re.compile(r"\A[A-Za-z0-9][A-Za-z0-9._@-]{0,63}\Z")
-_NAME = "1 to 64 characters of A-Z a-z 0-9 . _ -, the first a letter or digit"
+_OPERATOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+_PARSERS: dict[str, Callable[[str], object]] = {
+    "account": parse_ref,
+    "customer": parse_ref,
+    "product": parse_ref,
+    "currency": parse_currency,
+    "expiry_yymm": parse_expiry,
+}
 _EXPECTED = {
-    "account": _NAME,
-    "customer": _NAME,
-    "product": _NAME,
-    "currency": "the ISO 4217 number, three digits in quotes",
-    "limit_minor": f"a whole number of minor units, 0 to {o.LIMIT_MINOR_MAX}",
-    "pan": "12 to 19 digits in quotes that end in their check digit",
-    "expiry_yymm": "year and month as four digits in quotes, such as 3012",
+    "account": "text",
+    "customer": "text",
+    "product": "text",
+    "currency": 'text, such as "840"',
+    "limit_minor": f"whole minor units, 0 to {AMOUNT_MINOR_MAX}",
+    "pan": f"{DIGITS_MIN} to {DIGITS_MAX} digits as text that end in their check digit",
+    "expiry_yymm": 'text, such as "3012"',
     "travel_notice": "true or false",
 }
 _STATUS: dict[type[msgspec.Struct], str] = {
@@ -69,31 +77,30 @@ def decode(body: bytes, kind: type[T]) -> T:
         raise _invalid(str(error), kind) from None  # the cause may quote the value
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise o.Invalid("", "the body is not JSON") from None
-    for name in ("account", "customer", "product"):
-        _refuse_card_number(name, getattr(decoded, name, ""))
+    for field, parse in _PARSERS.items():
+        value = getattr(decoded, field, None)
+        if value is not None:
+            _parsed(field, parse, value)
     return decoded
 
 
 def reference(field: str, value: str) -> str:
-    """Return ``value`` if it can name an account or a request; else Invalid."""
-    if not _REFERENCE.match(value):
-        raise o.Invalid(field, f"{field}: must be {_NAME}")
-    _refuse_card_number(field, value)
+    """Return ``value`` if it can name an account; else Invalid."""
+    _parsed(field, parse_ref, value)
     return value
 
 
 def operator_name(value: str) -> str:
     """Return the operator's name as it goes into the record; else Invalid."""
-    if not _OPERATOR.match(value):
-        message = "X-Operator: must be 1 to 64 characters of A-Z a-z 0-9 . _ @ -"
+    if not _OPERATOR.fullmatch(value) or hide_pans(value) != value:
+        message = "X-Operator: expected a name of 1 to 64 characters of A-Z a-z 0-9 . _ @ -"
         raise o.Invalid("X-Operator", message)
-    _refuse_card_number("X-Operator", value)
     return value
 
 
 def _pan(kind: type, value: object) -> object:
-    if kind is Pan and isinstance(value, str) and Pan(value).is_luhn_ok:
-        return Pan(value)
+    if kind is Pan and isinstance(value, str):
+        return parse_pan(value)
     raise ValueError("not a card number")
 
 
@@ -108,12 +115,14 @@ def _invalid(text: str, kind: type[msgspec.Struct]) -> o.Invalid:
     at = _AT.search(text)
     field = at[1] if at else ""
     if field == "status":
-        return o.Invalid(field, f"status: must be {_STATUS[kind]}")
+        return o.Invalid(field, f"status: expected {_STATUS[kind]}")
     if field in _EXPECTED:
-        return o.Invalid(field, f"{field}: must be {_EXPECTED[field]}")
+        return o.Invalid(field, f"{field}: expected {_EXPECTED[field]}")
     return o.Invalid("", "the body must be one JSON object")
 
 
-def _refuse_card_number(field: str, value: str) -> None:
-    if hide_pans(value) != value:
-        raise o.Invalid(field, f"{field}: must not be a card number")
+def _parsed(field: str, parse: Callable[[str], object], value: str) -> None:
+    try:
+        parse(value)
+    except ValueError as error:  # says what would be right, not what was given
+        raise o.Invalid(field, f"{field}: {error}") from None

@@ -42,7 +42,8 @@ class AdminServer:
 
     Parameters: ``address`` as HOST:PORT, ``token`` of the operators, ``metrics`` to show and whose
     ``beat`` tells that the engine lives, ``operations`` to call, ``on_event(name, fields)`` called
-    on the HTTP thread for ``http.request`` and ``http.failed``; fields hold no path and no body.
+    on the HTTP thread for ``http.request`` and ``http.failed``; ``path`` is the
+    pattern that matched, never what was typed, and no field holds a body.
     """
 
     def __init__(

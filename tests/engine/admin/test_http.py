@@ -85,8 +85,11 @@ def test_an_import_goes_through_whole(desk: Desk) -> None:
         ("POST", "/v1/accounts", {**ACCOUNT, "limit_minor": 1.5}, 400, "invalid", "limit_minor"),
         ("POST", "/v1/accounts", {**ACCOUNT, "limit_minor": 10**16}, 400, "invalid", "limit_minor"),
         ("POST", "/v1/accounts", {**ACCOUNT, "currency": "USD"}, 400, "invalid", "currency"),
-        ("POST", "/v1/accounts", {**ACCOUNT, "account": "A 1"}, 400, "invalid", "account"),
+        ("POST", "/v1/accounts", {**ACCOUNT, "account": " A1"}, 400, "invalid", "account"),
         ("POST", "/v1/accounts", {**ACCOUNT, "account": "A1\n"}, 400, "invalid", "account"),
+        ("POST", "/v1/accounts", {**ACCOUNT, "account": 1}, 400, "invalid", "account"),
+        ("POST", "/v1/accounts", {**ACCOUNT, "account": "A" * 65}, 400, "invalid", "account"),
+        ("POST", "/v1/accounts", {**ACCOUNT, "currency": "000"}, 400, "invalid", "currency"),
         ("POST", "/v1/accounts", {**ACCOUNT, "customer": PAN}, 400, "invalid", "customer"),
         ("POST", "/v1/accounts", {**ACCOUNT, PAN: 1}, 400, "invalid", "[hidden]"),
         ("POST", "/v1/cards", {"account": "A1", "pan": "4111111111111112"}, 400, "invalid", "pan"),
@@ -191,7 +194,7 @@ def test_a_fault_of_the_engine_shows_nothing_of_itself(desk: Desk) -> None:
     assert (answer.status, answer.error["code"]) == (500, "internal")
     assert b"Runtime" not in answer.body
     assert PAN not in answer.body.decode() + repr(desk.events)
-    expected = {"method": "GET", "route": "/v1/accounts/{account}", "kind": "RuntimeError"}
+    expected = {"method": "GET", "path": "/v1/accounts/{account}", "reason": "RuntimeError"}
     assert ("http.failed", expected) in desk.events
 
 

@@ -1,0 +1,351 @@
+"""``de39 account`` and ``de39 card``: operators' commands through the HTTP API of a running engine.
+
+Only the standard library and small modules are imported, so that a command starts at once. The
+token comes from ``DE39_ADMIN_TOKEN``, else from ``admin.token`` in the data folder.
+"""
+
+import getpass
+import http.client
+import json as json_format
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlsplit
+
+from engine.admin.token import TOKEN_FILE, TOKEN_VARIABLE, find_token
+from engine.errors import (
+    PermissionRefused,
+    ProblemFoundError,
+    UnavailableError,
+    UsageError,
+    run_command,
+)
+from ledger.pan import Pan
+
+HTTP_DEFAULT = "http://127.0.0.1:8580"
+DATA_DEFAULT = Path("de39-data")  # the default of the configuration
+_TIMEOUT_S = 15.0
+_IMPORT_TIMEOUT_S = 630.0  # a little longer than the engine gives itself
+_ANSWER_BYTES_MAX = 4 * 1024 * 1024
+
+
+class _Call(NamedTuple):
+    """One call of the API; the body is a JSON object, or a file as it is, or None on a read."""
+
+    method: str
+    path: str
+    body: Mapping[str, Any] | bytes | None = None
+    timeout_s: float = _TIMEOUT_S
+
+
+@run_command
+def account_open(
+    account: str,
+    *,
+    customer: str,
+    limit_minor: int,
+    product: str = "standard",
+    currency: str = "840",
+    http: str = HTTP_DEFAULT,
+    data: Path = DATA_DEFAULT,
+    json: bool = False,
+    dry_run: bool = False,
+) -> None:
+    """Open an account.
+
+    Parameters
+    ----------
+    account : str
+        Its reference, 1 to 64 printable characters.
+    customer : str
+        Reference of the customer.
+    limit_minor : int
+        Credit limit in minor units (cents).
+    product : str
+        Product of the account.
+    currency : str
+        ISO 4217 number.
+    http : str
+        Address of the engine.
+    data : Path
+        Data folder that holds the admin token.
+    json : bool
+        Print one JSON object.
+    dry_run : bool
+        Print what would be sent and send nothing.
+    """
+    body = {
+        "account": account,
+        "customer": customer,
+        "product": product,
+        "currency": currency,
+        "limit_minor": limit_minor,
+    }
+    _write(_Call("POST", "/v1/accounts", body), http, data, as_json=json, is_dry=dry_run)
+
+
+@run_command
+def account_show(
+    account: str, *, http: str = HTTP_DEFAULT, data: Path = DATA_DEFAULT, json: bool = False
+) -> None:
+    """Show an account: its limit, what is held and used, and its cards.
+
+    Parameters
+    ----------
+    account : str
+        Its reference.
+    http : str
+        Address of the engine.
+    data : Path
+        Data folder that holds the admin token.
+    json : bool
+        Print one JSON object.
+    """
+    _print(_answer(_Call("GET", f"/v1/accounts/{quote(account, safe='')}"), http, data), json)
+
+
+@run_command
+def account_set(
+    account: str,
+    *,
+    limit_minor: int | None = None,
+    status: str | None = None,
+    http: str = HTTP_DEFAULT,
+    data: Path = DATA_DEFAULT,
+    json: bool = False,
+    dry_run: bool = False,
+) -> None:
+    """Change the limit or the status of an account.
+
+    Parameters
+    ----------
+    account : str
+        Its reference.
+    limit_minor : int | None
+        New credit limit in minor units.
+    status : str | None
+        active, blocked or closed.
+    http : str
+        Address of the engine.
+    data : Path
+        Data folder that holds the admin token.
+    json : bool
+        Print one JSON object.
+    dry_run : bool
+        Print what would be sent and send nothing.
+    """
+    body = _given(limit_minor=limit_minor, status=status)
+    if not body:
+        raise UsageError("nothing to change: give --limit-minor or --status")
+    call = _Call("PATCH", f"/v1/accounts/{quote(account, safe='')}", body)
+    _write(call, http, data, as_json=json, is_dry=dry_run)
+
+
+@run_command
+def card_issue(
+    account: str,
+    *,
+    pan: str | None = None,
+    pan_stdin: bool = False,
+    expiry_yymm: str | None = None,
+    http: str = HTTP_DEFAULT,
+    data: Path = DATA_DEFAULT,
+    json: bool = False,
+    dry_run: bool = False,
+) -> None:
+    """Issue a card on an account.
+
+    Parameters
+    ----------
+    account : str
+        Reference of the account.
+    pan : str | None
+        Card number, which the list of processes shows; without it one is made.
+    pan_stdin : bool
+        Read the card number from standard input instead.
+    expiry_yymm : str | None
+        Year and month, such as 3012.
+    http : str
+        Address of the engine.
+    data : Path
+        Data folder that holds the admin token.
+    json : bool
+        Print one JSON object.
+    dry_run : bool
+        Print what would be sent, the card number masked, and send nothing.
+    """
+    if pan_stdin:
+        pan = sys.stdin.readline().strip()
+    if pan is not None and not Pan(pan).is_luhn_ok:
+        raise UsageError("--pan: must be 12 to 19 digits that end in their check digit")
+    body = {"account": account, **_given(pan=pan, expiry_yymm=expiry_yymm)}
+    _write(_Call("POST", "/v1/cards", body), http, data, as_json=json, is_dry=dry_run)
+
+
+@run_command
+def card_set(
+    card: int,
+    *,
+    status: str | None = None,
+    travel_notice: bool | None = None,
+    http: str = HTTP_DEFAULT,
+    data: Path = DATA_DEFAULT,
+    json: bool = False,
+    dry_run: bool = False,
+) -> None:
+    """Change the status or the controls of a card.
+
+    Parameters
+    ----------
+    card : int
+        Internal number of the card, as "account show" prints it.
+    status : str | None
+        active, blocked, lost or stolen.
+    travel_notice : bool | None
+        The holder has said that he travels.
+    http : str
+        Address of the engine.
+    data : Path
+        Data folder that holds the admin token.
+    json : bool
+        Print one JSON object.
+    dry_run : bool
+        Print what would be sent and send nothing.
+    """
+    if not 1 <= card < 1 << 32:
+        raise UsageError("CARD: the internal number of a card, as 'account show' prints it")
+    body = _given(status=status, travel_notice=travel_notice)
+    if not body:
+        raise UsageError("nothing to change: give --status or --travel-notice")
+    _write(_Call("PATCH", f"/v1/cards/{card}", body), http, data, as_json=json, is_dry=dry_run)
+
+
+def import_over_http(
+    file: Path, *, http: str = HTTP_DEFAULT, data: Path = DATA_DEFAULT
+) -> dict[str, Any]:
+    """Send an import file to a running engine; return its counts of rows, accounts and cards.
+
+    Raises
+    ------
+    OperatingError
+        Of the kind whose exit code fits; a bad row is a UsageError that names line and field.
+    OSError
+        When the file cannot be read.
+    """
+    call = _Call("POST", "/v1/import", file.read_bytes(), _IMPORT_TIMEOUT_S)
+    return _answer(call, http, data)
+
+
+def _given(**values: object) -> dict[str, object]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _write(call: _Call, url: str, data: Path, *, as_json: bool, is_dry: bool) -> None:
+    if not is_dry:
+        _print(_answer(call, url, data), as_json)
+        return
+    body = dict(call.body) if isinstance(call.body, Mapping) else {}
+    if "pan" in body:
+        body["pan"] = str(Pan(body["pan"]))
+    if as_json:
+        _print({"dry_run": True, "method": call.method, "path": call.path, "body": body}, as_json)
+        return
+    sys.stdout.write(f"would send {call.method} {url}{call.path}\n")
+    _print(body, as_json=False)
+
+
+def _answer(call: _Call, url: str, data: Path) -> dict[str, Any]:
+    """Make the call; any answer but a good one is an error with its exit code."""
+    status, answer = _exchange(call, url, _token(data))
+    if 200 <= status < 300:
+        return answer
+    error = answer.get("error")
+    error = error if isinstance(error, dict) else {}
+    message = str(error.get("message") or f"the engine answered {status}")
+    if status in {401, 403}:
+        hint = f"see {TOKEN_VARIABLE} and {data / TOKEN_FILE}"
+        raise PermissionRefused(f"{message} ({hint})")
+    if status in {404, 409}:
+        raise ProblemFoundError(message)
+    if status in {400, 405, 408, 413}:
+        raise UsageError(message)
+    raise UnavailableError(message)
+
+
+def _token(data: Path) -> str:
+    token = find_token(data, os.environ)
+    if token is None:
+        where = data / TOKEN_FILE
+        raise PermissionRefused(
+            f"no admin token: set {TOKEN_VARIABLE}, or name the engine's data folder with --data "
+            f"({where} is not there)"
+        )
+    return token
+
+
+def _exchange(call: _Call, url: str, token: str) -> tuple[int, dict[str, Any]]:
+    link = _link(url, call.timeout_s)
+    headers = {"Authorization": f"Bearer {token}", "X-Operator": _operator()}
+    body = call.body
+    if isinstance(body, Mapping):
+        body = json_format.dumps(body).encode()
+    try:
+        link.request(call.method, call.path, body=body, headers=headers)
+        response = link.getresponse()
+        raw = response.read(_ANSWER_BYTES_MAX)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise UnavailableError(f"{url}: the engine cannot be reached: {reason}") from error
+    except http.client.HTTPException as error:
+        raise UnavailableError(f"{url}: what answers there does not speak HTTP") from error
+    finally:
+        link.close()
+    try:
+        answer = json_format.loads(raw)
+    except ValueError as error:
+        raise UnavailableError(f"{url}: what answers there is no de39 engine") from error
+    return response.status, answer if isinstance(answer, dict) else {}
+
+
+def _link(url: str, timeout_s: float) -> http.client.HTTPConnection:
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        port = -1
+    is_plain = parts.path in {"", "/"} and not parts.query and not parts.username
+    if parts.scheme not in {"http", "https"} or not parts.hostname or port == -1 or not is_plain:
+        raise UsageError(f"--http: must be an address such as {HTTP_DEFAULT}")
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    return kind(parts.hostname, port, timeout=timeout_s)
+
+
+def _operator() -> str:
+    """Return the name that goes into the record: of the person logged in, else admin."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        return "admin"
+    kept = "".join(c for c in name if c.isascii() and (c.isalnum() or c in "._-"))
+    return kept.lstrip("._-")[:64] or "admin"
+
+
+def _print(answer: Mapping[str, Any], as_json: bool) -> None:  # noqa: FBT001  (private)
+    if as_json:
+        sys.stdout.write(json_format.dumps(answer) + "\n")
+        return
+    cards = answer.get("cards")
+    plain = {name: value for name, value in answer.items() if name != "cards"}
+    width = max(map(len, plain), default=0)
+    for name, value in plain.items():
+        sys.stdout.write(f"{name:<{width}}  {value}\n")
+    if cards is None:
+        return
+    sys.stdout.write(f"cards: {len(cards) or 'none'}\n")
+    for card in cards:
+        notice = ", travel notice" if card.get("travel_notice") else ""
+        sys.stdout.write(
+            f"  {card['card']:>6}  {card['pan']}  {card['expiry_yymm']}  {card['status']}{notice}\n"
+        )
