@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.wire.scan_kernels import lone_position, reverse_bits
+from engine.wire.scan_kernels import Int, load_word, lone_position, reverse_bits
 from engine.wire.table import DialectTable
 from ledger.jit import kernel
 
@@ -18,12 +18,13 @@ Array = NDArray[Any]
 Bytes = NDArray[np.uint8]
 
 # Bytes an answer may have beyond those of its request and of its extra field: header 2, MTI 4,
-# two bitmaps in hex 32, DE38 6, DE39 2, prefix of the extra field 3.
+# two bitmaps in hex 32, DE38 6, DE39 2, prefix of the extra field 3; and a word written too far.
 REPLY_OVERHEAD_BYTES = 64
 
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
 _TOP = np.uint64(1 << 63)
-_BYTE_MASK, _BYTE_BITS, _NIBBLE = np.uint64(255), np.uint64(8), np.uint64(15)
+_BYTE_MASK, _NIBBLE = np.uint64(255), np.uint64(15)
+_APPROVAL, _RESPONSE = np.uint64(38), np.uint64(39)
 _BIT_38, _BIT_39 = np.uint64(1 << 26), np.uint64(1 << 25)
 
 
@@ -33,12 +34,12 @@ def encode_batch(
     request: Array,
     spans: NDArray[np.uint16],
     reply: Array,
-    reply_count: int,
+    reply_count: Int,
     table: DialectTable,
     extra: Bytes,
     out: Bytes,
     out_end: NDArray[np.int64],
-) -> int:
+) -> Int:
     """Write one frame a reply, one after the other; return the bytes written, or -1.
 
     -1 means ``out`` might not hold them: it needs, for every reply, the request's size, the extra
@@ -54,19 +55,73 @@ def encode_batch(
     out : uint8[:], out.
     out_end : int64[:], out: end of each frame in ``out``.
     """
-    at = 0
-    for r in range(reply_count):
+    at = np.int64(0)
+    fields, messages, message_of = table.fields, table.messages, table.message_of
+    framing, lowest_bit = table.framing, table.lowest_bit
+    for r in range(np.uint64(reply_count)):
         answer = reply[r]
-        row = request[answer.request]
-        if at + row.size + answer.extra_size + REPLY_OVERHEAD_BYTES > out.shape[0]:
+        i = np.uint64(answer.request)
+        row = request[i]
+        added_size = np.int64(answer.extra_size)
+        if at + row.size + added_size + REPLY_OVERHEAD_BYTES > out.shape[0]:
             return -1
-        at = _encode_reply(arena, row, spans, answer, table, extra, out, at)
+        begin = at
+        start, dialect = np.int64(row.start), np.uint64(row.dialect)
+        message = messages[dialect, message_of[dialect, max(row.mti, 0)]]
+        high = (message.echo_hi & row.bitmap_hi) | _BIT_39
+        low = message.echo_lo & row.bitmap_lo
+        if answer.has_approval:
+            high |= _BIT_38
+        added = np.int64(answer.extra_field)
+        if added != 0:
+            if not _fits(fields[dialect, added], added_size):
+                added = 0
+            elif added <= 64:
+                high |= _TOP >> np.uint64(added - 1)
+            else:
+                low |= _TOP >> np.uint64(added - 65)
+        if low != _ZERO:
+            high |= _TOP
+
+        _write_digits(out, begin + 2, answer.mti, 4)
+        is_hex = framing[dialect].bitmap_hex
+        at = _write_bitmap(out, begin + 6, high, is_hex)
+        if low != _ZERO:
+            at = _write_bitmap(out, at, low, is_hex)
+
+        left = reverse_bits(high & ~_TOP)
+        base = 1
+        while True:
+            if left == _ZERO:
+                if base == 65 or low == _ZERO:
+                    break
+                left = reverse_bits(low)
+                base = 65
+            lone = left & (~left + _ONE)
+            left ^= lone
+            number = np.uint64(base + lone_position(lone, lowest_bit))
+            prefix = np.int64(fields[dialect, number].prefix_digits)
+            if np.int64(number) == added:
+                at = _write_digits(out, at, added_size, prefix)
+                at = _copy(extra, np.int64(answer.extra_start), out, at, added_size)
+            elif number == _RESPONSE:
+                _store_word(out, at, np.uint64(answer.response))
+                at += 2
+            elif number == _APPROVAL:
+                _store_word(out, at, answer.approval)
+                at += 6
+            else:
+                source = start + np.int64(spans[i, number, 0]) - prefix
+                at = _copy(arena, source, out, at, prefix + np.int64(spans[i, number, 1]))
+        size = at - begin - 2
+        out[np.uint64(begin)] = size >> 8
+        out[np.uint64(begin + 1)] = size & 255
         out_end[r] = at
     return at
 
 
 @kernel
-def reply_mti(mti: int) -> int:
+def reply_mti(mti: Int) -> Int:
     """Return the MTI of the answer: function + 1, the repeat bit of the origin cleared.
 
     0100, 0101 -> 0110; 0420, 0421 -> 0430; origins 0/1 -> 0, 2/3 -> 2, 4/5 -> 4.
@@ -75,81 +130,7 @@ def reply_mti(mti: int) -> int:
 
 
 @kernel
-def _encode_reply(
-    arena: Bytes,
-    row: Any,
-    spans: NDArray[np.uint16],
-    answer: Any,
-    table: DialectTable,
-    extra: Bytes,
-    out: Bytes,
-    begin: int,
-) -> int:
-    """Write one frame at ``begin``; return its end."""
-    dialect = row.dialect
-    mti = max(row.mti, 0)
-    message = table.messages[dialect, table.message_of[dialect, mti]]
-    high = (message.echo_hi & row.bitmap_hi) | _BIT_39
-    low = message.echo_lo & row.bitmap_lo
-    if answer.has_approval:
-        high |= _BIT_38
-    added = np.int64(answer.extra_field)
-    if added != 0 and not _fits(table.fields[dialect, added], answer.extra_size):
-        added = 0
-    if 0 < added <= 64:
-        high |= _TOP >> np.uint64(added - 1)
-    elif added > 64:
-        low |= _TOP >> np.uint64(added - 65)
-    if low != _ZERO:
-        high |= _TOP
-
-    at = _write_digits(out, begin + 2, answer.mti, 4)
-    is_hex = table.framing[dialect].bitmap_hex == 1
-    at = _write_bitmap(out, at, high, is_hex)
-    if low != _ZERO:
-        at = _write_bitmap(out, at, low, is_hex)
-
-    start = np.int64(row.start)
-    left = reverse_bits(high & ~_TOP)
-    base = 1
-    while True:
-        if left == _ZERO:
-            if base == 65 or low == _ZERO:
-                break
-            left = reverse_bits(low)
-            base = 65
-        lone = left & (~left + _ONE)
-        left ^= lone
-        number = base + lone_position(lone, table.lowest_bit)
-        if number == added:
-            prefix = table.fields[dialect, number].prefix_digits
-            at = _write_digits(out, at, answer.extra_size, prefix)
-            for k in range(answer.extra_size):
-                out[at + k] = extra[answer.extra_start + k]
-            at += answer.extra_size
-        elif number == 39:
-            out[at] = answer.response & 255
-            out[at + 1] = answer.response >> 8
-            at += 2
-        elif number == 38:
-            for k in range(6):
-                out[at + k] = (answer.approval >> np.uint64(8 * k)) & _BYTE_MASK
-            at += 6
-        else:
-            prefix = np.int64(table.fields[dialect, number].prefix_digits)
-            source = start + spans[answer.request, number, 0] - prefix
-            length = prefix + spans[answer.request, number, 1]
-            for k in range(length):
-                out[at + k] = arena[source + k]
-            at += length
-    size = at - begin - 2
-    out[begin] = size >> 8
-    out[begin + 1] = size & 255
-    return at
-
-
-@kernel
-def _fits(field: Any, size: int) -> bool:
+def _fits(field: Any, size: Int) -> bool:
     if field.size == 0 or (field.data_code == 1 and size & 1):
         return False
     if field.prefix_digits == 0:
@@ -158,20 +139,40 @@ def _fits(field: Any, size: int) -> bool:
 
 
 @kernel
-def _write_digits(out: Bytes, at: int, value: int, digits: int) -> int:
+def _store_word(out: Bytes, at: Int, word: np.uint64) -> None:
+    """Write eight bytes; the overhead of a reply leaves room for those that are not meant."""
+    base = np.uint64(at)
+    for k in range(8):
+        out[base + np.uint64(k)] = (word >> np.uint64(8 * k)) & _BYTE_MASK
+
+
+@kernel
+def _copy(data: Bytes, source: Int, out: Bytes, at: Int, length: Int) -> Int:
+    """Copy ``length`` bytes, eight at a time where ``data`` goes on far enough; return the end."""
+    if source + length + 8 <= data.shape[0]:
+        for k in range(0, length, 8):
+            _store_word(out, at + k, load_word(data, source + k))
+    else:
+        for k in range(length):
+            out[np.uint64(at + k)] = data[np.uint64(source + k)]
+    return at + length
+
+
+@kernel
+def _write_digits(out: Bytes, at: Int, value: Int, digits: Int) -> Int:
     for k in range(digits):
-        out[at + digits - 1 - k] = 48 + value % 10
+        out[np.uint64(at + digits - 1 - k)] = 48 + value % 10
         value //= 10
     return at + digits
 
 
 @kernel
-def _write_bitmap(out: Bytes, at: int, word: np.uint64, is_hex: bool) -> int:  # noqa: FBT001
-    if not is_hex:
+def _write_bitmap(out: Bytes, at: Int, word: np.uint64, is_hex: Int) -> Int:
+    if is_hex == 0:
         for k in range(8):
-            out[at + k] = (word >> np.uint64(56 - 8 * k)) & _BYTE_MASK
+            out[np.uint64(at + k)] = (word >> np.uint64(56 - 8 * k)) & _BYTE_MASK
         return at + 8
     for k in range(16):
         nibble = np.int64((word >> np.uint64(60 - 4 * k)) & _NIBBLE)
-        out[at + k] = 48 + nibble if nibble < 10 else 55 + nibble
+        out[np.uint64(at + k)] = 48 + nibble if nibble < 10 else 55 + nibble
     return at + 16

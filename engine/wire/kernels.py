@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from engine.wire.columns import Fault
 from engine.wire.dialect import USE_LIMIT
 from engine.wire.scan_kernels import (
+    Int,
     digits_value,
     first_outside,
     is_class,
@@ -44,13 +45,13 @@ _NUMBER_DIGITS = 18  # more would not fit an int64 column
 def decode_batch(
     arena: Bytes,
     segments: Array,
-    segment_count: int,
+    segment_count: Int,
     table: DialectTable,
     hash_key: NDArray[np.uint64],
     request: Array,
     spans: NDArray[np.uint16],
     pan_block: Bytes,
-) -> int:
+) -> Int:
     """Cut and decode the frames of all segments; return the number of rows filled.
 
     Stops taking messages when ``request`` is full; ``consumed`` of each segment says how far it
@@ -73,8 +74,8 @@ def decode_batch(
 
 @kernel
 def _cut_frames(
-    arena: Bytes, segments: Array, segment_count: int, framing: Array, request: Array
-) -> int:
+    arena: Bytes, segments: Array, segment_count: Int, framing: Array, request: Array
+) -> Int:
     """Find the messages: write ``start``, ``size``, ``segment``, ``dialect`` of a row each."""
     rows = 0
     capacity = request.shape[0]
@@ -120,7 +121,7 @@ def _decode_rows(
     request: Array,
     spans: NDArray[np.uint16],
     pan_block: Bytes,
-    rows: int,
+    rows: Int,
 ) -> None:
     """Decode the messages that ``_cut_frames`` found.
 
@@ -206,8 +207,8 @@ def _decode_rows(
 
 @kernel
 def _read_bitmaps(
-    arena: Bytes, start: int, end: int, framing: Array, chars: NDArray[np.uint16], row: Any
-) -> tuple[int, np.uint64, np.uint64]:
+    arena: Bytes, start: Int, end: Int, framing: Array, chars: NDArray[np.uint16], row: Any
+) -> tuple[Int, np.uint64, np.uint64]:
     """Return (arena offset of the first field, the words of fields 1-64 and 65-128); -1 = none."""
     is_hex = framing[row.dialect].bitmap_hex
     width = 16 if is_hex else 8

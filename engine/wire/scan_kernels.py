@@ -16,6 +16,7 @@ from ledger.jit import kernel
 
 Array = NDArray[Any]
 Bytes = NDArray[np.uint8]
+Int = Any  # an int64 in the kernels; np.int64 and int are one thing there, not to a type checker
 
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
@@ -38,7 +39,7 @@ _HEX, _SIGN = int(Char.HEX), int(Char.SIGN)
 
 
 @kernel
-def load_word(data: Bytes, at: int) -> np.uint64:
+def load_word(data: Bytes, at: Int) -> np.uint64:
     """Return the eight bytes at ``at`` as a little-endian word; compiles to one load."""
     base = np.uint64(at)
     word = _ZERO
@@ -48,7 +49,7 @@ def load_word(data: Bytes, at: int) -> np.uint64:
 
 
 @kernel
-def word_before(data: Bytes, end: int, count: int) -> np.uint64:
+def word_before(data: Bytes, end: Int, count: Int) -> np.uint64:
     """Return the ``count`` (1 to 8) bytes before ``end`` as the top of a word, "0" below them."""
     kept = _ALL << np.uint64(64 - 8 * count)
     return (load_word(data, end - 8) & kept) | (_ZEROS & ~kept)
@@ -61,14 +62,14 @@ def _not_digits(word: np.uint64) -> np.uint64:
 
 
 @kernel
-def _eight_digits(word: np.uint64) -> int:
+def _eight_digits(word: np.uint64) -> Int:
     word = ((word & _NIBBLES) * _TENS) >> _EIGHT
     word = ((word & _BYTES) * _HUNDREDS) >> _SIXTEEN
     return np.int64(((word & _SHORTS) * _MYRIADS) >> _THIRTY_TWO)
 
 
 @kernel
-def digits_value(data: Bytes, at: int, length: int) -> int:
+def digits_value(data: Bytes, at: Int, length: Int) -> Int:
     """Return 1 to 18 digits as a number; -1 = some byte is not a digit."""
     end = at + length
     if length <= 8:
@@ -88,13 +89,13 @@ def digits_value(data: Bytes, at: int, length: int) -> int:
 
 
 @kernel
-def is_sign(byte: int) -> bool:
+def is_sign(byte: Int) -> bool:
     """Return whether the byte is C or D."""
     return (byte == 67) | (byte == 68)
 
 
 @kernel
-def is_class(data: Bytes, at: int, length: int, chars: NDArray[np.uint16], char_bits: int) -> bool:
+def is_class(data: Bytes, at: Int, length: Int, chars: NDArray[np.uint16], char_bits: Int) -> bool:
     """Return whether every byte is of the class."""
     if char_bits == _ANY or length == 0:
         return True
@@ -121,8 +122,8 @@ def is_class(data: Bytes, at: int, length: int, chars: NDArray[np.uint16], char_
 
 @kernel
 def first_outside(
-    data: Bytes, at: int, length: int, chars: NDArray[np.uint16], signed: int, char_bits: int
-) -> int:
+    data: Bytes, at: Int, length: Int, chars: NDArray[np.uint16], signed: Int, char_bits: Int
+) -> Int:
     """Return the offset of the first byte outside its class; -1 = none."""
     for k in range(length):
         bits = _SIGN if k == 0 and signed == 1 else char_bits
@@ -133,7 +134,7 @@ def first_outside(
 
 @kernel
 def read_bitmap(
-    data: Bytes, at: int, is_hex: int, chars: NDArray[np.uint16]
+    data: Bytes, at: Int, is_hex: Int, chars: NDArray[np.uint16]
 ) -> tuple[np.uint64, bool]:
     """Return one bitmap, field 1 in the top bit, and whether its characters were right."""
     word = _ZERO
@@ -162,6 +163,6 @@ def reverse_bits(word: np.uint64) -> np.uint64:
 
 
 @kernel
-def lone_position(lone: np.uint64, lowest_bit: NDArray[np.uint8]) -> int:
+def lone_position(lone: np.uint64, lowest_bit: NDArray[np.uint8]) -> Int:
     """Return the position of the only bit that is set (De Bruijn product, H. Warren 2013, 5-4)."""
     return np.int64(lowest_bit[(lone * _BRUIJN) >> _BRUIJN_SHIFT])

@@ -9,6 +9,7 @@ from engine.siphash import siphash_bytes_word
 from engine.wire.columns import Fault
 from engine.wire.dialect import Use
 from engine.wire.scan_kernels import (
+    Int,
     digits_value,
     load_word,
     lone_position,
@@ -47,7 +48,7 @@ _LETTER_B = 66  # format code of a track 1 that holds a card number
 
 
 @kernel
-def set_fault(row: Any, fault: int, number: int, offset: int) -> None:
+def set_fault(row: Any, fault: Int, number: Int, offset: Int) -> None:
     """Note a fault; of several, the one in the lowest field is kept."""
     if row.fault == 0 or (0 < number < row.fault_field):
         row.fault, row.fault_field, row.fault_offset = fault, number, offset
@@ -60,7 +61,7 @@ def take_values(
     hash_key: NDArray[np.uint64],
     row: Any,
     pan_block: Bytes,
-    i: np.uint64,
+    i: Int,
     found: NDArray[np.int64],
 ) -> None:
     """Write all value columns of a row, and its row of ``pan_block``, from the fields found.
@@ -116,7 +117,7 @@ def _take_times(number_of: NDArray[np.uint8], row: Any, found: NDArray[np.int64]
 
 
 @kernel
-def _reject(number_of: NDArray[np.uint8], row: Any, found: NDArray[np.int64], use: int) -> None:
+def _reject(number_of: NDArray[np.uint8], row: Any, found: NDArray[np.int64], use: Int) -> None:
     """Blame the field with this use for its value, and take it out of the valid ones."""
     number = np.int64(number_of[row.dialect, use])
     if number <= 64:
@@ -144,18 +145,18 @@ def _take_currencies(
 
 
 @kernel
-def _is_date(mmdd: int) -> bool:
+def _is_date(mmdd: Int) -> bool:
     month, day = mmdd // 100, mmdd % 100
     return 1 <= month <= 12 and 1 <= day <= 31
 
 
 @kernel
-def _is_time(hhmmss: int) -> bool:
+def _is_time(hhmmss: Int) -> bool:
     return hhmmss < 240000 and hhmmss // 100 % 100 < 60 and hhmmss % 100 < 60
 
 
 @kernel
-def _is_moment(mmddhhmmss: int) -> bool:
+def _is_moment(mmddhhmmss: Int) -> bool:
     return _is_date(mmddhhmmss // 1_000_000) and _is_time(mmddhhmmss % 1_000_000)
 
 
@@ -193,7 +194,7 @@ def _take_card(
     number_of: NDArray[np.uint8],
     row: Any,
     pan_block: Bytes,
-    i: np.uint64,
+    i: Int,
     found: NDArray[np.int64],
 ) -> None:
     """Card number from its field, else track 2, else track 1; whichever are there must agree."""
@@ -221,7 +222,7 @@ def _take_card(
 
 
 @kernel
-def _clear_block(pan_block: Bytes, i: np.uint64) -> None:
+def _clear_block(pan_block: Bytes, i: Int) -> None:
     pan_block[i, 0] = 0
     for k in range(1, 11):
         pan_block[i, k] = 255
@@ -231,7 +232,7 @@ def _clear_block(pan_block: Bytes, i: np.uint64) -> None:
 
 
 @kernel
-def _read_track2(arena: Bytes, at: int, length: int) -> tuple[int, int]:
+def _read_track2(arena: Bytes, at: Int, length: Int) -> tuple[Int, Int]:
     """Return (digits of the card number or -1, expiry YYMM or -1 when a separator stands for it).
 
     Layout of ISO/IEC 7813: card number, = or D, expiry, service code, discretionary data.
@@ -245,7 +246,7 @@ def _read_track2(arena: Bytes, at: int, length: int) -> tuple[int, int]:
 
 
 @kernel
-def _read_track1(arena: Bytes, at: int, length: int) -> tuple[int, int]:
+def _read_track1(arena: Bytes, at: Int, length: Int) -> tuple[Int, Int]:
     """Return as ``read_track2``. Layout: B, card number, ^, name, ^, expiry, the rest."""
     count = 0
     while 1 + count < length and 48 <= arena[np.uint64(at + 1 + count)] <= 57:
@@ -262,12 +263,12 @@ def _read_track1(arena: Bytes, at: int, length: int) -> tuple[int, int]:
 
 
 @kernel
-def _is_separator(byte: int) -> bool:
-    return byte == _EQUALS or byte == _LETTER_D  # noqa: PLR1714 - a tuple test is slower here
+def _is_separator(byte: Int) -> bool:
+    return byte == _EQUALS or byte == _LETTER_D
 
 
 @kernel
-def _end_of_track(arena: Bytes, at: int, length: int, count: int, after: int) -> tuple[int, int]:
+def _end_of_track(arena: Bytes, at: Int, length: Int, count: Int, after: Int) -> tuple[Int, Int]:
     """Check the card number's length and read what follows the last separator: the expiry."""
     if count < 1 or count > 19 or after >= length:
         return -1, -1
@@ -284,7 +285,7 @@ def _end_of_track(arena: Bytes, at: int, length: int, count: int, after: int) ->
 
 @kernel
 def _agrees(
-    arena: Bytes, row: Any, at: int, count: int, expiry: int, pan_at: int, pan_size: int
+    arena: Bytes, row: Any, at: Int, count: Int, expiry: Int, pan_at: Int, pan_size: Int
 ) -> bool:
     """Return whether the track can be and agrees with the card number and expiry read before."""
     if count < 0:
@@ -303,7 +304,7 @@ def _agrees(
 
 
 @kernel
-def _take_pan(arena: Bytes, row: Any, pan_block: Bytes, i: np.uint64, at: int, size: int) -> None:
+def _take_pan(arena: Bytes, row: Any, pan_block: Bytes, i: Int, at: Int, size: Int) -> None:
     """Write the card number's BCD block, first six digits and check digit (Luhn, ISO/IEC 7812-1)."""
     total = _ZERO
     count = ((size - 1) & 7) + 1
