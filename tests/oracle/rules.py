@@ -1,10 +1,11 @@
-"""Naive rules: walk the typed tree of every rule for one row, then rank what held.
+"""Naive rules: name the facts of one row, walk the typed tree of every rule, rank what held.
 
 Written from the language reference. A row maps column names to numbers; NaN = missing.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 
 import numpy as np
 
@@ -22,10 +23,65 @@ from engine.rules.tree import (
     Phase,
     RuleFile,
 )
+from ledger.record import Flag
+from scoring.features import EXTRAS, FEATURES, SHARED
+from scoring.payment import PaymentFlag
 
 Row = Mapping[str, float]
 Lists = Mapping[str, tuple[float, ...]]
+Facts = Mapping[str, int]
+_GROUPS = {
+    "small_1h": "card.small_1h",
+    "declines_1h": "card.declines_1h",
+    "mcc_risk": "mcc.risk",
+}
 _PRECEDENCE = (ActionKind.DECLINE, ActionKind.STEP_UP, ActionKind.REVIEW, ActionKind.ALLOW)
+
+
+def row_of(
+    payment: Facts,
+    fact: Facts,
+    features: Sequence[float],
+    shared: Sequence[float],
+    extras: Sequence[float],
+) -> dict[str, float]:
+    """Return every column but the score from what is known of one payment."""
+    row: dict[str, float] = {}
+    for known, values in ((SHARED, shared), (EXTRAS, extras), (FEATURES, features)):
+        row |= {_column_name(f.name): float(v) for f, v in zip(known, values, strict=True)}
+    if row["secs_since_last"] < 0:
+        row["secs_since_last"] = math.nan
+    row["amount"] = float(Decimal(payment["amount_minor"]).scaleb(-payment["exponent"]))
+    row["amount_minor"] = float(payment["amount_minor"])
+    row["pcode"] = float(fact["pcode"])
+    numbers = {name: payment[name] for name in ("mcc", "country")}
+    numbers |= {n: fact[n] for n in ("currency", "card", "account", "customer", "product")}
+    numbers["bin.number"] = fact["bin"]
+    row |= {name: float(number) if number else math.nan for name, number in numbers.items()}
+    row["wallet"] = float(bool(payment["flags"] & PaymentFlag.WALLET))
+    row["flag.travel_notice"] = float(bool(payment["flags"] & PaymentFlag.TRAVEL_NOTICE))
+    row["flag.unusable"] = float(bool(payment["flags"] & PaymentFlag.UNUSABLE))
+    row["present"] = float(bool(fact["flags"] & Flag.PRESENT))
+    row["flag.repeat"] = float(bool(fact["flags"] & Flag.REPEAT))
+    row["flag.advice"] = float(bool(fact["flags"] & Flag.ADVICE))
+    return row
+
+
+def _column_name(feature: str) -> str:
+    for group in ("merchant", "bin"):
+        if feature.startswith(f"{group}_"):
+            return f"{group}.{feature.removeprefix(f'{group}_')}"
+    return _GROUPS.get(feature, feature)
+
+
+def score_after_points(rule_file: RuleFile, hits: set[str], score_bp: int) -> int:
+    """Return the score with what active SCORE rules add; over 10,000 = not scored, kept."""
+    if score_bp > 10_000:
+        return score_bp
+    for rule in rule_file.rules:
+        if rule.name in hits and rule.mode is Mode.ACTIVE:
+            score_bp += rule.action.points_bp
+    return min(score_bp, 10_000)
 
 
 def holds(node: Expression, row: Row, lists: Lists) -> bool:

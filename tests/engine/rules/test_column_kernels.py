@@ -14,6 +14,7 @@ from engine.rules.columns import BY_NAME, COLUMN_COUNT, COLUMNS, RULE_FACTS
 from ledger.record import SCORE_NONE, Flag
 from scoring.features import EXTRAS, FEATURES, SHARED
 from scoring.payment import PAYMENT, PaymentFlag
+from tests.oracle.rules import row_of
 
 pytestmark = pytest.mark.kernels
 
@@ -57,6 +58,52 @@ def test_amount_equals_literal(amount_minor: int, exponent: int) -> None:
     row = _filled({"amount_minor": amount_minor, "exponent": exponent}, {})
     assert float(Decimal(amount_minor).scaleb(-exponent)) == row["amount"]
     assert amount_minor == row["amount_minor"]
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+def test_columns_equal_oracle(seed: int) -> None:
+    """On any payments, every needed column of every chosen row is what the oracle says."""
+    rng = np.random.default_rng(seed)
+    count = 12
+    payments, facts = (_random_table(rng, dtype, count) for dtype in (PAYMENT, RULE_FACTS))
+    payments["exponent"] = rng.integers(0, 4, count)
+    payments["amount_minor"] = rng.integers(0, 10**12, count)
+    tables = [
+        rng.choice(np.array([-1.0, 0.0, 0.1, 3.0, 1e9], np.float32), (count, len(known)))
+        for known in (FEATURES, SHARED, EXTRAS)
+    ]
+    idx = np.flatnonzero(rng.random(count) < 0.7).astype(np.int32)
+    needed = _ALL[rng.random(len(_ALL)) < 0.7]
+    values = np.full((count, COLUMN_COUNT), 77.0)
+    fill_columns(payments, idx, *tables, facts, needed, values)
+    expected = np.full((count, COLUMN_COUNT), 77.0)
+    for i in idx:
+        row = row_of(_fields(payments[i]), _fields(facts[i]), *(table[i] for table in tables))
+        row["score"] = math.nan
+        expected[i, needed] = [row[COLUMNS[column].name] for column in needed]
+    np.testing.assert_array_equal(values, expected)
+
+
+def _random_table(rng: np.random.Generator, dtype: np.dtype, count: int) -> NDArray[np.void]:
+    table = np.zeros(count, dtype)
+    for name in dtype.names or ():
+        top = min(np.iinfo(dtype[name]).max, 2**32 - 1)
+        table[name] = np.where(rng.random(count) < 0.3, 0, rng.integers(0, top, count))
+    return table
+
+
+def _fields(row: np.void) -> dict[str, int]:
+    return {name: int(row[name]) for name in row.dtype.names}
+
+
+@given(scores_bp=st.lists(st.integers(0, 10_000) | st.just(SCORE_NONE), min_size=1, max_size=8))
+def test_score_equals_oracle(scores_bp: list[int]) -> None:
+    """The score column is the decimal of the basis points, or missing."""
+    values = np.zeros((len(scores_bp), COLUMN_COUNT))
+    idx = np.arange(len(scores_bp), dtype=np.int32)
+    fill_score(np.array(scores_bp, np.uint16), idx, values)
+    expected = [float(Decimal(bp).scaleb(-4)) if bp != SCORE_NONE else math.nan for bp in scores_bp]
+    np.testing.assert_array_equal(values[:, BY_NAME["score"].index], expected)
 
 
 def test_unknown_is_missing() -> None:

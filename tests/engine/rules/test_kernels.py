@@ -21,7 +21,7 @@ from engine.rules.program import (
 from engine.rules.tree import ActionKind, Phase
 from ledger.record import SCORE_NONE
 from tests.oracle.rule_sets import random_file, random_rows
-from tests.oracle.rules import hits_of, verdict_of
+from tests.oracle.rules import hits_of, score_after_points, verdict_of
 
 pytestmark = pytest.mark.kernels
 
@@ -212,3 +212,22 @@ def test_points_raise_score() -> None:
     score_bp = np.array([10, 10, 10, 10, 9_999, SCORE_NONE], np.uint16)
     add_points(np.arange(6, dtype=np.int32), hits, program.rules, score_bp)
     assert score_bp.tolist() == [10, 510, 510, 9_510, 10_000, SCORE_NONE]
+
+
+@given(
+    points=st.lists(st.tuples(st.integers(1, 9_999), st.booleans()), min_size=1, max_size=5),
+    bits=st.integers(0, 31),
+    score_bp=st.integers(0, 10_000) | st.just(SCORE_NONE),
+)
+def test_points_equal_oracle(points: list[tuple[int, bool]], bits: int, score_bp: int) -> None:
+    """Whatever score rules hit, the sum is the capped sum of the active ones."""
+    lines = [
+        f'rule R{i} pre {"active" if is_active else "shadow"} score +0.{bp:04} "s" when cnp'
+        for i, (bp, is_active) in enumerate(points)
+    ]
+    program = program_from_file(parse("\n".join(lines)))
+    hits = np.array([[bits, 0]], np.uint64)
+    score = np.array([score_bp], np.uint16)
+    add_points(np.zeros(1, np.int32), hits, program.rules, score)
+    names = {name for i, name in enumerate(program.names) if bits >> i & 1}
+    assert score[0] == score_after_points(program.source, names, score_bp)
