@@ -25,6 +25,7 @@ _PER_CARD_DAY = 1.9
 _EXIT_WRONG = 1
 _EXIT_USAGE = 2
 _EXIT_UNAVAILABLE = 69
+_EXIT_INTERRUPTED = 130
 
 
 def run(
@@ -104,6 +105,8 @@ def run(
         result = load.run(_report)
     except TargetError as error:
         _fail(str(error), _EXIT_UNAVAILABLE)
+    except KeyboardInterrupt:
+        _fail("interrupted; answers under way were left", _EXIT_INTERRUPTED)
     _print(result, as_json=json)
     if result.broken:
         _fail(result.broken, _EXIT_UNAVAILABLE)

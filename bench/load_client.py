@@ -9,9 +9,11 @@ was due, not from when it went out, so a server that stalls is charged for all t
 import contextlib
 import select
 import selectors
+import signal
 import socket
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -119,15 +121,8 @@ class LoadRun:
             self._started_ns = time.monotonic_ns()
             if self.state[0]["wall_s"] >= 0:
                 self.state[0]["wall_s"] = int(time.time())
-            while True:
-                try:
-                    self._loop(progress, every_s)
-                    break
-                except KeyboardInterrupt:
-                    if self._interrupted:
-                        raise
-                    self._interrupted = True
-                    self._stop()
+            with self._interruptible():
+                self._loop(progress, every_s)
         finally:
             self._close()
         return self.result()
@@ -157,6 +152,25 @@ class LoadRun:
             broken=self._broken,
             interrupted=self._interrupted,
         )
+
+    @contextlib.contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Let the first interrupt end sending; an exception in mid-read would lose bytes."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def interrupted(*_: object) -> None:
+            if self._interrupted:
+                raise KeyboardInterrupt
+            self._interrupted = True
+            self._stop()
+
+        before = signal.signal(signal.SIGINT, interrupted)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def _now_us(self) -> int:
         return (time.monotonic_ns() - self._started_ns) // 1000
@@ -251,7 +265,9 @@ class LoadRun:
         """Return how long nothing can be due: until the next payment, at most 50 ms."""
         if self._stopped_us < 0 and state["interval_us"] > 0:
             due_us = state["next"] * state["interval_us"]
-            return float(min(max((due_us - self._now_us()) / 1e6, 0.0), 0.05))
+            # A full send buffer may hold up what is due: its socket wakes us when it has room.
+            least_s = 0.001 if self._waiting else 0.0
+            return float(min(max((due_us - self._now_us()) / 1e6, least_s), 0.05))
         return 0.05
 
     def _send(self) -> None:
@@ -350,7 +366,9 @@ def _start_state(source: Source, plan: Plan) -> NDArray[Any]:
         # Repeats and reversals ride along, so that all messages together come at the rate.
         payment_rate = plan.rate / (1 + plan.repeat_share + plan.reversal_share)
         run["interval_us"] = 1e6 / payment_rate
-        run["capacity"] = max(int(span_s * payment_rate), 1)
+        run["capacity"] = int(span_s * payment_rate)
+        if run["capacity"] < 1:
+            raise ValueError("rate x seconds is less than one payment")
     else:
         run["window"] = plan.in_flight
         run["capacity"] = min(int(span_s * _CLOSED_LOOP_RATE), _CLOSED_LOOP_MOST)
