@@ -84,9 +84,9 @@ def pan_blocks(numbers: Sequence[str] | NDArray[np.uint8]) -> NDArray[np.uint8]:
         raise ValueError("a card number has 12 to 19 digits")
     is_digit = (text - np.uint8(ord("0"))) < 10  # wraps for smaller bytes, so one comparison does
     counts = is_digit.sum(axis=1)
-    is_filled = (text != 0).sum(axis=1) == counts
-    is_leading = is_digit[np.arange(n), np.maximum(counts, 1) - 1]  # no gap before the last digit
-    if not np.all(is_filled & is_leading & (counts >= DIGITS_MIN) & (counts <= DIGITS_MAX)):
+    is_leading = np.arange(width) < counts[:, None]
+    is_good = (is_digit == is_leading) & ((text != 0) == is_leading)
+    if not (np.all(is_good) and np.all((counts >= DIGITS_MIN) & (counts <= DIGITS_MAX))):
         raise ValueError("a card number has 12 to 19 digits")
     nibbles = np.full((n, _NIBBLES), 0xF, np.uint8)
     np.copyto(nibbles[:, :width], text & 0xF, where=is_digit)

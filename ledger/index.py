@@ -206,8 +206,9 @@ class Index:
         The most entries it will ever hold; an insert beyond is refused.
     source : callable(first, last) -> (u64[k, 2], i64[k]), optional
         Keys and rows of the owner's dense rows [first, last), k <= last - first; called from the
-        builder thread, in pieces. Rows that are gone may be left out. Without a source the table
-        is made at full size at once.
+        builder thread, in pieces. Rows gone before the growth began must be left out (or they come
+        back); rows that go meanwhile may be there or not. Without a source the table is made at
+        full size at once.
     rows_expected : int
         Room for this many before the first growth. Growth is looked at between batches, so leave
         room for several batches.
@@ -300,7 +301,7 @@ class Index:
         if growth is None:
             if self._source is not None and self._wants_growth():
                 larger = self._table(self.capacity * 2)
-                # The source may still have rows that are gone, so the bound holds from the swap on.
+                # The source may hand out rows that go meanwhile, so the bound holds from the swap on.
                 larger[self.capacity * 2]["check"] = _most(self.capacity * 2)
                 self._growth = _Growth(self.slots, larger)
                 self._growth.start(self._source, row_count)
