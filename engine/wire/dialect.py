@@ -278,6 +278,8 @@ def _field(number: int, entry: _FieldEntry, encoding: Encoding, place: str) -> F
     size = entry.max * 2 if is_hex else entry.max + (entry.format == "x+n")
     prefix_digits = _PREFIX_DIGITS[entry.length]
     limit = 10**prefix_digits - 1 if prefix_digits else 999
+    if entry.format == "x+n" and (entry.length != "fixed" or entry.max > 18):
+        raise DialectError(f"{place}: format 'x+n' is fixed and has at most 18 digits")
     if not 1 <= size <= limit:
         raise DialectError(f"{place}: max {entry.max} is not a length of 1 to {limit} on the wire")
     return Field(
@@ -293,7 +295,7 @@ def _field(number: int, entry: _FieldEntry, encoding: Encoding, place: str) -> F
 
 
 def _check_answer_fields(fields: Mapping[int, Field], origin: str) -> None:
-    """Every answer writes 39, an approval 38, so both must be text of the length the encoder uses."""
+    """Every answer writes 39, an approval 38: both must have the size that the encoder writes."""
     for number, size in ((38, 6), (39, 2)):
         found = fields.get(number)
         if found is None or found.prefix_digits or found.size != size or found.format == "b":

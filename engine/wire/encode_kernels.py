@@ -55,7 +55,7 @@ def encode_batch(
     out : uint8[:], out.
     out_end : int64[:], out: end of each frame in ``out``.
     """
-    at = np.int64(0)
+    at: Int = 0
     fields, messages, message_of = table.fields, table.messages, table.message_of
     framing, lowest_bit = table.framing, table.lowest_bit
     for r in range(np.uint64(reply_count)):
@@ -65,14 +65,14 @@ def encode_batch(
         added_size = np.int64(answer.extra_size)
         if at + row.size + added_size + REPLY_OVERHEAD_BYTES > out.shape[0]:
             return -1
-        begin = at
+        begin: Int = at
         start, dialect = np.int64(row.start), np.uint64(row.dialect)
         message = messages[dialect, message_of[dialect, max(row.mti, 0)]]
         high = (message.echo_hi & row.bitmap_hi) | _BIT_39
         low = message.echo_lo & row.bitmap_lo
         if answer.has_approval:
             high |= _BIT_38
-        added = np.int64(answer.extra_field)
+        added: Int = np.int64(answer.extra_field)
         if added != 0:
             if not _fits(fields[dialect, added], added_size):
                 added = 0

@@ -142,7 +142,7 @@ def _decode_rows(
         row.fault, row.fault_field, row.fault_offset = 0, 0, 0
         row.bitmap_hi, row.bitmap_lo = _ZERO, _ZERO
         row.mti = digits_value(arena, start, 4) if end - start >= 4 else -1
-        at = np.int64(-1)
+        at: Int = -1
         high, low = _ZERO, _ZERO
         if row.mti < 0:
             row.fault = _MTI
@@ -165,7 +165,7 @@ def _decode_rows(
             field = fields[dialect, number]
             size = np.int64(field.size)
             prefix = np.int64(field.prefix_digits)
-            length = size
+            length: Int = size
             if prefix != 0:
                 length = digits_value(arena, at, prefix) if at + prefix <= end else -1
             over = (length < 0) | (length > size) | (at + prefix + length > end)

@@ -99,7 +99,7 @@ def is_class(data: Bytes, at: Int, length: Int, chars: NDArray[np.uint16], char_
     """Return whether every byte is of the class."""
     if char_bits == _ANY or length == 0:
         return True
-    if char_bits == _DIGIT or char_bits == _PRINTABLE:
+    if (char_bits == _DIGIT) | (char_bits == _PRINTABLE):
         count = ((length - 1) & 7) + 1
         done = count
         wrong = _ZERO

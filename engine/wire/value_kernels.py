@@ -264,7 +264,7 @@ def _read_track1(arena: Bytes, at: Int, length: Int) -> tuple[Int, Int]:
 
 @kernel
 def _is_separator(byte: Int) -> bool:
-    return byte == _EQUALS or byte == _LETTER_D
+    return (byte == _EQUALS) | (byte == _LETTER_D)
 
 
 @kernel
@@ -305,7 +305,7 @@ def _agrees(
 
 @kernel
 def _take_pan(arena: Bytes, row: Any, pan_block: Bytes, i: Int, at: Int, size: Int) -> None:
-    """Write the card number's BCD block, first six digits and check digit (Luhn, ISO/IEC 7812-1)."""
+    """Write the BCD block, first six digits and check digit (Luhn, ISO/IEC 7812-1)."""
     total = _ZERO
     count = ((size - 1) & 7) + 1
     done = count
