@@ -11,8 +11,11 @@ if __name__ == "__main__":  # before Numba is imported
 
 import argparse
 import asyncio
+import contextlib
 import signal
+import subprocess
 import sys
+from collections.abc import Iterator
 
 import numpy as np
 import uvloop
@@ -77,6 +80,20 @@ async def serve(host: str, port: int, dialect: str) -> None:
     sys.stdout.flush()
     await done.wait()
     server.close()
+
+
+@contextlib.contextmanager
+def echo_process(dialect: str = "iso87-bin") -> Iterator[int]:
+    """Run the server as its own process and yield its port; RuntimeError when it does not start."""
+    command = [sys.executable, "-m", "bench.echo", "--dialect", dialect]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            line = process.stdout.readline() if process.stdout else ""
+            if not line.strip().isdigit():
+                raise RuntimeError("the echo server did not start")
+            yield int(line)
+        finally:
+            process.terminate()
 
 
 def main() -> None:

@@ -1,8 +1,6 @@
 """``de39 load`` from the outside: exit codes, the JSON line and clear errors."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import duckdb
 import pytest
 
 from bench import load
+from bench.echo import echo_process
 from bench.load import parse_target
 from tests.oracle.host import Host, reply_to
 
@@ -17,11 +16,8 @@ from tests.oracle.host import Host, reply_to
 @pytest.fixture(scope="module")
 def echo_port() -> Iterator[int]:
     """Start the echo server as its own process."""
-    command = [sys.executable, "-m", "bench.echo", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        yield int(process.stdout.readline())
-        process.terminate()
+    with echo_process() as port:
+        yield port
 
 
 def test_json_is_one_object_on_the_last_line(echo_port: int, capsys) -> None:
