@@ -301,7 +301,7 @@ class Index:
         if growth is None:
             if self._source is not None and self._wants_growth():
                 larger = self._table(self.capacity * 2)
-                # The source may hand out rows that go meanwhile, so the bound holds from the swap on.
+                # The source may hand out rows that go meanwhile: the bound holds from the swap on.
                 larger[self.capacity * 2]["check"] = _most(self.capacity * 2)
                 self._growth = _Growth(self.slots, larger)
                 self._growth.start(self._source, row_count)
