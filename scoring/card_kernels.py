@@ -29,6 +29,7 @@ _CNP = int(PaymentFlag.CNP)
 _TRAVEL_NOTICE = int(PaymentFlag.TRAVEL_NOTICE)
 _UNUSABLE = int(PaymentFlag.UNUSABLE)
 _HOUR_SLOTS = 24
+BLOCK_ROWS = 16  # rows whose cards are fetched together; two cache lines each
 _HISTORY_MIN = 1.0 / 1024.0  # a decayed count below this is no history: the card slept for months
 _TRAVEL_MIN_S = 60.0  # two payments in one minute: a clock, not a speed
 
@@ -51,19 +52,37 @@ def card_pass(
     ``shared_pass``; curves and countries from ``Tables``; mcc_risk f32[10000] of the model (zeros
     without one); features f32[n, 30] and extras f32[n, 2], rows of idx written. Never NaN.
     """
+    for first in range(0, len(idx), BLOCK_ROWS):
+        part = idx[first : first + BLOCK_ROWS]
+        if _touched(payments, part, cards) < 0:
+            return
+        for k in range(len(part)):
+            row = part[k]
+            payment = payments[row]
+            card_row(
+                payment,
+                cards[payment["card"]],
+                shared[row],
+                curves,
+                countries,
+                mcc_risk,
+                features[row],
+                extras[row],
+            )
+
+
+@kernel
+def _touched(payments: NDArray[np.void], idx: NDArray[np.int32], cards: NDArray[np.void]) -> Int:
+    """Read both cache lines of every card of ``idx``, so that their misses overlap; never < 0.
+
+    Cards lie all over memory, and a miss costs as much as the arithmetic of a row. The sum is
+    returned, and looked at, only to keep the compiler from dropping the reads.
+    """
+    total = np.int64(0)
     for k in range(len(idx)):
-        row = idx[k]
-        payment = payments[row]
-        card_row(
-            payment,
-            cards[payment["card"]],
-            shared[row],
-            curves,
-            countries,
-            mcc_risk,
-            features[row],
-            extras[row],
-        )
+        card = cards[payments[idx[k]]["card"]]
+        total += np.int64(card["updated_s"]) + np.int64(card["attempts"])
+    return total
 
 
 @kernel

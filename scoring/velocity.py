@@ -74,12 +74,21 @@ assert MERCHANT_VELOCITY.itemsize == 64
 assert MERCHANT_VELOCITY.fields is not None
 assert MERCHANT_VELOCITY.fields["cards"][1] == 40
 
+_LINE_BYTES = 64
+
 
 def new_cards(count: int) -> NDArray[np.void]:
     """Return ``count`` empty CARD_VELOCITY rows, row 0 included; pages are touched when used."""
-    return np.zeros(count, CARD_VELOCITY)
+    return _aligned(count, CARD_VELOCITY)
 
 
 def new_merchants(count: int) -> NDArray[np.void]:
     """Return ``count`` empty MERCHANT_VELOCITY rows for merchants or BINs, row 0 included."""
-    return np.zeros(count, MERCHANT_VELOCITY)
+    return _aligned(count, MERCHANT_VELOCITY)
+
+
+def _aligned(count: int, dtype: np.dtype[np.void]) -> NDArray[np.void]:
+    """Return zeros that start on a cache line, so that a row never reaches into one more."""
+    raw = np.zeros(count * dtype.itemsize + _LINE_BYTES, np.uint8)
+    start = -raw.ctypes.data % _LINE_BYTES
+    return raw[start : start + count * dtype.itemsize].view(dtype)
