@@ -36,15 +36,13 @@ FEATURES = (
     Feature("mean_15d", "major units", "decayed mean amount, tau 15 d, this one included"),
     Feature("declines_1h", "attempts", "decayed declines of the card, tau 1 h"),
     Feature("small_1h", "attempts", "decayed attempts under 2.00, tau 1 h, this one included"),
-    Feature(
-        "distinct_merchants", "merchants", "today and yesterday, linear counting, this one too"
-    ),
-    Feature("distinct_countries", "countries", "this and last week, this one included"),
+    Feature("distinct_merchants", "merchants", "approved today and yesterday, this one too"),
+    Feature("distinct_countries", "countries", "approved this and last week, this one too"),
     Feature("cnp", "0/1", "card not present"),
-    Feature("cnp_share", "0-1", "decayed share of card-not-present payments, tau 7 d"),
+    Feature("cnp_share", "0-1", "card-not-present share of approved, tau 7 d"),
     Feature("entry", "scoring.payment.Entry", "how the card was read"),
-    Feature("country_change", "0/1", "another country than the card's last payment"),
-    Feature("km", "km", "from the country of the last card-present payment; 0 = same or unknown"),
+    Feature("country_change", "0/1", "another country than the last approved payment"),
+    Feature("km", "km", "least way from the last card-present country; 0 = near or unknown"),
     Feature("kmh", "km/h", "speed that this distance would have needed"),
     Feature("merchant_n_15d", "attempts", "decayed attempts at the merchant, tau 15 d"),
     Feature("merchant_risk_1d", "0-1", "confirmed frauds / attempts at the merchant, tau 1 d"),
@@ -57,15 +55,17 @@ SHARED = (
     Feature("merchant_risk_15d", "0-1", "confirmed frauds / attempts, tau 15 d"),
     Feature("merchant_attempts_10m", "attempts", "decayed, tau 10 min, this one included"),
     Feature("merchant_attempts_1d", "attempts", "decayed, tau 1 d, this one included"),
-    Feature("merchant_small_share", "0-1", "decayed share of attempts under 2.00"),
-    Feature("merchant_unusable_share", "0-1", "decayed share of attempts that name no usable card"),
+    Feature("merchant_small_share", "0-1", "share of attempts under 2.00, tau 10 min"),
+    Feature(
+        "merchant_unusable_share", "0-1", "share of attempts without a usable card, tau 10 min"
+    ),
     Feature("merchant_cards", "cards", "distinct cards in the current 10 minutes"),
     Feature("bin_attempts_10m", "attempts", "decayed, tau 10 min, this one included"),
-    Feature("bin_decline_share", "0-1", "decayed share of attempts that name no usable card"),
+    Feature("bin_decline_share", "0-1", "share of attempts without a usable card, tau 10 min"),
 )
 EXTRAS = (
     Feature("attempts_24h", "attempts", "exact, of the card in 24 clock hours, this one included"),
-    Feature("new_merchant", "0/1", "merchant not seen by the card today or yesterday"),
+    Feature("new_merchant", "0/1", "no approved payment of the card there today or yesterday"),
 )
 assert len(FEATURES) == 30
 
