@@ -12,7 +12,7 @@ Reading stops at the first place that is not the next batch. What that means:
 So a change to any byte of an acknowledged batch is reported and never shortens the journal. The one
 exception is damage that leaves a whole sector of the very last batch zero: that looks like a torn
 write, as does a tail that was cleanly zeroed or an old copy of the newest segment. Only someone who
-remembers the head, a snapshot or a reply, can tell; ``at_least_seq`` is how they say so.
+remembers more, from a snapshot or a reply, can tell; ``at_least_seq`` is how they say so.
 
 Reading changes nothing on disk and is safe beside a running engine (``scan_running``).
 """
@@ -55,7 +55,7 @@ from ledger.segment import (
 )
 
 _WINDOW_BYTES = 4 * 1024 * 1024  # read ahead; far over the bytes of a usual batch
-_RUNNING_TRIES = 40
+_RUNNING_TRIES = 12
 _RUNNING_WAIT_MS = 25
 
 
@@ -334,8 +334,8 @@ def scan_running(
 ) -> Iterator[Batch]:
     """Iterate over the batches of a journal that an engine may be writing to right now.
 
-    A batch caught half written looks damaged for a moment, so damage is read again for about a
-    second before it is believed.
+    A batch caught half written looks damaged for a moment, so damage is read again for 0.3 s
+    before it is believed.
     """
     tries = 0
     while True:
