@@ -19,7 +19,7 @@ from engine.wire.columns import Fault
 from ledger.accounts import AccountStatus
 from ledger.authorizations import Cursor
 from ledger.index import index_find
-from ledger.jit import Row, kernel
+from ledger.jit import Int, Row, kernel
 from ledger.record import Flag, Kind
 from scoring.payment import Entry
 
@@ -33,7 +33,7 @@ _NS = 1_000_000_000
 @kernel
 def admit(
     request: NDArray[np.void],
-    count: int,
+    count: Int,
     links: NDArray[np.void],
     tokens: NDArray[np.uint64],
     card_slots: NDArray[np.void],
@@ -88,7 +88,7 @@ def admit(
 
 
 @kernel
-def _blank(item: Row, i: int) -> None:
+def _blank(item: Row, i: Int) -> None:
     item["rrn_hi"] = 0
     item["rrn_lo"] = 0
     item["original_hi"] = 0
@@ -122,8 +122,8 @@ def _blank(item: Row, i: int) -> None:
 @kernel
 def _engine_time(
     row: Row, link: Row, settings: NDArray[np.int64], cursor: NDArray[np.int64]
-) -> int:
-    now_ns = cursor[Cursor.LAST_TS_NS]
+) -> Int:
+    now_ns: Int = cursor[Cursor.LAST_TS_NS]
     arrival_ns = np.int64(link["arrival_ns"])
     if settings[Setting.CLOCK_FROM_MESSAGES] != 0:
         arrival_ns = now_ns
@@ -190,8 +190,8 @@ def _identify(row: Row, item: Row, hash_key: NDArray[np.uint64], words: NDArray[
 
 @kernel
 def rrn_identity(
-    hash_key: NDArray[np.uint64], rrn_a: int, rrn_b: int, terminal: int, acquirer: int
-) -> tuple[int, int]:
+    hash_key: NDArray[np.uint64], rrn_a: Int, rrn_b: Int, terminal: Int, acquirer: Int
+) -> tuple[Int, Int]:
     """Return the 128-bit keyed hash of RRN, terminal and acquirer; (0, 0) without an RRN."""
     if rrn_a == 0:
         return np.uint64(0), np.uint64(0)
@@ -229,13 +229,13 @@ def _identify_original(
 def _identity(
     hash_key: NDArray[np.uint64],
     words: NDArray[np.uint64],
-    mti: int,
-    acquirer: int,
-    forwarder: int,
-    transmitted: int,
-    stan: int,
-    terminal: int,
-) -> tuple[int, int]:
+    mti: Int,
+    acquirer: Int,
+    forwarder: Int,
+    transmitted: Int,
+    stan: Int,
+    terminal: Int,
+) -> tuple[Int, Int]:
     words[0] = _HASH_IDENTITY + mti // 10 * 16
     words[1] = acquirer
     words[2] = forwarder
@@ -265,8 +265,8 @@ def _note_presence(row: Row, item: Row, entry_by_mode: Any, condition_bits: Any)
 
 @kernel
 def _static_decision(
-    row: Row, item: Row, cards: NDArray[np.void], accounts: NDArray[np.void], now_yymm: int
-) -> int:
+    row: Row, item: Row, cards: NDArray[np.void], accounts: NDArray[np.void], now_yymm: Int
+) -> Int:
     """Return the decline that the card, the account or the request forces, or APPROVED (so far).
 
     Sets UNUSABLE when the attempt names no usable card: merchant and BIN counters read it.
@@ -291,7 +291,7 @@ def _static_decision(
 
 
 @kernel
-def _card_decision(card: Row, expiry_yymm: int, now_yymm: int) -> int:
+def _card_decision(card: Row, expiry_yymm: Int, now_yymm: Int) -> Int:
     if card["status"] == CardStatus.LOST:
         return Decision.CARD_LOST
     if card["status"] == CardStatus.STOLEN:
@@ -306,7 +306,7 @@ def _card_decision(card: Row, expiry_yymm: int, now_yymm: int) -> int:
 
 
 @kernel
-def _currency_decision(row: Row, item: Row, account: Row) -> int:
+def _currency_decision(row: Row, item: Row, account: Row) -> Int:
     """Take DE4 when it is in the account's currency, else DE6 when the network has billed it."""
     if item["currency"] != account["currency"] and row["amount"] != 0:
         if row["billing_currency"] != account["currency"] or row["billing_amount"] <= 0:

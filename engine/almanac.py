@@ -4,7 +4,7 @@ ISO 8583 gives month and day without a year, and an expiry as year and month; th
 own time. Days are counted from 1970-01-01.
 """
 
-from ledger.jit import kernel
+from ledger.jit import Int, kernel
 
 SECONDS_A_DAY = 86_400
 
@@ -38,7 +38,7 @@ def year_and_month(days: int) -> tuple[int, int]:
 
 
 @kernel
-def seconds_of_transmission(transmitted: int, now_s: int) -> int:
+def seconds_of_transmission(transmitted: Int, now_s: Int) -> Int:
     """Return the Unix second of a DE7 (MMDDhhmmss), in the year that is nearest to ``now_s``."""
     month = transmitted // 100_000_000
     day = transmitted // 1_000_000 % 100

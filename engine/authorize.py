@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from engine.admission import admit
 from engine.entry import CONDITION_BITS, ENTRY_BY_MODE
 from engine.items import ITEM, Setting
-from engine.matching import match
+from engine.matching import collect_due, match
 from engine.payments import fill_payments
 from engine.posting import decide, write_records
 from engine.replies import fill_replies
@@ -36,6 +36,7 @@ from engine.wire.columns import FIELD_COUNT, REPLY, REQUEST
 from engine.wire.encode_kernels import REPLY_OVERHEAD_BYTES, encode_batch
 from engine.wire.kernels import decode_batch
 from engine.wire.table import DialectTable
+from ledger.authorizations import Cursor, State
 from ledger.money import EXPONENT
 from ledger.record import RECORD, SCORE_NONE, Flag
 from scoring.features import EXTRAS, FEATURES, SHARED
@@ -147,7 +148,7 @@ class Authorizer:
 
         Parameters
         ----------
-        segments : SEGMENT, in order of arrival, in and out; links : LINK, one a segment, in and out.
+        segments : SEGMENT, in order of arrival, in and out; links : LINK, one a segment, the same.
         lap : told each stage's name when it ends.
         """
         work, state = self.work, self.state
@@ -182,6 +183,28 @@ class Authorizer:
         outcome = self._finish(count, item_count, record_count)
         lap("encode")
         return outcome
+
+    def holds_are_due(self, now_ns: int) -> bool:
+        """Whether a hold has reached its deadline at ``now_ns``."""
+        cursor, ring = self.state.cursor, self.state.ring
+        sweep = int(cursor[Cursor.SWEEP]) + 1
+        if sweep > int(cursor[Cursor.HEAD]):
+            return False
+        row = ring[sweep & (len(ring) - 1)]
+        return row["state"] != State.OPEN or int(row["deadline_s"]) <= now_ns // 1_000_000_000
+
+    def expire(self, now_ns: int) -> NDArray[np.void]:
+        """Release holds that are due at ``now_ns``, at most a batch full; return their records.
+
+        Card traffic expires holds as it goes; this is for the time when there is none.
+        """
+        work, state = self.work, self.state
+        count = collect_due(state.ring, state.cursor, now_ns, work.rows, work.items)
+        work.hits[:count] = 0
+        work.scores[:count] = SCORE_NONE
+        work.order[:count] = np.arange(count)
+        self._post(work.order[:count])
+        return self._records(count, count)
 
     def _find(self, count: int, links: NDArray[np.void]) -> tuple[int, int, int]:
         work, state = self.work, self.state
@@ -294,29 +317,31 @@ class Authorizer:
         )
 
     def _decide(self, rows: NDArray[np.int32], payments: NDArray[np.int32], lap: Lap) -> None:
-        """Decide and post ``rows``, then let the cards remember: ``payments`` are their first part."""
+        """Decide and post ``rows``, of which ``payments`` come first; then the cards remember."""
         work, state = self.work, self.state
-        decide(
-            rows,
-            work.items,
-            work.request,
-            work.verdicts,
-            state.accounts,
-            state.ring,
-            self.settings,
-            self.table.responses,
-            work.approved,
-        )
+        self._post(rows)
         curves = self.tables.curves
         card_update(work.payments, payments, work.approved, state.card_velocity, curves)
         if len(payments) < len(rows):
             unwind(rows[len(payments) :], work.items, state.ring, state.card_velocity, curves)
         lap("decide")
 
+    def _post(self, rows: NDArray[np.int32]) -> None:
+        decide(
+            rows,
+            self.work.items,
+            self.work.request,
+            self.work.verdicts,
+            self.state.accounts,
+            self.state.ring,
+            self.settings,
+            self.table.responses,
+            self.work.approved,
+        )
+
     def _finish(self, count: int, item_count: int, record_count: int) -> Outcome:
         """Write the records and the answers."""
         work, state = self.work, self.state
-        records = np.empty(record_count, RECORD)
         first_seq = state.next_seq
         reply_count = fill_replies(
             count,
@@ -328,20 +353,7 @@ class Authorizer:
             work.replies,
             work.extra,
         )
-        model_version = 0 if self.model is None else self.model.version
-        write_records(
-            item_count,
-            work.items,
-            work.request,
-            work.hits,
-            work.scores,
-            state.ring,
-            state.accounts,
-            state.cursor,
-            self.settings,
-            np.array([self.program.version, model_version], np.uint32),
-            records,
-        )
+        records = self._records(item_count, record_count)
         out_size = encode_batch(
             work.arena,
             work.request,
@@ -356,6 +368,25 @@ class Authorizer:
         assert out_size >= 0, "the answer buffer is sized for the largest batch"
         originals = _originals(work.items[:item_count])
         return Outcome(count, item_count, reply_count, records, originals, int(out_size))
+
+    def _records(self, item_count: int, record_count: int) -> NDArray[np.void]:
+        work, state = self.work, self.state
+        records = np.empty(record_count, RECORD)
+        model_version = 0 if self.model is None else self.model.version
+        write_records(
+            item_count,
+            work.items,
+            work.request,
+            work.hits,
+            work.scores,
+            state.ring,
+            state.accounts,
+            state.cursor,
+            self.settings,
+            np.array([self.program.version, model_version], np.uint32),
+            records,
+        )
+        return records
 
 
 def _originals(items: NDArray[np.void]) -> list[tuple[int, bytes]]:

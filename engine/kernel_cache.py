@@ -1,19 +1,23 @@
 """Where compiled kernels are kept between starts.
 
 Numba's cache looks at the file of a kernel only, not at the kernels it calls, so a cache in a
-fixed place serves stale code. The folder is therefore named by a hash of every source of the four
-packages, the Numba version, the processor and the bounds-check switch: a change of any of them is
-a new folder. Must be called before Numba is imported.
+fixed place serves stale code. The folder is therefore named by a hash of every file with kernels
+and all they import, the Numba version, the processor and the bounds-check switch: a change of any
+of them is a new folder. Must be called before Numba is imported.
 """
 
 import hashlib
 import importlib.metadata
 import os
 import platform
+import re
 import sys
 from pathlib import Path
 
 _PACKAGES = ("engine", "scoring", "ledger", "bench")
+_IMPORT = re.compile(
+    r"^from ((?:engine|scoring|ledger|bench)[\w.]*) import (\([^)]*\)|.*)$", re.MULTILINE
+)
 
 
 def configure() -> Path:
@@ -46,12 +50,8 @@ def _user_cache() -> str:
 
 def _fingerprint() -> str:
     digest = hashlib.sha256()
-    root = Path(__file__).resolve().parent.parent
-    for package in _PACKAGES:
-        for source in sorted((root / package).rglob("*.py")):
-            text = source.read_bytes()
-            if b"kernel" in text:
-                digest.update(str(source.relative_to(root)).encode() + b"\0" + text)
+    for name, text in sorted(_sources().items()):
+        digest.update(name.encode() + b"\0" + text)
     facts = (
         importlib.metadata.version("numba"),
         platform.machine(),
@@ -60,6 +60,30 @@ def _fingerprint() -> str:
     )
     digest.update("\0".join(facts).encode())
     return digest.hexdigest()[:16]
+
+
+def _sources() -> dict[str, bytes]:
+    """Return the sources that hold kernels and all that they import, by module name.
+
+    A constant of another file is compiled into the kernel that reads it, so files without kernels
+    count too as soon as a kernel's file imports them.
+    """
+    root = Path(__file__).resolve().parent.parent
+    texts = {
+        str(path.relative_to(root))[:-3].replace("/", "."): path.read_bytes()
+        for package in _PACKAGES
+        for path in (root / package).rglob("*.py")
+    }
+    wanted = [name for name, text in texts.items() if b"\n@kernel" in text]
+    found: dict[str, bytes] = {}
+    while wanted:
+        name = wanted.pop()
+        if name in texts and name not in found:
+            found[name] = texts[name]
+            for package, names in _IMPORT.findall(texts[name].decode()):
+                wanted.append(package)
+                wanted += [f"{package}.{part}" for part in re.findall(r"\w+", names)]
+    return found
 
 
 def _processor() -> str:

@@ -15,7 +15,7 @@ from engine.decision import Decision
 from engine.items import Role, Setting
 from ledger.authorizations import Cursor, State
 from ledger.index import index_find, index_insert, index_remove
-from ledger.jit import Row, kernel
+from ledger.jit import Int, Row, kernel
 from ledger.record import Flag, Kind
 
 _NS = 1_000_000_000
@@ -28,7 +28,7 @@ _UNREADABLE_RESET = 0
 @kernel
 def match(
     request: NDArray[np.void],
-    count: int,
+    count: Int,
     links: NDArray[np.void],
     ring: NDArray[np.void],
     slots: Any,
@@ -37,7 +37,7 @@ def match(
     cursor: NDArray[np.int64],
     wave_table: NDArray[np.int64],
     items: NDArray[np.void],
-) -> tuple[int, int, int]:
+) -> tuple[Int, Int, Int]:
     """Finish the items of ``count`` requests; return (items, records, waves).
 
     Parameters
@@ -102,7 +102,7 @@ def _session(row: Row, item: Row, link: Row) -> None:
 
 
 @kernel
-def _next_due(ring: NDArray[np.void], cursor: NDArray[np.int64], now_s: int) -> int:
+def _next_due(ring: NDArray[np.void], cursor: NDArray[np.int64], now_s: Int) -> Int:
     """Return the next entry whose hold has reached its deadline, or 0; passes over closed rows."""
     mask = ring.shape[0] - 1
     for _ in range(_SWEEP_STEPS):
@@ -122,7 +122,33 @@ def _next_due(ring: NDArray[np.void], cursor: NDArray[np.int64], now_s: int) -> 
 
 
 @kernel
-def _fill_expiry(item: Row, ring: NDArray[np.void], entry: int, ts_ns: int) -> None:
+def collect_due(
+    ring: NDArray[np.void],
+    cursor: NDArray[np.int64],
+    now_ns: Int,
+    limit: Int,
+    items: NDArray[np.void],
+) -> Int:
+    """Fill ``items`` with the holds due at ``now_ns``, at most ``limit``; return how many.
+
+    Each is a record of its own, in order of the ring; an account may occur several times.
+    """
+    cursor[Cursor.LAST_TS_NS] = max(cursor[Cursor.LAST_TS_NS], now_ns)
+    count = 0
+    while count < limit:
+        before = cursor[Cursor.SWEEP]
+        due = _next_due(ring, cursor, now_ns // _NS)
+        if due > 0:
+            _fill_expiry(items[count], ring, due, now_ns)
+            items[count]["record"] = count
+            count += 1
+        elif cursor[Cursor.SWEEP] == before:
+            break
+    return count
+
+
+@kernel
+def _fill_expiry(item: Row, ring: NDArray[np.void], entry: Int, ts_ns: Int) -> None:
     row = ring[entry & (ring.shape[0] - 1)]
     item["id_hi"] = 0
     item["id_lo"] = 0
@@ -191,7 +217,7 @@ def _is_repeat(
 
 
 @kernel
-def forget(entry: int, ring: NDArray[np.void], id_slots: NDArray[np.void]) -> None:
+def forget(entry: Int, ring: NDArray[np.void], id_slots: NDArray[np.void]) -> None:
     """Stop finding ``entry`` by its identity: a newer message takes the identity over."""
     row = ring[entry & (ring.shape[0] - 1)]
     index_remove(id_slots, row["id_lo"], row["id_hi"], entry)
@@ -202,12 +228,12 @@ def forget(entry: int, ring: NDArray[np.void], id_slots: NDArray[np.void]) -> No
 @kernel
 def enter(
     item: Row,
-    pcode: int,
+    pcode: Int,
     ring: NDArray[np.void],
     id_slots: NDArray[np.void],
     rrn_slots: NDArray[np.void],
     cursor: NDArray[np.int64],
-    record: int,
+    record: Int,
 ) -> bool:
     """Give the message its row in the ring and its record; False = a table is at its bound."""
     if not _make_room(ring, id_slots, rrn_slots, cursor):
@@ -275,7 +301,7 @@ def _make_room(
 
 
 @kernel
-def _fill_entry(item: Row, pcode: int, into: Row, seq: int) -> None:
+def _fill_entry(item: Row, pcode: Int, into: Row, seq: Int) -> None:
     into["id_hi"] = item["id_hi"]
     into["id_lo"] = item["id_lo"]
     into["seq"] = seq
@@ -298,7 +324,7 @@ def _fill_entry(item: Row, pcode: int, into: Row, seq: int) -> None:
 
 @kernel
 def index_rrn(
-    rrn_hi: int, rrn_lo: int, entry: int, ring: NDArray[np.void], rrn_slots: NDArray[np.void]
+    rrn_hi: Int, rrn_lo: Int, entry: Int, ring: NDArray[np.void], rrn_slots: NDArray[np.void]
 ) -> bool:
     """Let the newest authorization be found by RRN; return whether its reversal came before it.
 
@@ -330,7 +356,7 @@ def index_rrn(
 @kernel
 def _original(
     item: Row, ring: NDArray[np.void], id_slots: NDArray[np.void], rrn_slots: NDArray[np.void]
-) -> int:
+) -> Int:
     """Return the entry that a reversal is about, or 0: by DE90, then by RRN and terminal.
 
     Amount must agree, and the card where the reversal names one: else it is an orphan.
@@ -355,8 +381,8 @@ def _original(
 
 @kernel
 def plant_tombstone(
-    identity: tuple[int, int],
-    by_rrn: tuple[int, int],
+    identity: tuple[Int, Int],
+    by_rrn: tuple[Int, Int],
     ring: NDArray[np.void],
     id_slots: NDArray[np.void],
     rrn_slots: NDArray[np.void],
@@ -406,12 +432,12 @@ def plant_tombstone(
 
 @kernel
 def merchant_row(
-    hash_: int,
+    hash_: Int,
     slots: NDArray[np.void],
     merchants: NDArray[np.uint64],
     settings: NDArray[np.int64],
     cursor: NDArray[np.int64],
-) -> int:
+) -> Int:
     """Return the merchant's dense row, a new one at first sight; 0 past the bound or unnamed."""
     if hash_ == 0:
         return 0
@@ -427,7 +453,7 @@ def merchant_row(
 
 
 @kernel
-def _take_wave(item: Row, wave_table: NDArray[np.int64]) -> int:
+def _take_wave(item: Row, wave_table: NDArray[np.int64]) -> Int:
     """Give the item the number of its account's items before it; return that number + 1."""
     if item["account"] == 0:
         return 0

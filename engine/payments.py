@@ -82,5 +82,3 @@ def requests_of_records(records: NDArray[np.void], request: NDArray[np.void]) ->
         row["country"] = record["country"]
         row["bin"] = record["bin"]
         row["merchant"] = record["merchant"]
-
-

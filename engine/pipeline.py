@@ -82,8 +82,8 @@ class Pipeline:
         self._links = np.zeros(SEGMENTS_MAX, LINK)
         self._ends = np.zeros(SEGMENTS_MAX, np.int64)
         self._decisions = np.zeros(authorizer.work.rows, np.uint16)
-        self._arena = memoryview(authorizer.work.arena)
-        self._out = memoryview(authorizer.work.out)
+        self._arena = authorizer.work.arena.data
+        self._out = authorizer.work.out.data
         self._stage_ns = np.zeros(len(Stage), np.int64)
         self._lap_ns = 0
 
@@ -111,6 +111,10 @@ class Pipeline:
         if self.authorizer.settings[Setting.CLOCK_FROM_MESSAGES]:
             return last
         return max(self._clock_ns(), last)
+
+    def holds_are_due(self) -> bool:
+        """Whether the expiry sweep has something to do now."""
+        return self.authorizer.holds_are_due(self.now_ns())
 
     @property
     def in_flight(self) -> int:
@@ -228,7 +232,7 @@ class Pipeline:
             link.is_paused = False
             link.peer.resume()
 
-    def _fault(self, link: Link, segment: Any) -> str | None:  # noqa: ANN401 - a SEGMENT row
+    def _fault(self, link: Link, segment: Any) -> str | None:
         """Return why the link must be closed, or None; counts the frame error."""
         keepalives = int(segment["keepalives"])
         if keepalives:

@@ -13,7 +13,7 @@ from engine.items import Role, Setting
 from engine.rules.tree import ActionKind
 from ledger.accounts import give_back, take
 from ledger.authorizations import Cursor, State
-from ledger.jit import Row, kernel
+from ledger.jit import Int, Row, kernel
 from ledger.record import Flag, Kind
 
 _SECONDS_AN_HOUR = 3600
@@ -64,7 +64,7 @@ def decide(
 
 
 @kernel
-def _judge(item: Row, verdict: Row, otb_minor: int) -> None:
+def _judge(item: Row, verdict: Row, otb_minor: Int) -> None:
     """Order of reasons: card and account, an earlier reversal, rules, then funds."""
     if verdict["review"] != 0:
         item["flags"] |= Flag.REVIEW
@@ -104,7 +104,7 @@ def _judge_reversal(item: Row, row: Row, ring: NDArray[np.void]) -> None:
 
 @kernel
 def apply_outcome(
-    item: Row, accounts: NDArray[np.void], ring: NDArray[np.void], hold_life_h: int
+    item: Row, accounts: NDArray[np.void], ring: NDArray[np.void], hold_life_h: Int
 ) -> None:
     """Move the money and the states that the item's kind and decision imply."""
     mask = ring.shape[0] - 1
@@ -140,7 +140,7 @@ def apply_outcome(
 
 @kernel
 def write_records(
-    item_count: int,
+    item_count: Int,
     items: NDArray[np.void],
     request: NDArray[np.void],
     hits: NDArray[np.uint64],
@@ -187,7 +187,7 @@ def write_records(
 
 @kernel
 def _write_outcome(
-    item: Row, into: Row, seq: int, hits_lo: int, hits_hi: int, versions: NDArray[np.uint32]
+    item: Row, into: Row, seq: Int, hits_lo: Int, hits_hi: Int, versions: NDArray[np.uint32]
 ) -> None:
     into["id_hi"] = item["id_hi"]
     into["id_lo"] = item["id_lo"]

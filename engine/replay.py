@@ -1,8 +1,8 @@
 """From ledger records back to state: the fold that a restart, a check and a backtest share.
 
 Records are results, so nothing is decided again: each one goes through the same lines that moved
-the state when it was made (``engine.matching.enter``, ``engine.posting.apply_outcome``, the scorer's
-counters), in order, and its check values must come out the same.
+the state when it was made (``engine.matching.enter``, ``engine.posting.apply_outcome``, the
+scorer's counters), in order, and its check values must come out the same.
 """
 
 from typing import Any
@@ -21,6 +21,7 @@ from engine.state import EngineState
 from engine.waves import unwind
 from engine.wire.columns import REQUEST
 from ledger.authorizations import Cursor, entry_of_seq
+from ledger.errors import LedgerError
 from ledger.index import index_find
 from ledger.jit import Row, kernel
 from ledger.money import EXPONENT
@@ -39,7 +40,7 @@ _REASONS = {
 }
 
 
-class ReplayError(Exception):
+class ReplayError(LedgerError):
     """A record that cannot be applied; the message names its number and what is wrong."""
 
 
@@ -47,7 +48,11 @@ class Replayer:
     """Applies records to a state, in order."""
 
     def __init__(
-        self, state: EngineState, tables: Tables, hash_key: NDArray[np.uint64], chunk: int = CHUNK_RECORDS
+        self,
+        state: EngineState,
+        tables: Tables,
+        hash_key: NDArray[np.uint64],
+        chunk: int = CHUNK_RECORDS,
     ) -> None:
         self.state = state
         self._tables = tables
@@ -74,7 +79,9 @@ class Replayer:
             named[row] = np.frombuffer(identity, np.uint64)
         for first in range(0, len(records), self._chunk):
             # A copy: the caller's may be read-only, and kernels are compiled for writable arrays.
-            self._apply(records[first : first + self._chunk].copy(), named[first : first + self._chunk])
+            self._apply(
+                records[first : first + self._chunk].copy(), named[first : first + self._chunk]
+            )
 
     def _apply(self, records: NDArray[np.void], named: NDArray[np.uint64]) -> None:
         state = self.state

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from engine.decision import Decision
 from engine.items import Role
 from engine.wire.encode_kernels import reply_mti
-from ledger.jit import Row, kernel
+from ledger.jit import Int, Row, kernel
 
 _ALPHABET = np.frombuffer(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", np.uint8).copy()
 _CODES = 36**6
@@ -22,7 +22,7 @@ _DE44_BYTES = 3
 
 
 @kernel
-def approval_code(seq: int) -> int:
+def approval_code(seq: Int) -> Int:
     """Return the six characters of DE38 for record ``seq``, packed, first in the lowest byte.
 
     A bijection of ``seq`` modulo 36^6 = 2,176,782,336: unique for that many records in a row.
@@ -85,7 +85,7 @@ def fill_replies(
 
 
 @kernel
-def _approve(reply: Row, decision: int, is_payment: bool, seq: int) -> None:  # noqa: FBT001
+def _approve(reply: Row, decision: Int, is_payment: bool, seq: Int) -> None:  # noqa: FBT001
     is_approved = decision == Decision.APPROVED or decision == Decision.CHECKED
     reply["has_approval"] = 1 if is_approved and is_payment else 0
     reply["approval"] = approval_code(seq) if is_approved and is_payment else np.uint64(0)

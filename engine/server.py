@@ -59,10 +59,8 @@ class Server:
                 reuse_address=True,
             )
         except OSError as error:
-            raise UnavailableError(
-                f"cannot listen on {listen.address}: {_why(error)}"
-            ) from None
-        self._servers.append(cast("asyncio.Server", server))
+            raise UnavailableError(f"cannot listen on {listen.address}: {_why(error)}") from None
+        self._servers.append(server)
         name = server.sockets[0].getsockname()
         return str(name[0]), int(name[1])
 

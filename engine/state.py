@@ -17,6 +17,7 @@ from ledger.authorizations import Cursor, State, new_cursor, new_ring
 from ledger.index import Index
 from scoring.velocity import CARD_VELOCITY, MERCHANT_VELOCITY
 
+_MESSAGES_EXPECTED = 1 << 18  # room before the first growth: a second or two of full load
 BIN_ROWS = 1_000_000  # BIN velocity is indexed by the first six digits themselves
 
 
@@ -60,9 +61,11 @@ class EngineState:
         self.merchant_velocity = np.zeros(bounds.merchants_max, MERCHANT_VELOCITY)
         self.bin_velocity = np.zeros(BIN_ROWS, MERCHANT_VELOCITY)
         self.cursor = new_cursor()
+        ring = len(self.ring)
+        expected = min(ring, _MESSAGES_EXPECTED)
         self.card_index = Index(rows_max=bounds.cards_max, source=self._card_keys)
-        self.id_index = Index(rows_max=len(self.ring), source=self._id_keys)
-        self.rrn_index = Index(rows_max=len(self.ring), source=self._rrn_keys)
+        self.id_index = Index(rows_max=ring, source=self._id_keys, rows_expected=expected)
+        self.rrn_index = Index(rows_max=ring, source=self._rrn_keys, rows_expected=expected)
         self.merchant_index = Index(rows_max=bounds.merchants_max, source=self._merchant_keys)
 
     @property

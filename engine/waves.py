@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.items import Role
-from ledger.jit import kernel
+from ledger.jit import Int, kernel
 from scoring.kernels import card_unwind
 
 _NS = 1_000_000_000
@@ -50,7 +50,7 @@ def order_waves(
 
 
 @kernel
-def _group(item: np.void, last: int) -> int:
+def _group(item: np.void, last: Int) -> Int:
     if item["wave"] < 0:
         return last
     return 2 * np.int64(item["wave"]) + (0 if item["role"] == Role.AUTHORIZE else 1)

@@ -11,7 +11,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from ledger.jit import kernel
+from ledger.jit import Int, kernel
 
 
 class State(IntEnum):
@@ -84,7 +84,7 @@ def new_ring(capacity: int) -> NDArray[np.void]:
 
 
 @kernel
-def entry_of_seq(ring: NDArray[np.void], head: int, seq: int) -> int:
+def entry_of_seq(ring: NDArray[np.void], head: Int, seq: Int) -> Int:
     """Return the first entry whose record number is ``seq``, or -1, by binary search."""
     capacity = ring.shape[0]
     low = max(1, head - capacity + 1)

@@ -14,6 +14,7 @@ from numba import njit
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+Int: TypeAlias = Any  # an integer inside a kernel: int64 or uint64, as Numba infers
 Row: TypeAlias = Any  # one row of a structured array inside a kernel; Numba knows its fields
 
 

@@ -20,6 +20,7 @@ from engine.wire.scan_kernels import (
     is_class,
     is_sign,
     lone_position,
+    mti_value,
     read_bitmap,
     reverse_bits,
 )
@@ -141,7 +142,7 @@ def _decode_rows(
             found[0, use], found[1, use] = -1, -1
         row.fault, row.fault_field, row.fault_offset = 0, 0, 0
         row.bitmap_hi, row.bitmap_lo = _ZERO, _ZERO
-        row.mti = digits_value(arena, start, 4) if end - start >= 4 else -1
+        row.mti = mti_value(arena, start, end)
         at: Int = -1
         high, low = _ZERO, _ZERO
         if row.mti < 0:

@@ -1,0 +1,80 @@
+"""Composition root: every command of ``de39``, loaded only when it is called.
+
+Commands that live in bench/ are registered by name, so nothing here imports upward.
+"""
+
+import sys
+
+from cyclopts import App
+
+from engine import __version__, kernel_cache
+from engine.errors import Exit
+
+app = App(
+    name="de39",
+    help="A payment authorization engine: ISO 8583 in over TCP, durable decisions out.",
+    version=__version__,
+    help_format="plaintext",
+)
+_GROUPS = {
+    "account": "Open, show and change accounts of a running engine.",
+    "card": "Issue and change cards of a running engine.",
+    "rules": "Rule files.",
+    "model": "Fraud models.",
+    "ledger": "The journal of a data folder.",
+    "config": "The configuration.",
+    "bench": "Measure one part against a named baseline in the same run.",
+    "msg": "ISO 8583 messages, masked.",
+}
+_COMMANDS = {
+    "demo": "bench.demo:run",
+    "serve": "engine.serve_commands:serve",
+    "import": "engine.serve_commands:import_file",
+    "load": "bench.load:run",
+    "account open": "engine.client_commands:account_open",
+    "account show": "engine.client_commands:account_show",
+    "account set": "engine.client_commands:account_set",
+    "card issue": "engine.client_commands:card_issue",
+    "card set": "engine.client_commands:card_set",
+    "msg explain": "engine.message_commands:explain",
+    "rules check": "engine.rules.commands:check",
+    "model train": "bench.model:train",
+    "model show": "bench.model:show",
+    "ledger verify": "engine.ledger_commands:verify",
+    "ledger tail": "engine.ledger_commands:tail",
+    "ledger export": "engine.ledger_commands:export",
+    "config check": "engine.config_commands:config_check",
+    "config show": "engine.config_commands:config_show",
+    "config schema": "engine.config_commands:config_schema",
+    "bench core": "bench.core:run",
+    "bench codec": "bench.codec:run",
+    "bench score": "bench.score:run",
+    "bench rules": "bench.rules:run",
+    "bench journal": "bench.journal:run",
+    "bench switch": "bench.switch:run",
+}
+
+
+def _register() -> None:
+    groups = {name: App(name=name, help=text) for name, text in _GROUPS.items()}
+    for group in groups.values():
+        app.command(group)
+    for words, place in _COMMANDS.items():
+        first, _, name = words.rpartition(" ")
+        (groups[first] if first else app).command(place, name=name)
+
+
+def main() -> None:
+    """Run the command line."""
+    if not __debug__:
+        sys.stderr.write(
+            "de39: error: python -O removes assertions that guard money; run without\n"
+        )
+        raise SystemExit(Exit.USAGE)
+    kernel_cache.configure()
+    _register()
+    app()
+
+
+if __name__ == "__main__":
+    main()

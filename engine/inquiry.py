@@ -1,0 +1,101 @@
+"""Looks up what was decided: ledger records as an operator reads them."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.admin.operations import AuthorizationView, RuleView
+from engine.decision import Decision
+from engine.replies import approval_code
+from engine.rules.program import Program
+from engine.rules.tree import ActionKind, Mode
+from ledger.record import SCORE_NONE, Flag, Kind
+from ledger.recovery import scan_running
+from ledger.vault import Vault
+from scoring.features import FEATURES
+
+_KINDS = (Kind.AUTHORIZE, Kind.PARTIAL, Kind.CHECK, Kind.REVERSAL, Kind.EXPIRE)
+_PAYMENTS = (Kind.AUTHORIZE, Kind.PARTIAL, Kind.CHECK)
+_RRN_BYTES = 12
+
+
+def find_records(
+    data: Path, rrn: str | None, account: int | None, limit: int
+) -> list[NDArray[np.void]]:
+    """Return up to ``limit`` RECORD rows that match, newest first; reads the journal through."""
+    found: list[NDArray[np.void]] = []
+    for batch in scan_running(data):
+        records = batch.records
+        wanted = np.isin(records["kind"], _KINDS)
+        if rrn is not None:
+            key = rrn.encode("ascii", "replace")[:_RRN_BYTES].ljust(_RRN_BYTES)
+            wanted &= records["rrn_a"] == np.frombuffer(key[:8], "<u8")[0]
+            wanted &= records["rrn_b"] == np.frombuffer(key[8:], "<u4")[0]
+        if account is not None:
+            wanted &= records["account"] == account
+        found.extend(records[wanted].copy())
+        del found[:-limit]
+    return found[::-1]
+
+
+def view_of_record(record: NDArray[np.void], program: Program, vault: Vault) -> AuthorizationView:
+    """Return the record as operators see it; no card number in it."""
+    decision = Decision(int(record["result"]))
+    is_payment = int(record["kind"]) in _PAYMENTS
+    is_approved = is_payment and decision in (Decision.APPROVED, Decision.CHECKED)
+    account = int(record["account"])
+    seconds, rest_ns = divmod(int(record["ts_ns"]), 1_000_000_000)
+    moment = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    score = int(record["score"])
+    return AuthorizationView(
+        record=int(record["seq"]),
+        ts=f"{moment}.{rest_ns:09d}Z",
+        rrn=(record["rrn_a"].tobytes() + record["rrn_b"].tobytes())
+        .decode("ascii", "replace")
+        .strip("\0 "),
+        stan=f"{int(record['stan']):06d}",
+        account=vault.account_ref(account) if account else "",
+        card=int(record["card"]),
+        amount_minor=int(record["amount_minor"]),
+        currency=f"{int(record['currency']):03d}",
+        decision="expired" if int(record["kind"]) == Kind.EXPIRE else decision.name.lower(),
+        response_code=int(record["response"]).to_bytes(2, "little").decode("ascii").strip("\0"),
+        approval_code=_approval_text(int(record["seq"])) if is_approved else "",
+        rules=_rules(record, program),
+        score=None if score == SCORE_NONE else score / 10_000,
+        reasons=_reasons(int(record["reasons"])),
+        ruleset_version=f"{int(record['rules_version']):08x}" if record["rules_version"] else "",
+        model_version=f"{int(record['model_version']):08x}" if record["model_version"] else "",
+        merchant_category=f"{int(record['mcc']):04d}",
+        country=f"{int(record['country']):03d}",
+        entry_mode=f"{int(record['entry_mode']):03d}",
+        flags=[flag.name.lower() for flag in Flag if int(record["flags"]) & flag],
+    )
+
+
+def _approval_text(seq: int) -> str:
+    return int(approval_code(seq)).to_bytes(8, "little")[:6].decode("ascii")
+
+
+def _rules(record: NDArray[np.void], program: Program) -> list[RuleView]:
+    """Name the rules that held; of another rule set only their places are known."""
+    bits = int(record["hits_lo"]) | int(record["hits_hi"]) << 64
+    places = [place for place in range(128) if bits >> place & 1]
+    if int(record["rules_version"]) != program.version:
+        return [RuleView(f"#{place + 1}", "of an earlier rule set", "", "") for place in places]
+    return [
+        RuleView(
+            program.names[place],
+            program.texts[place],
+            ActionKind(int(program.rules[place]["action"])).name.lower(),
+            Mode(int(program.rules[place]["mode"])).name.lower(),
+        )
+        for place in places
+    ]
+
+
+def _reasons(packed: int) -> list[str]:
+    numbers = [packed >> (8 * place) & 0xFF for place in range(4)]
+    return [FEATURES[number - 1].name for number in numbers if number]

@@ -1,0 +1,173 @@
+"""``de39 ledger verify | tail | export``: the journal, read without changing it."""
+
+import json as json_text
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from cyclopts import Parameter
+
+from engine.decision import Decision
+from engine.errors import Exit, UsageError, run_command
+from engine.partition import StateFold
+from engine.state import Bounds
+from ledger import export as exporting
+from ledger import verify as verifying
+from ledger.pan import HIDDEN
+from ledger.record import Kind
+from ledger.recovery import scan_running
+from ledger.rows import CardText
+from ledger.vault import KEY_FILE, Vault, VaultError
+
+_DECISIONS = {int(decision): decision.name.lower() for decision in Decision}
+_DATA = Path("de39-data")
+
+
+@run_command
+def verify(
+    *,
+    data: Path = _DATA,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Read the whole journal: hashes, chain, numbering, and every balance replayed.
+
+    Exit code 1 when it is damaged. An engine may be running on the folder.
+
+    Parameters
+    ----------
+    data
+        The data folder.
+    json
+        Print one JSON object: records, batches, approved, declined, head, state_hash, ok.
+    """
+    fold = _fold(data)
+    facts = verifying.verify(data, fold, on_progress=_Progress("verified"))
+    if json:
+        sys.stdout.write(json_text.dumps(facts) + "\n")
+    else:
+        for name, value in facts.items():
+            sys.stdout.write(f"{name:<12} {'' if value is None else value}\n")
+    if not facts["ok"]:
+        raise SystemExit(Exit.PROBLEM_FOUND)
+
+
+@run_command
+def tail(
+    *,
+    data: Path = _DATA,
+    count: int = 10,
+    follow: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Print the last records, one JSON object a line; card numbers as BIN and last four.
+
+    Parameters
+    ----------
+    data
+        The data folder; an engine may be running on it.
+    count
+        How many records.
+    follow
+        Go on with each record that comes, until interrupted.
+    """
+    if count < 0:
+        raise UsageError(f"--count {count}: expected 0 or more records")
+    rows = verifying.tail(
+        data, count, follow=follow, card_text=_card_text(data), decisions=_DECISIONS
+    )
+    for row in rows:
+        sys.stdout.write(json_text.dumps(row) + "\n")
+        if follow:
+            sys.stdout.flush()
+
+
+@run_command
+def export(
+    *,
+    data: Path = _DATA,
+    format: Literal["csv", "jsonl", "parquet"] = "csv",  # noqa: A002 - the option's name
+    out: Path | None = None,
+) -> None:
+    """Write every record, one row each: amounts in minor units, card as BIN and last four.
+
+    Parameters
+    ----------
+    data
+        The data folder; an engine may be running on it.
+    format
+        csv, jsonl or parquet.
+    out
+        The file; standard output without it (not for parquet).
+    """
+    if format == "parquet" and out is None:
+        raise UsageError("--format parquet needs --out FILE")
+    count = exporting.export(data, format, out, card_text=_card_text(data), decisions=_DECISIONS)
+    sys.stderr.write(f"de39: {count:,} records exported\n")
+
+
+def _fold(data: Path) -> StateFold | None:
+    """Return the fold that checks balances; its tables are as large as the journal needs."""
+    key = data / KEY_FILE
+    if not key.exists():
+        return None
+    with Vault.open(data) as vault:
+        hash_key = np.frombuffer(vault.keys.hash_key, np.uint64).copy()
+    return StateFold(_bounds_needed(data), hash_key)
+
+
+def _bounds_needed(data: Path) -> Bounds:
+    """Read the journal once for the largest numbers in it."""
+    accounts = cards = messages = payments = 1
+    progress = _Progress("read")
+    seen = 0
+    try:
+        for batch in scan_running(data):
+            records = batch.records
+            if len(records):
+                accounts = max(accounts, int(records["account"].max()))
+                cards = max(cards, int(records["card"].max()))
+                is_message = records["kind"] <= Kind.REVERSAL
+                messages += 2 * int(is_message.sum())
+                payments += int((records["kind"] <= Kind.CHECK).sum())
+            seen += len(records)
+            progress(seen)
+    except Exception:  # noqa: S110 - the pass that verifies says what is wrong
+        pass
+    ring = 1 << max(4, messages.bit_length())
+    return Bounds(accounts, cards, min(payments + 2, 1 << 20), ring)
+
+
+def _card_text(data: Path) -> CardText | None:
+    """Return a look-up of masked card numbers in the vault; None = the BIN of the record only."""
+    if not (data / KEY_FILE).exists():
+        return None
+    try:
+        vault = Vault.open(data)
+    except VaultError as problem:
+        sys.stderr.write(f"de39: {problem}; cards are shown by their BIN only\n")
+        return None
+    known: dict[int, str] = {}
+
+    def text(card: int, bin_digits: int) -> str:
+        if card == 0:
+            return f"{bin_digits:06d}" if bin_digits else ""
+        if card not in known:
+            known[card] = vault.masked(card) or HIDDEN
+        return known[card]
+
+    return text
+
+
+class _Progress:
+    """Says on stderr how far long work is, once a second."""
+
+    def __init__(self, verb: str) -> None:
+        self._verb = verb
+        self._last_s = time.monotonic()
+
+    def __call__(self, count: int, *_: Any) -> None:
+        now_s = time.monotonic()
+        if now_s - self._last_s >= 1.0:
+            self._last_s = now_s
+            sys.stderr.write(f"de39: {count:,} records {self._verb}\n")

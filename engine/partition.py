@@ -1,0 +1,189 @@
+"""Opens a data folder: vault, snapshot, journal; gives back the state at its last record.
+
+Used by the switch, by offline commands and by tests. Opening takes the folder's lock; a second
+process is refused. What a snapshot holds is not replayed; everything after it is.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.config import Config
+from engine.errors import ConfigError
+from engine.replay import Replayer
+from engine.state import Bounds, EngineState
+from engine.tokens import Tokenizer
+from ledger.authorizations import Cursor
+from ledger.journal import Batch, BlobKind
+from ledger.snapshot import Snapshot, load_latest, write_snapshot
+from ledger.snapshot import state_hash as snapshot_hash
+from ledger.stores.file import FileStore, lock_folder, open_file_store
+from ledger.vault import Vault
+from scoring.tables import Tables, tables
+
+Note = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Partition:
+    """An open data folder. ``close`` gives everything back; the state stays readable."""
+
+    data: Path
+    vault: Vault
+    state: EngineState
+    store: FileStore
+    tables: Tables
+    tokenizer: Tokenizer
+    hash_key: NDArray[np.uint64]
+    replayed_count: int
+    lock: int
+
+    def snapshot(self) -> None:
+        """Write a snapshot of the state; everything in it must be durable."""
+        write_snapshot(self.data, self.state.next_seq - 1, self.store.position, self.state.arrays())
+
+    def close(self) -> None:
+        """Close journal and vault and release the folder."""
+        self.state.close()
+        self.store.close()
+        self.vault.close()
+        os.close(self.lock)
+
+
+def bounds_of(config: Config) -> Bounds:
+    """Return the table bounds of a configuration; the ring's is rounded up to a power of two."""
+    limits = config.limits
+    return Bounds(
+        accounts_max=limits.accounts_max,
+        cards_max=limits.cards_max,
+        merchants_max=limits.merchants_max,
+        authorizations_max=1 << max(4, (limits.authorizations_max - 1).bit_length()),
+    )
+
+
+def open_partition(
+    data: Path, bounds: Bounds, *, segment_bytes: int | None = None, note: Note = lambda _: None
+) -> Partition:
+    """Open ``data`` for writing, made if it is not there.
+
+    ``note`` is told, one line each, of anything an operator should see: a cut tail, a skipped
+    snapshot. Raises the ledger's and the vault's errors, ``ConfigError`` where a bound is below
+    what the folder holds, ``ReplayError`` where records and state disagree.
+    """
+    lock = lock_folder(data)
+    try:
+        return _open(data, bounds, segment_bytes, note, lock)
+    except BaseException:
+        os.close(lock)
+        raise
+
+
+def _open(
+    data: Path, bounds: Bounds, segment_bytes: int | None, note: Note, lock: int
+) -> Partition:
+    vault = Vault.open(data)
+    try:
+        hash_key = np.frombuffer(vault.keys.hash_key, np.uint64).copy()
+        state, constants = EngineState(bounds), tables()
+        replayer = Replayer(state, constants, hash_key)
+        snapshot = load_latest(data, on_damaged=note)
+        feed = _Feed(replayer, _restore(state, snapshot))
+        options: dict[str, Any] = {} if segment_bytes is None else {"segment_bytes": segment_bytes}
+        store = open_file_store(
+            data,
+            start=None if snapshot is None else snapshot.position,
+            at_least_seq=0 if snapshot is None else snapshot.seq,
+            on_batch=feed,
+            is_locked=True,
+            **options,
+        )
+        feed.flush()
+        if store.torn is not None:
+            note("the journal ended in a batch that was never complete: it was cut off")
+        dropped = vault.drop_unjournalled(state.account_count, state.card_count)
+        if any(dropped):
+            note(f"{dropped[0]} accounts and {dropped[1]} cards had no journal record: dropped")
+        state.load_tokens(*vault.load_tokens())
+    except BaseException:
+        vault.close()
+        raise
+    return Partition(
+        data=data,
+        vault=vault,
+        state=state,
+        store=store,
+        tables=constants,
+        tokenizer=Tokenizer(vault.keys.token_key),
+        hash_key=hash_key,
+        replayed_count=feed.count,
+        lock=lock,
+    )
+
+
+def _restore(state: EngineState, snapshot: Snapshot | None) -> int:
+    """Load the snapshot into ``state``; return the last record in it, 0 without one."""
+    if snapshot is None:
+        return 0
+    try:
+        state.restore(snapshot.arrays)
+    except ValueError as problem:
+        raise ConfigError(str(problem)) from None
+    assert state.cursor[Cursor.NEXT_SEQ] == snapshot.seq + 1, "the snapshot says where it stands"
+    return snapshot.seq
+
+
+class _Feed:
+    """Hands journal batches to the replayer in larger pieces; small batches cost little then."""
+
+    def __init__(self, replayer: Replayer, done_seq: int, piece: int = 8192) -> None:
+        self._replayer = replayer
+        self._done_seq = done_seq
+        self._piece = piece
+        self._parts: list[NDArray[np.void]] = []
+        self._originals: list[tuple[int, bytes]] = []
+        self._waiting = 0
+        self.count = 0
+
+    def __call__(self, batch: Batch) -> None:
+        """Take one batch; records that the snapshot has are passed over."""
+        skipped = int(np.searchsorted(batch.records["seq"], self._done_seq, "right"))
+        records = batch.records[skipped:]
+        if not len(records):
+            return
+        for blob in batch.blobs:
+            if blob.kind == BlobKind.ORIGINAL and blob.row >= skipped:
+                self._originals.append((self._waiting + blob.row - skipped, blob.data))
+        self._parts.append(records)
+        self._waiting += len(records)
+        if self._waiting >= self._piece:
+            self.flush()
+
+    def flush(self) -> None:
+        """Apply what waits."""
+        if self._parts:
+            records = np.concatenate(self._parts)
+            self._replayer.apply(records, self._originals)
+            self.count += len(records)
+        self._parts, self._originals, self._waiting = [], [], 0
+
+
+class StateFold:
+    """The fold that ``ledger.verify`` takes: replays batches into a state of its own."""
+
+    def __init__(self, bounds: Bounds, hash_key: NDArray[np.uint64]) -> None:
+        self.state = EngineState(bounds)
+        self._feed = _Feed(Replayer(self.state, tables(), hash_key), 0)
+
+    def __call__(self, batch: Batch) -> None:
+        """Apply one batch."""
+        self._feed(batch)
+
+    def state_hash(self) -> str:
+        """Return the SHA-256 of the state after the last batch."""
+        self._feed.flush()
+        return snapshot_hash(self.state.arrays())
