@@ -178,10 +178,10 @@ class Dialect:
     source: str
     framing: Framing
     encoding: Encoding
-    fields: Mapping[int, Field]
-    messages: Mapping[int, Message]  # by MTI, repeats included
-    unknown_echo: tuple[int, ...]
-    response_codes: Mapping[Decision, str] = field(default_factory=lambda: DEFAULT_RESPONSE)
+    fields: Mapping[int, Field] = field(repr=False)
+    messages: Mapping[int, Message] = field(repr=False)  # by MTI, repeats included
+    unknown_echo: tuple[int, ...] = field(repr=False)
+    response_codes: Mapping[Decision, str] = field(repr=False)
 
     def field_of(self, use: Use) -> int:
         """Return the number of the data element with this use; 0 when there is none."""

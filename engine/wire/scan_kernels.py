@@ -137,7 +137,7 @@ def mti_value(data: Bytes, start: Int, end: Int) -> Int:
     """Return the MTI as a number; -1 = not four digits. Nothing need lie before the message."""
     if end - start < 4:
         return -1
-    mti = 0
+    mti: Int = 0
     for k in range(4):
         digit = np.int64(data[np.uint64(start + k)]) - 48
         if (digit < 0) | (digit > 9):

@@ -6,12 +6,14 @@ block for the card token.
 """
 
 import string
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from engine.wire.columns import Fault
 from engine.wire.dialect import Dialect, Field, Use
 from tests.oracle.siphash import siphash
 
+Reject = Callable[[Use], None]
 LETTERS = string.ascii_letters.encode()
 DIGITS = string.digits.encode()
 PRINTABLE = bytes(range(0x20, 0x7F))
@@ -45,12 +47,13 @@ INTEGERS = {
     Use.NETWORK_CODE: "network_code",
 }
 ABSENT_ZERO = (
-    "terminal merchant rrn_a rrn_b transmitted original_transmitted pan_length bin luhn "
-    "fault fault_field fault_offset"
-).split()
+    *("terminal", "merchant", "rrn_a", "rrn_b", "transmitted", "original_transmitted"),
+    *("pan_length", "bin", "luhn", "fault", "fault_field", "fault_offset"),
+)
 ABSENT_MINUS = (
-    "replacement_amount original_acquirer original_forwarder original_mti original_stan mti"
-).split()
+    *("replacement_amount", "original_acquirer", "original_forwarder"),
+    *("original_mti", "original_stan", "mti"),
+)
 
 
 @dataclass
@@ -194,6 +197,12 @@ def _values(dialect: Dialect, message: bytes, result: Decoded, key: tuple[int, i
     if Use.MERCHANT in found:
         acquirer = columns["acquirer"].to_bytes(8, "little", signed=True)
         columns["merchant"] = siphash(*key, found[Use.MERCHANT] + acquirer) or 1
+    _original(result, found, reject)
+    _card(result, found, reject)
+
+
+def _original(result: Decoded, found: dict[Use, bytes], reject: Reject) -> None:
+    columns = result.columns
     if Use.REPLACEMENT in found:
         if found[Use.REPLACEMENT][:12].isdigit():
             columns["replacement_amount"] = int(found[Use.REPLACEMENT][:12])
@@ -204,15 +213,14 @@ def _values(dialect: Dialect, message: bytes, result: Decoded, key: tuple[int, i
         moment = text[10:20]
         if not text.isdigit() or not (int(moment) == 0 or _moment(moment)):
             reject(Use.ORIGINAL)
-        else:
-            columns["original_mti"], columns["original_stan"] = int(text[:4]), int(text[4:10])
-            columns["original_transmitted"] = int(moment)
-            columns["original_acquirer"] = int(text[20:31])
-            columns["original_forwarder"] = int(text[31:])
-    _card(result, found, reject)
+            return
+        columns["original_mti"], columns["original_stan"] = int(text[:4]), int(text[4:10])
+        columns["original_transmitted"] = int(moment)
+        columns["original_acquirer"] = int(text[20:31])
+        columns["original_forwarder"] = int(text[31:])
 
 
-def _card(result: Decoded, found: dict[Use, bytes], reject: object) -> None:
+def _card(result: Decoded, found: dict[Use, bytes], reject: Reject) -> None:
     columns = result.columns
     result.pan = found.get(Use.PAN, b"")
     tracks = [(Use.TRACK2, _track2)]
@@ -313,10 +321,8 @@ def encode(
         parts[number] = (str(len(data)).zfill(digits).encode() if digits else b"") + data
     bits = sum(1 << (128 - n) for n in parts)
     bitmap = bits.to_bytes(16, "big")
-    if any(n > 64 for n in parts):
-        bitmap = bytes([bitmap[0] | 0x80]) + bitmap[1:]
-    else:
-        bitmap = bitmap[:8]
+    more = any(n > 64 for n in parts)
+    bitmap = bytes([bitmap[0] | 0x80]) + bitmap[1:] if more else bitmap[:8]
     if dialect.encoding.bitmap == "hex":
         bitmap = bitmap.hex().upper().encode()
     body = f"{mti:04d}".encode() + bitmap + b"".join(parts[n] for n in sorted(parts))

@@ -1,5 +1,7 @@
 """Decode kernels against the plain oracle, pyiso8583 and the rules of the wire."""
 
+from itertools import pairwise
+
 import iso8583
 import iso8583.specs
 import numpy as np
@@ -90,7 +92,7 @@ def test_decode_equals_the_oracle_on_random_bytes(
 def test_decode_survives_any_byte_stream(data: bytes, cuts: list[int]) -> None:
     """Links of random bytes are taken or left, within their bounds, and never crash."""
     edges = sorted({0, len(data), *(c for c in cuts if c < len(data))})
-    links = [(k % 2, data[a:b]) for k, (a, b) in enumerate(zip(edges, edges[1:], strict=False))]
+    links = [(k % 2, data[a:b]) for k, (a, b) in enumerate(pairwise(edges))]
     batch = decode(links)
     for (_, link), segment in zip(links, batch.segments, strict=False):
         assert 0 <= segment["consumed"] <= len(link)
