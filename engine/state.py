@@ -15,7 +15,7 @@ from engine.cards import new_cards
 from ledger.accounts import new_accounts
 from ledger.authorizations import Cursor, State, new_cursor, new_ring
 from ledger.index import Index
-from scoring.velocity import CARD_VELOCITY, MERCHANT_VELOCITY
+from scoring import velocity
 
 _MESSAGES_EXPECTED = 1 << 18  # room before the first growth: a second or two of full load
 BIN_ROWS = 1_000_000  # BIN velocity is indexed by the first six digits themselves
@@ -57,9 +57,9 @@ class EngineState:
         self.tokens = np.zeros((bounds.cards_max + 1, 2), np.uint64)
         self.ring = new_ring(bounds.authorizations_max)
         self.merchants = np.zeros(bounds.merchants_max, np.uint64)
-        self.card_velocity = np.zeros(bounds.cards_max + 1, CARD_VELOCITY)
-        self.merchant_velocity = np.zeros(bounds.merchants_max, MERCHANT_VELOCITY)
-        self.bin_velocity = np.zeros(BIN_ROWS, MERCHANT_VELOCITY)
+        self.card_velocity = velocity.new_cards(bounds.cards_max + 1)
+        self.merchant_velocity = velocity.new_merchants(bounds.merchants_max)
+        self.bin_velocity = velocity.new_merchants(BIN_ROWS)
         self.cursor = new_cursor()
         ring = len(self.ring)
         expected = min(ring, _MESSAGES_EXPECTED)

@@ -194,7 +194,7 @@ class Switch:
             "switch.ready",
             version=__version__,
             seq=partition.state.next_seq - 1,
-            head=position.head.hex()[:16],
+            head=position.head.hex()[:12],
             records=partition.replayed_count,
             accounts=partition.state.account_count,
             cards=partition.state.card_count,

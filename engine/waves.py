@@ -64,7 +64,10 @@ def unwind(
     card_velocity: NDArray[np.void],
     curves: NDArray[np.float64],
 ) -> None:
-    """Take reversed spending out of the card's velocity; an expired hold stays counted.
+    """Take reversed payments out of the card's velocity.
+
+    A payment that was partly reversed was still made, and an expired hold was still presented:
+    both stay counted.
 
     ``order`` i32 (k,) names decided items; only reversals that released something are looked at.
     """
@@ -74,6 +77,8 @@ def unwind(
         if item["role"] != Role.REVERSE or item["released_minor"] <= 0:
             continue
         original = ring[item["original"] & mask]
+        if item["released_minor"] != original["amount_minor"]:
+            continue
         card_unwind(
             card_velocity,
             np.int64(original["card"]),
