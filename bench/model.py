@@ -1,0 +1,159 @@
+"""``de39 model train | show``: the fraud model that ships, made again from the generator's traffic.
+
+Features come from the kernels that authorize, run over the same stream in order, and without fraud
+reports: the engine has no feed of them yet, so the model must not lean on merchant risk.
+"""
+
+import json as json_text
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import numpy as np
+from cyclopts import Parameter
+
+from bench.stream import StreamError, load_stream
+from bench.traffic import Traffic
+from bench.workload import Workload
+from engine.errors import ProblemFoundError, UsageError, run_command
+from scoring.registry import Model, default_model_path, load_model, save_model
+from scoring.train import compute_features, train_model
+
+DAY_S = 86_400
+HISTORY_DAYS = 20  # counters need some days before their values mean anything
+
+
+@run_command
+def train(
+    *,
+    out: Path | None = None,
+    stream: Path | None = None,
+    customers: int = 2_500,
+    days: int = 90,
+    seed: int = 20,
+    trees: int = 100,
+    depth: int = 6,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Train the fraud model and write it as one file.
+
+    The same arguments give the same bytes. The last quarter of the time is held out; its figures
+    are in the file.
+
+    Parameters
+    ----------
+    out
+        The model file; the shipped one without it.
+    stream
+        Train on a parquet of t_seconds, customer_id, terminal_id, amount_cents, fraud_scenario.
+    customers, days, seed
+        Of the generated traffic, when there is no stream.
+    trees, depth
+        Of the forest; depth 1 to 8.
+    json
+        Print one JSON object.
+    """
+    started, progress = time.monotonic(), _Progress()
+    if min(customers, days - HISTORY_DAYS) < 1:
+        raise UsageError(f"expected 1 or more customers and more than {HISTORY_DAYS} days")
+    traffic = _traffic(stream, customers, days, seed)
+    _say(f"{len(traffic):,} payments of {traffic.customers:,} cards")
+    payments = traffic.payments()
+    labels = (traffic.scenario > 0).astype(np.uint8)
+    features, _, _ = compute_features(
+        payments,
+        None,
+        traffic.customers + 1,
+        traffic.terminals + 1,
+        2,
+        progress=progress,
+    )
+    used = np.flatnonzero(traffic.t_seconds >= traffic.t_seconds[0] + HISTORY_DAYS * DAY_S)
+    if not len(used):
+        raise ProblemFoundError(f"the stream is shorter than {HISTORY_DAYS} days of history")
+    model = train_model(
+        np.ascontiguousarray(features[used]),
+        labels[used].copy(),
+        payments[used].copy(),
+        seed=seed,
+        trees=trees,
+        depth=depth,
+        name="default" if stream is None else stream.stem,
+        note=f"{HISTORY_DAYS} days of history before the training window; no fraud reports",
+        progress=progress,
+    )
+    path = default_model_path() if out is None else out
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_model(model, path)
+    _say(f"written in {time.monotonic() - started:.1f} s: {path}")
+    _print(model, as_json=json)
+
+
+@run_command
+def show(
+    file: Path | None = None, /, *, json: Annotated[bool, Parameter(negative="")] = False
+) -> None:
+    """Show what a model file says of itself.
+
+    Parameters
+    ----------
+    file
+        The model file; the shipped one without it.
+    json
+        Print one JSON object.
+    """
+    _print(load_model(default_model_path() if file is None else file), as_json=json)
+
+
+def _traffic(stream: Path | None, customers: int, days: int, seed: int) -> Traffic:
+    if stream is None:
+        return Workload(customers, 2 * customers, days, seed)
+    try:
+        return load_stream(stream)
+    except StreamError as problem:
+        raise ProblemFoundError(str(problem)) from None
+
+
+def _print(model: Model, *, as_json: bool) -> None:
+    facts = {
+        "sha256": model.sha256,
+        "version": f"{model.version:08x}",
+        "trees": model.forest.tree_count,
+        "depth": model.forest.depth,
+        **msgspec.to_builtins(model.meta),
+    }
+    if as_json:
+        sys.stdout.write(json_text.dumps(facts) + "\n")
+        return
+    for name, value in facts.items():
+        if name == "feature_names":
+            value = f"{len(value)} features"
+        if name == "thresholds":
+            for row in value:
+                sys.stdout.write(
+                    f"  score >= {row['score_bp'] / 10_000:.2f}: flags "
+                    f"{row['flagged_share']:.3%} of payments, precision {row['precision']:.1%}, "
+                    f"recall {row['recall']:.1%}\n"
+                )
+            continue
+        sys.stdout.write(f"{name:<16} {value}\n")
+
+
+class _Progress:
+    """Says how far the work is, once a second and at the end of each part."""
+
+    def __init__(self) -> None:
+        self._last_s = time.monotonic()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        now_s = time.monotonic()
+        if done == total or now_s - self._last_s >= 1.0:
+            self._last_s = now_s
+            _say(f"{what}: {done:,} of {total:,}")
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"de39: {text}\n")
+    sys.stderr.flush()
