@@ -12,11 +12,13 @@ import sqlite3
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 from cyclopts import Parameter
+from numpy.typing import NDArray
 
 from bench.figures import Figure, print_figures, rate_figure
 from bench.frames import encode, test_pan
@@ -198,7 +200,7 @@ def usual_stack_rate(model: Model, payments: int) -> float:
     )
     traffic = Workload(500, 1000, 3, 7)
     frames = encode(np.resize(traffic.orders(), payments), first_number=1)
-    rules = [lambda row, n=n: row[0] > 2 + n and row[8] > 3 and row[9] > 4 for n in range(20)]
+    rules = [_rule_of(number) for number in range(20)]
     held: dict[str, int] = {}
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         database = sqlite3.connect(Path(folder) / "usual.db", isolation_level=None)
@@ -224,6 +226,10 @@ def usual_stack_rate(model: Model, payments: int) -> float:
         seconds = time.perf_counter() - started
         database.close()
     return payments / seconds
+
+
+def _rule_of(number: int) -> Callable[[NDArray[np.float32]], bool]:
+    return lambda row: bool(row[0] > 2 + number and row[8] > 3 and row[9] > 4)
 
 
 def _days(cards: int, payments: int) -> int:

@@ -208,8 +208,10 @@ def _print(summary: dict[str, Any], kept: Path | None, *, as_json: bool) -> None
         ("TPS", f"{summary['tps']:,.0f} answers/s, offered {summary['rate']:,.0f}/s"),
         (
             "latency",
-            f"p50 {summary['p50_us']:,} us, p99 {summary['p99_us']:,} us, "
-            f"p99.9 {summary['p999_us']:,} us, max {summary['max_us']:,} us",
+            (
+                f"p50 {summary['p50_us']:,} us, p99 {summary['p99_us']:,} us, "
+                f"p99.9 {summary['p999_us']:,} us, max {summary['max_us']:,} us"
+            ),
         ),
         ("approved", f"{summary['approved']:,}"),
         ("declined", f"{summary['declined']:,}"),
@@ -228,8 +230,10 @@ def _print(summary: dict[str, Any], kept: Path | None, *, as_json: bool) -> None
         ("simulated time", f"{summary['simulated_days']} days"),
         (
             "ledger",
-            f"{summary['ledger_records']:,} records, every answer found in it: "
-            f"{'yes' if summary['ledger_ok'] else 'NO'}",
+            (
+                f"{summary['ledger_records']:,} records, every answer found in it: "
+                f"{'yes' if summary['ledger_ok'] else 'NO'}"
+            ),
         ),
     ]
     width = max(len(name) for name, _ in lines)

@@ -14,7 +14,7 @@ import msgspec
 
 
 class Figure(msgspec.Struct, frozen=True):
-    """One measured figure. ``ratio`` is how many times better than the baseline; over 1 is better."""
+    """One measured figure; ``ratio`` is how many times better it is than the baseline."""
 
     name: str
     unit: str
@@ -27,7 +27,7 @@ class Figure(msgspec.Struct, frozen=True):
 
 
 def seconds_of_runs(work: Callable[[], object], runs: int) -> list[float]:
-    """Return the wall seconds of each of ``runs`` calls of ``work``, after one that is not counted."""
+    """Return the wall seconds of each of ``runs`` calls of ``work``; one more is not counted."""
     work()
     seconds = []
     for _ in range(runs):
