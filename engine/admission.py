@@ -57,10 +57,10 @@ def admit(
     hash_key, exponents, entry_by_mode, condition_bits = tables
     words = np.empty(6, np.uint64)
     month_day, month_yymm = -1, 0
+    _find_cards(request, count, tokens, card_slots, cards, accounts, items)
     for i in range(count):
         row = request[i]
         item = items[i]
-        _blank(item, i)
         ts_ns = _engine_time(row, links[row["segment"]], settings, cursor)
         item["ts_ns"] = ts_ns
         _route(row, item)
@@ -72,11 +72,6 @@ def admit(
         item["currency"] = max(row["currency"], 0)
         item["expiry_yymm"] = max(row["expiry_yymm"], 0)
         _note_presence(row, item, entry_by_mode, condition_bits)
-        if row["pan_length"] > 0:
-            found = index_find(card_slots, tokens[i, 0], tokens[i, 1])
-            if found > 0 and cards[found]["status"] != CardStatus.NONE:
-                item["card"] = found
-                item["account"] = cards[found]["account"]
         if item["role"] == Role.AUTHORIZE:
             day = ts_ns // _NS // SECONDS_A_DAY
             if day != month_day:
@@ -85,6 +80,36 @@ def admit(
             item["decision"] = _static_decision(row, item, cards, accounts, month_yymm)
             item["kind"] = Kind.CHECK if row["amount"] == 0 else Kind.AUTHORIZE
         item["exponent"] = min(exponents[min(item["currency"], 999)], 4)
+
+
+@kernel
+def _find_cards(
+    request: NDArray[np.void],
+    count: Int,
+    tokens: NDArray[np.uint64],
+    card_slots: NDArray[np.void],
+    cards: NDArray[np.void],
+    accounts: NDArray[np.void],
+    items: NDArray[np.void],
+) -> Int:
+    """Blank the items, then find card and account of each.
+
+    Three short loops rather than one: their look-ups miss the caches, and misses of neighbouring
+    rows overlap only when little work stands between them. The last one only fetches.
+    """
+    for i in range(count):
+        _blank(items[i], i)
+        if request[i]["pan_length"] > 0:
+            items[i]["card"] = max(index_find(card_slots, tokens[i, 0], tokens[i, 1]), 0)
+    for i in range(count):
+        card = cards[items[i]["card"]]
+        if card["status"] == CardStatus.NONE:
+            items[i]["card"] = 0
+        items[i]["account"] = card["account"] if items[i]["card"] != 0 else 0
+    fetched = np.int64(0)
+    for i in range(count):
+        fetched += accounts[items[i]["account"]]["status"]
+    return fetched
 
 
 @kernel
@@ -184,18 +209,25 @@ def _identify(row: Row, item: Row, hash_key: NDArray[np.uint64], words: NDArray[
     if item["role"] == Role.REVERSE:
         _identify_original(row, item, hash_key, words)
     item["rrn_hi"], item["rrn_lo"] = rrn_identity(
-        hash_key, row["rrn_a"], row["rrn_b"], row["terminal"], row["acquirer"]
+        hash_key, row["rrn_a"], row["rrn_b"], row["terminal"], row["acquirer"], words
     )
 
 
 @kernel
 def rrn_identity(
-    hash_key: NDArray[np.uint64], rrn_a: Int, rrn_b: Int, terminal: Int, acquirer: Int
+    hash_key: NDArray[np.uint64],
+    rrn_a: Int,
+    rrn_b: Int,
+    terminal: Int,
+    acquirer: Int,
+    words: NDArray[np.uint64],
 ) -> tuple[Int, Int]:
-    """Return the 128-bit keyed hash of RRN, terminal and acquirer; (0, 0) without an RRN."""
+    """Return the 128-bit keyed hash of RRN, terminal and acquirer; (0, 0) without an RRN.
+
+    ``words`` u64 (5 or more,) is scratch.
+    """
     if rrn_a == 0:
         return np.uint64(0), np.uint64(0)
-    words = np.empty(5, np.uint64)
     words[0] = _HASH_RRN
     words[1] = max(acquirer, 0)
     words[2] = terminal

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from engine.decision import Decision
 from engine.items import Role, Setting
 from ledger.authorizations import Cursor, State
-from ledger.index import index_find, index_insert, index_remove
+from ledger.index import header_of, index_find, index_insert, index_remove
 from ledger.jit import Int, Row, kernel
 from ledger.record import Flag, Kind
 
@@ -50,6 +50,7 @@ def match(
     """
     id_slots, rrn_slots, merchant_slots = slots
     wave_table[:] = 0
+    _fetch(request, count, items, id_slots, rrn_slots, merchant_slots)
     item_count = count
     record_count = 0
     wave_count = 0
@@ -80,6 +81,27 @@ def match(
             )
         wave_count = max(wave_count, _take_wave(item, wave_table))
     return item_count, record_count, wave_count
+
+
+@kernel
+def _fetch(
+    request: NDArray[np.void],
+    count: Int,
+    items: NDArray[np.void],
+    id_slots: NDArray[np.void],
+    rrn_slots: NDArray[np.void],
+    merchant_slots: NDArray[np.void],
+) -> Int:
+    """Touch the index slots that the pass will look at; their cache misses overlap here."""
+    id_mask = np.uint64(header_of(id_slots) - 1)
+    rrn_mask = np.uint64(header_of(rrn_slots) - 1)
+    merchant_mask = np.uint64(header_of(merchant_slots) - 1)
+    fetched = np.int64(0)
+    for i in range(count):
+        fetched += id_slots[np.int64(items[i]["id_lo"] & id_mask)]["entry"]
+        fetched += rrn_slots[np.int64(items[i]["rrn_lo"] & rrn_mask)]["entry"]
+        fetched += merchant_slots[np.int64(request[i]["merchant"] & merchant_mask)]["entry"]
+    return fetched
 
 
 @kernel

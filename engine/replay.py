@@ -213,7 +213,12 @@ def _item_of_record(record: Row, named: NDArray[np.uint64], tables: Any, item: R
     item["id_hi"] = record["id_hi"]
     item["id_lo"] = record["id_lo"]
     item["rrn_hi"], item["rrn_lo"] = rrn_identity(
-        hash_key, record["rrn_a"], record["rrn_b"], record["terminal"], record["acquirer"]
+        hash_key,
+        record["rrn_a"],
+        record["rrn_b"],
+        record["terminal"],
+        record["acquirer"],
+        np.empty(5, np.uint64),
     )
     item["original_hi"] = named[0]
     item["original_lo"] = named[1]
