@@ -27,6 +27,7 @@ from ledger.journal import Blob, BlobKind
 
 EAGER_BYTES = 96 * 1024  # this much waiting starts a second batch beside the one being synced
 SEGMENTS_MAX = 1024  # links of one batch; the others are first in the next
+_PEER_ENDED = "the peer sends no more"
 _STAGES = {
     "decode": Stage.DECODE,
     "tokens": Stage.TOKENS,
@@ -99,6 +100,11 @@ class Pipeline:
             link.is_paused = True
             link.peer.pause()
         self._schedule()
+
+    def end(self, link: Link) -> None:
+        """Note that the peer sends no more; the link is closed once it has its answers."""
+        link.has_ended = True
+        self._close_if_done(link)
 
     def submit(self, event: Event) -> None:
         """Do ``event`` between two batches, in order with card traffic; loop thread only."""
@@ -225,6 +231,8 @@ class Pipeline:
             if (is_full and len(rest) > LENGTH_HEADER_BYTES) or more_came:
                 link.is_ready = True
                 self._ready.append(link)
+            elif link.has_ended:
+                closing.append((link, _PEER_ENDED))
         return closing
 
     def _resume(self, link: Link) -> None:
@@ -268,6 +276,7 @@ class Pipeline:
                 data += b"\0\0" * int(self._segments[i]["keepalives"])
             if data:
                 answers.append((link, data))
+                link.batches_due += 1
         return answers
 
     def _count(self, outcome: Outcome) -> None:
@@ -321,8 +330,15 @@ class Pipeline:
             self.metrics.counters[Counter.BYTES_OUT] += len(data)
             if not link.peer.send(data):
                 self.metrics.counters[Counter.LATE_ANSWERS] += 1
+            link.batches_due -= 1
+            if link.has_ended:
+                self._close_if_done(link)
         for link, reason in token.closing:
             link.peer.close(reason)
+
+    def _close_if_done(self, link: Link) -> None:
+        if not (link.is_ready or link.batches_due):
+            link.peer.close(_PEER_ENDED)
 
     def _note_idle(self) -> None:
         if not (self._in_flight or self._ready or self._events):

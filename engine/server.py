@@ -152,7 +152,8 @@ class LinkProtocol(asyncio.Protocol):
             self._server.pipeline.feed(self.link, data)
 
     def eof_received(self) -> bool:
-        """The peer sends no more; answers to what it sent still leave."""
+        """The peer sends no more: answers to what it sent still leave, then the link is closed."""
+        self._server.pipeline.end(self.link)
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -190,6 +191,8 @@ class LinkProtocol(asyncio.Protocol):
         """Close once what was written has left."""
         if self._transport is not None and not self._transport.is_closing():
             self.link.is_closing = True
+            # What was written has as long to leave as a slow reader gets.
+            self._blocked_ns = self._blocked_ns or time.time_ns()
             self._server.log.info("link.closing", link=self.link.number, reason=reason)
             self._transport.close()
 

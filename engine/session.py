@@ -34,8 +34,10 @@ class Link:
     """State of one connection. ``dialect`` is a row of the dialect table."""
 
     __slots__ = (
+        "batches_due",
         "chunks",
         "dialect",
+        "has_ended",
         "has_part",
         "is_closing",
         "is_paused",
@@ -60,6 +62,8 @@ class Link:
         self.last_ns = 0  # engine clock of the last bytes
         self.has_part = False  # part of a frame waits for its rest
         self.is_ready = False  # waits for a batch
+        self.batches_due = 0  # whose answers to this link have not left yet
+        self.has_ended = False  # the peer sends no more
         self.is_paused = False
         self.is_closing = False
         self.signed_on = 0

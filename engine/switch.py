@@ -11,9 +11,10 @@ import platform
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import msgspec
 import uvloop
 
 from engine import __version__, warm
@@ -57,8 +58,7 @@ class Parts:
 def load_parts(config: Config) -> Parts:
     """Read dialects, rules and model; their errors name file and place."""
     rules, model = config.rules.file, config.scoring.model
-    names = sorted({listen.dialect for listen in config.listen})
-    dialects = [load_dialect(Path(n)) if n.endswith(".toml") else load_builtin(n) for n in names]
+    dialects = [_load(name, most) for name, most in _dialect_rows(config)]
     program = no_rules()
     if rules != NONE:
         program = load_rules(default_rules_path() if rules == SHIPPED else Path(rules))
@@ -66,6 +66,18 @@ def load_parts(config: Config) -> Parts:
     if model != NONE:
         scorer = load_model(default_model_path() if model == SHIPPED else Path(model))
     return Parts(dialects, program, scorer)
+
+
+def _dialect_rows(config: Config) -> list[tuple[str, int]]:
+    """Return what needs a row of the dialect table: each dialect with each bound of a frame."""
+    return sorted({(listen.dialect, listen.frame_bytes_max) for listen in config.listen})
+
+
+def _load(name: str, frame_bytes_max: int) -> Dialect:
+    dialect = load_dialect(Path(name)) if name.endswith(".toml") else load_builtin(name)
+    framing = dialect.framing
+    most = max(min(framing.max_bytes, frame_bytes_max), framing.min_bytes)
+    return replace(dialect, framing=msgspec.structs.replace(framing, max_bytes=most))
 
 
 def settings_of(config: Config) -> Settings:
@@ -178,10 +190,10 @@ class Switch:
     async def _open_ports(
         self, parts: Parts, server: Server, http: AdminServer, partition: Partition
     ) -> None:
-        names = sorted({listen.dialect for listen in self.config.listen})
+        rows = _dialect_rows(self.config)
         ports = []
         for listen in self.config.listen:
-            row = names.index(listen.dialect)
+            row = rows.index((listen.dialect, listen.frame_bytes_max))
             host, port = await server.listen(listen, row)
             ports.append(f"{parts.dialects[row].name} on {host}:{port}")
             self.log.info(
