@@ -15,9 +15,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.authorize import Authorizer, Outcome
+from engine.decision import Decision
 from engine.items import LINK, Role, Setting
 from engine.limits import BATCHES_IN_FLIGHT_MAX, LENGTH_HEADER_BYTES
-from engine.metrics import NO_DECISION, Counter, FrameError, Gauge, Metrics, Queue, Stage
+from engine.metrics import (
+    NO_DECISION,
+    Counter,
+    Duplicate,
+    FrameError,
+    Gauge,
+    Metrics,
+    Queue,
+    Shed,
+    Stage,
+    Unanswered,
+)
 from engine.replies import decisions_of, segment_ends
 from engine.session import Link
 from engine.wire.table import SEGMENT, FrameFault
@@ -290,6 +302,30 @@ class Pipeline:
             self._decisions,
         )
         metrics.observe_stages(self._stage_ns, outcome.request_count)
+        self._count_unusual(outcome.request_count)
+
+    def _count_unusual(self, count: int) -> None:
+        """Count repeats, refusals at a bound, and messages without an answer: mostly none."""
+        work, metrics = self.authorizer.work, self.metrics
+        decisions = self._decisions[:count]
+        unusual = np.flatnonzero(
+            (decisions == NO_DECISION)
+            | (decisions == Decision.DUPLICATE_DIFFERS)
+            | (decisions == Decision.CAPACITY)
+        )
+        for row in unusual.tolist():
+            mti = int(work.request["mti"][row])
+            if decisions[row] == Decision.DUPLICATE_DIFFERS:
+                metrics.duplicates[Duplicate.DIFFERS] += 1
+            elif decisions[row] == Decision.CAPACITY:
+                metrics.shed[Shed.CAPACITY] += 1
+            elif work.items["role"][row] == Role.REPEAT:
+                metrics.duplicates[Duplicate.REPEAT if mti % 2 else Duplicate.IDENTICAL] += 1
+            elif mti < 0:
+                metrics.unanswered[Unanswered.UNREADABLE_MTI] += 1
+            else:
+                reason = Unanswered.RESPONSE_MTI if mti // 10 % 2 else Unanswered.NO_STAN
+                metrics.unanswered[reason] += 1
 
     def _lap(self, stage: str) -> None:
         now_ns = time.monotonic_ns()
