@@ -31,6 +31,6 @@ def switch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Switch]:
     (folder / "system.rules").write_text(_RULES, encoding="utf-8")
     more = '[scoring]\nmodel = "none"\n[rules]\nfile = "system.rules"\n'
     with Switch(folder, _LISTENERS, more) as running:
-        yield running
+        yield running.start()
         assert running.stop() == 0
         assert "Traceback" not in running.log()

@@ -80,7 +80,7 @@ class Switch:
         self._cards = 0
 
     def __enter__(self) -> Self:
-        return self.start()
+        return self
 
     def __exit__(self, *_: object) -> None:
         if self._process is not None:
@@ -196,10 +196,10 @@ class Switch:
     ) -> Card:
         """Open an account with one card, both new."""
         self._cards += 1
-        account = f"A{self._cards}"
+        account = f"S{self._cards}"
         opened = {
             "account": account,
-            "customer": f"C{self._cards}",
+            "customer": f"D{self._cards}",
             "currency": currency,
             "limit_minor": limit_minor,
         }

@@ -1,0 +1,16 @@
+"""What the tests of adversity share."""
+
+import os
+
+import pytest
+
+from tests.system.conftest import switch  # noqa: F401 - the same shared switch
+
+_ROUNDS = 5
+
+
+@pytest.fixture(scope="session")
+def kill_rounds(pytestconfig: pytest.Config) -> int:
+    """Return how often the kill loop kills: --kill-rounds, else DE39_KILL_ROUNDS, else 5."""
+    given = pytestconfig.getoption("--kill-rounds", default=None)
+    return int(given or os.environ.get("DE39_KILL_ROUNDS") or _ROUNDS)
