@@ -1,0 +1,99 @@
+"""The command line: every command is there, helps, and says what it did not understand."""
+
+import subprocess
+import sys
+
+import pytest
+
+from engine import cli
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _registered() -> None:
+    """Register the commands once: ``main`` would, but it also chooses the kernel cache."""
+    cli._register()
+
+
+def run(words: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Run a command line in this process; return its exit code and all it wrote."""
+    with pytest.raises(SystemExit) as ended:
+        cli.app(words.split())
+    told = capsys.readouterr()
+    return int(ended.value.code or 0), told.out + told.err
+
+
+def run_process(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Python with ``arguments`` as a process of its own."""
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+@pytest.mark.parametrize("words", sorted(cli._COMMANDS))
+def test_every_command_loads_and_helps(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """``--help`` imports the command, names it and says in a sentence what it does."""
+    with pytest.raises(SystemExit) as ended:
+        cli.app([*words.split(), "--help"])
+    usage, _, text = capsys.readouterr().out.partition("\n\n")
+    assert ended.value.code in (0, None)
+    assert usage.startswith(f"Usage: de39 {words}")
+    assert text[0].isupper()
+    assert ". " in text.partition("╭")[0].replace("\n", " ")
+
+
+@pytest.mark.parametrize("group", sorted(cli._GROUPS))
+def test_every_group_lists_its_commands(group: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A group alone shows what there is in it."""
+    code, told = run(f"{group} --help", capsys)
+    names = [words.split()[1] for words in cli._COMMANDS if words.startswith(f"{group} ")]
+    assert code == 0
+    assert names
+    assert all(name in told for name in names)
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"), [("ledgr", "ledger"), ("ledger verfy", "verify"), ("bench cor", "core")]
+)
+def test_unknown_command_is_met_with_a_suggestion(
+    words: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A slip of the pen names the command that was meant; exit code 2."""
+    code, told = run(words, capsys)
+    assert code == 2
+    assert f'Did you mean "{meant}"' in " ".join(told.split())
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["ledger verify --bogus", "load", "ledger tail --count many", "rules check", "serve --config"],
+)
+def test_misuse_is_exit_code_2_without_a_stack(
+    words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A wrong option, value or missing argument is told in words."""
+    code, told = run(words, capsys)
+    assert code == 2
+    assert "Traceback" not in told
+
+
+def test_optimized_python_is_refused() -> None:
+    """``python -O`` would drop the assertions that guard money: one line, exit code 2."""
+    done = run_process("-O", "-m", "engine.cli", "--version")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("de39: error: python -O")
+    assert done.stderr.count("\n") == 1
+
+
+def test_version_and_help_need_no_numba() -> None:
+    """The command line answers at once: Numba is imported by the commands that compile."""
+    code = (
+        "import sys; sys.argv = ['de39', '--version']; from engine import cli\n"
+        "try:\n    cli.main()\n"
+        "except SystemExit as ended:\n    assert not ended.code\n"
+        "assert 'numba' not in sys.modules, 'imported'\n"
+        "assert 'xgboost' not in sys.modules, 'imported'\n"
+    )
+    done = run_process("-c", code)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == cli.app.version
