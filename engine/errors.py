@@ -16,6 +16,7 @@ from typing import ParamSpec, TypeVar
 
 from ledger.errors import LedgerError, StorageInUse
 from ledger.pan import hide_pans
+from scoring.errors import ModelError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -141,6 +142,7 @@ def _one_line(problem: Exception) -> str:
 _FOREIGN: tuple[tuple[tuple[type[BaseException], ...], Exit], ...] = (
     ((StorageInUse,), Exit.TEMPORARY),
     ((LedgerError, sqlite3.Error), Exit.IO),
+    ((ModelError,), Exit.CONFIG),
     ((FileNotFoundError, IsADirectoryError, NotADirectoryError), Exit.USAGE),
     ((PermissionError,), Exit.PERMISSION),
     ((ConnectionError, TimeoutError), Exit.UNAVAILABLE),

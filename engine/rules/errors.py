@@ -18,6 +18,8 @@ class RuleError(ValueError):
     ``line`` and ``column`` count from 1; 0 = the file as a whole.
     """
 
+    exit_code = 78  # as of ``engine.errors.ConfigError``
+
     def __init__(self, message: str, file: str = "", line: int = 0, column: int = 0) -> None:
         super().__init__(message)
         self.message = message

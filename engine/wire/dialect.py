@@ -31,6 +31,8 @@ _PREFIX_DIGITS = {"fixed": 0, "LL": 2, "LLL": 3}
 class DialectError(ValueError):
     """A dialect file that cannot be used; the text names the file, the entry and the reason."""
 
+    exit_code = 78  # as of ``engine.errors.ConfigError``
+
 
 class Use(IntEnum):
     """Which REQUEST column the engine fills from a field; a file names it in lower case."""

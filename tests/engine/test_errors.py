@@ -5,8 +5,11 @@ import sqlite3
 import pytest
 
 from engine import errors
+from engine.rules.errors import RuleError
+from engine.wire.dialect import DialectError
 from ledger.errors import NoJournalError, StorageInUse
 from ledger.vault import VaultConflictError, VaultError, VaultPermissionError
+from scoring.errors import ModelError
 
 NUMBER = "4111111111111111"
 
@@ -31,6 +34,9 @@ NUMBER = "4111111111111111"
         (PermissionError(13, "Permission denied", "f"), 77),
         (ConnectionRefusedError(111, "refused"), 69),
         (OSError(28, "No space left on device"), 74),
+        (ModelError("x"), 78),
+        (RuleError("x"), 78),
+        (DialectError("x"), 78),
         (KeyError("x"), 70),
         (KeyboardInterrupt(), 130),
     ],
