@@ -22,7 +22,6 @@ _NS = 1_000_000_000
 _SWEEP_STEPS = 8  # rows without a hold that one request may pass over
 _SIGN_ON, _SIGN_OFF = 1, 2
 _GOLDEN = 0x9E3779B97F4A7C15  # 2^64 / golden ratio: spreads account numbers over the wave table
-_UNREADABLE_RESET = 0
 
 
 @kernel
@@ -75,6 +74,8 @@ def match(
         if not enter(item, request[i]["pcode"], ring, id_slots, rrn_slots, cursor, record_count):
             continue
         record_count += 1
+        if item["role"] == Role.REVERSE and item["original"] > 0:
+            _mark_closing(item["original"], request[i]["replacement_amount"], ring)
         if item["role"] == Role.AUTHORIZE:
             item["merchant"] = merchant_row(
                 request[i]["merchant"], merchant_slots, merchants, settings, cursor
@@ -111,7 +112,7 @@ def _session(row: Row, item: Row, link: Row) -> None:
         if row["mti"] < 0:
             link["unreadable"] += 1
         return
-    link["unreadable"] = _UNREADABLE_RESET
+    link["unreadable"] = 0
     if item["role"] == Role.ANSWER:
         if item["decision"] == Decision.NETWORK_OK:
             if row["network_code"] == _SIGN_ON:
@@ -312,7 +313,7 @@ def _make_room(
         row = ring[old & (capacity - 1)]
         if row["state"] == State.EMPTY:
             continue
-        if row["state"] == State.OPEN or row["state"] == State.PENDING:
+        if row["state"] in (State.OPEN, State.PENDING, State.CLOSING):
             return False
         if row["id_hi"] != 0 or row["id_lo"] != 0:
             index_remove(id_slots, row["id_lo"], row["id_hi"], old)
@@ -399,6 +400,14 @@ def _original(
     if item["card"] != 0 and item["card"] != original["card"]:
         return 0
     return found
+
+
+@kernel
+def _mark_closing(entry: Int, replacement_minor: Int, ring: NDArray[np.void]) -> None:
+    """Keep the expiry sweep of this batch from a hold that a reversal before it gives back."""
+    row = ring[entry & (ring.shape[0] - 1)]
+    if row["state"] == State.OPEN and replacement_minor <= 0:
+        row["state"] = State.CLOSING
 
 
 @kernel

@@ -91,7 +91,7 @@ def _judge_reversal(item: Row, row: Row, ring: NDArray[np.void]) -> None:
         item["decision"] = Decision.REVERSAL_RECORDED if is_advice else Decision.ORIGINAL_NOT_FOUND
         return
     original = ring[item["original"] & (ring.shape[0] - 1)]
-    if original["state"] != State.OPEN:
+    if original["state"] != State.OPEN and original["state"] != State.CLOSING:
         item["decision"] = Decision.REVERSED_NOTHING
         return
     keep_minor = max(row["replacement_amount"], 0)

@@ -116,11 +116,13 @@ class EngineState:
         """Return what the journal folds into, trimmed to what is in use, by name.
 
         The ring comes as its living rows in order of entry; BIN counters as the rows in use and
-        their numbers. The sweep position is left out: it only says where to look next.
+        their numbers. Sweep position and engine time are left out: the one only says where to look
+        next, the other moves with messages that leave no record.
         """
         cursor = self.cursor.copy()
         cursor[Cursor.SWEEP] = 0
         cursor[Cursor.REFUSED] = 0
+        cursor[Cursor.LAST_TS_NS] = 0
         merchant_rows = int(cursor[Cursor.MERCHANTS]) + 1
         used_bins = np.flatnonzero(self.bin_velocity["updated_s"]).astype(np.int64)
         return {
@@ -156,6 +158,8 @@ class EngineState:
         places = np.arange(first, first + len(ring), dtype=np.int64) & (len(self.ring) - 1)
         self.ring[places] = ring
         self.cursor[Cursor.SWEEP] = first - 1
+        if len(ring):
+            self.cursor[Cursor.LAST_TS_NS] = int(ring["t_s"].max()) * 1_000_000_000
         self.rebuild_indexes()
 
     def rebuild_indexes(self) -> None:

@@ -26,6 +26,7 @@ class State(IntEnum):
     EXPIRED = 6
     TOMBSTONE = 7
     REVERSAL = 8
+    CLOSING = 9  # open, and wholly reversed by a message of the batch at hand: only inside one
 
 
 AUTHORIZATION = np.dtype(
