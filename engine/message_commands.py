@@ -144,11 +144,12 @@ def _text(dialect: Dialect, found: Explanation, size: int, *, has_header: bool) 
     header = "after its length header" if has_header else "no length header"
     lines = [f"{dialect.name}, {size} bytes, {header}; offsets count from the MTI"]
     lines.append(f"{'MTI':<6}{_mti(found) or '(unreadable)'}")
+    width = max((len(line.name) for line in found.fields), default=0)
     if found.fields:
-        lines.append(f"{'field':<6}{'offset':>6}{'length':>7}  {'name':<32} value")
+        lines.append(f"{'field':<6}{'offset':>6}{'length':>7}  {'name':<{width}}  value")
     for line in found.fields:
         where = f"{'DE' + str(line.number):<6}{line.offset:>6}{line.length:>7}"
-        lines.append(f"{where}  {line.name:<32} {line.shown}")
+        lines.append(f"{where}  {line.name:<{width}}  {line.shown}")
     return "\n".join(lines) + "\n"
 
 
