@@ -2,6 +2,7 @@
 
 import json as json_text
 import os
+import resource
 import sys
 import time
 from pathlib import Path
@@ -45,6 +46,8 @@ def serve(
     if print_config:
         sys.stdout.write(show(settings))
         return
+    # Memory holds card numbers: a crash must not write it to a file.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     log = Log(level=settings.log.level, style=settings.log.format)
     try:
         Switch(settings, log, _report).run()

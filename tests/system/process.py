@@ -96,6 +96,7 @@ class Switch:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             env=self._env,
+            cwd=self.config.parent,
             preexec_fn=self._limit,  # noqa: PLW1509 - the parent has no thread that forks
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
