@@ -1,0 +1,125 @@
+"""Every source file has its test: the mirror ``tests/X/test_Y.py`` of ``X/Y.py``, or a named one.
+
+A module that only makes sense with its neighbours is tested through them; the list says where.
+"""
+
+import ast
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("engine", "scoring", "ledger", "bench")
+_CORE = "tests/properties/test_cut_and_replay.py"
+_LINKS = "tests/system/test_framing.py"
+_FOLDER = "tests/system/test_restart.py"
+_RULES = "tests/engine/rules/test_language.py"
+# Pattern of a source -> the test that covers it; the first that fits counts.
+COVERED_BY = {
+    # The stages of a batch are one machine: its inputs are messages, its output are records.
+    "engine/ad*mission.py": _CORE,
+    "engine/authorize.py": _CORE,
+    "engine/events.py": _CORE,
+    "engine/expiry.py": _CORE,
+    "engine/items.py": _CORE,
+    "engine/matching.py": _CORE,
+    "engine/p*ments.py": _CORE,
+    "engine/posting.py": _CORE,
+    "engine/replay.py": _CORE,
+    "engine/replies.py": _CORE,
+    "engine/state.py": _CORE,
+    "engine/waves.py": _CORE,
+    "engine/cards.py": "tests/system/test_authorization.py",
+    "engine/almanac.py": "tests/system/test_repeats.py",
+    "engine/decision.py": "tests/test_tidy.py",
+    "engine/limits.py": "tests/engine/test_config.py",  # asserted at import; config takes them
+    # The shell needs sockets, files and signals: a switch of its own process.
+    "engine/pipeline.py": _LINKS,
+    "engine/server.py": _LINKS,
+    "engine/session.py": _LINKS,
+    "engine/switch.py": _FOLDER,
+    "engine/partition.py": _FOLDER,
+    "engine/warm.py": _FOLDER,
+    "engine/inquiry.py": "tests/system/test_authorization.py",
+    "engine/operations.py": "tests/system/test_authorization.py",
+    "engine/registrar.py": "tests/system/test_commands.py",
+    "engine/serve_commands.py": "tests/system/test_commands.py",
+    "engine/ledger_commands.py": "tests/system/test_commands.py",
+    "engine/config_*.py": "tests/engine/test_config.py",
+    "engine/metrics_kernels.py": "tests/engine/test_metrics.py",
+    "engine/admin/series.py": "tests/engine/admin/test_collector.py",
+    "engine/admin/*.py": "tests/engine/admin/test_http.py",
+    "engine/rules/advice.py": "tests/engine/rules/test_commands.py",
+    "engine/rules/canonical.py": "tests/engine/rules/test_program.py",
+    "engine/rules/columns.py": "tests/engine/rules/test_column_kernels.py",
+    "engine/rules/normal_form.py": "tests/engine/rules/test_program.py",
+    "engine/rules/*.py": _RULES,
+    "engine/wire/*.py": "tests/engine/wire/test_kernels.py",
+    "scoring/forest_kernels.py": "tests/scoring/test_forest.py",
+    "scoring/tables.py": "tests/scoring/test_number_kernels.py",
+    "scoring/errors.py": "tests/scoring/test_registry.py",
+    "scoring/*.py": "tests/scoring/test_kernels.py",
+    "ledger/jit.py": "tests/engine/test_kernel_cache.py",
+    "ledger/accounts.py": _CORE,
+    "ledger/authorizations.py": _CORE,
+    "ledger/record.py": "tests/ledger/test_journal.py",
+    "ledger/segment.py": "tests/ledger/test_recovery.py",
+    "ledger/errors.py": "tests/ledger/test_recovery.py",
+    "ledger/rows.py": "tests/ledger/test_export.py",
+    "ledger/disk.py": "tests/ledger/test_store_file.py",
+    "ledger/stores/*.py": "tests/ledger/test_store_file.py",
+    "bench/bench_*.py": "tests/bench/test_figures.py",  # pytest-benchmark cases: tests themselves
+    "bench/enrich.py": "tests/bench/test_workload.py",
+    "bench/workload_kernels.py": "tests/bench/test_workload.py",
+    "bench/traffic.py": "tests/bench/test_workload.py",
+    "bench/frame_kernels.py": "tests/bench/test_frames.py",
+    "bench/load_*.py": "tests/bench/test_load_client.py",
+    "bench/echo*.py": "tests/bench/test_load_client.py",
+    "bench/switch_process.py": "tests/bench/test_demo.py",
+}
+
+
+def sources() -> list[str]:
+    """Return every source file of the packages, relative to the root."""
+    return sorted(
+        str(path.relative_to(ROOT))
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+        if path.name != "__init__.py"
+    )
+
+
+def mirror_of(source: str) -> str:
+    """Return where the test of a source stands by rule."""
+    path = Path(source)
+    return str(Path("tests") / path.parent / f"test_{path.name}")
+
+
+@pytest.mark.parametrize("source", sources())
+def test_every_source_has_a_test(source: str) -> None:
+    """The mirror exists, or the list names a test that does."""
+    if (ROOT / mirror_of(source)).is_file():
+        return
+    named = [test for pattern, test in COVERED_BY.items() if fnmatchcase(source, pattern)]
+    assert named, f"{source}: write {mirror_of(source)}, or say in COVERED_BY what covers it"
+    assert (ROOT / named[0]).is_file()
+
+
+def test_the_list_has_no_leftovers() -> None:
+    """Every pattern still fits a source that has no mirror."""
+    alone = [s for s in sources() if not (ROOT / mirror_of(s)).is_file()]
+    unused = [p for p in COVERED_BY if not any(fnmatchcase(s, p) for s in alone)]
+    assert unused == []
+
+
+def test_every_oracle_is_used() -> None:
+    """A slow twin that no test imports proves nothing."""
+    imported: set[str] = set()
+    for path in (ROOT / "tests").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                imported.add(node.module)
+                imported.update(f"{node.module}.{alias.name}" for alias in node.names)
+    oracles = {f"tests.oracle.{p.stem}" for p in (ROOT / "tests" / "oracle").glob("[a-z]*.py")}
+    assert oracles - imported == set()
