@@ -1,16 +1,19 @@
 """Kill -9 under load, again and again: what was answered is in the ledger, and stays answered."""
 
 import contextlib
+import http.client
+import itertools
 import random
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from bench.frames import encode
+from bench.frames import encode, test_pan
 from bench.load_client import LoadRun, Plan, Source
 from bench.load_result import LoadResult, Snapshot, code_number
 from bench.reconcile import reconcile
@@ -19,7 +22,7 @@ from bench.workload import Workload
 from engine.config import load_config
 from ledger.recovery import scan_running
 from tests.system.link import Fields, changed, payment, reversal
-from tests.system.process import Card, Switch, de39
+from tests.system.process import Card, Switch, de39, eventually
 
 _CARDS = 400
 _NUMBERS_A_ROUND = 10**8
@@ -149,3 +152,45 @@ def test_kill_9_under_load_loses_nothing_that_was_answered(
                 sys.stderr.write(text if kill_rounds > 5 else "")
         assert switch.stop() == 0
         assert "Traceback" not in switch.log()
+
+
+def _open_until_broken(switch: Switch, first: int, opened: list[Card]) -> None:
+    """Open accounts and cards one by one until the switch is gone; keep what it confirmed."""
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        for number in itertools.count(first):
+            account = f"K{number}"
+            body = {"account": account, "customer": account, "limit_minor": 10_000}
+            assert switch.call("POST", "/v1/accounts", body).status == 201
+            card = {"account": account, "pan": test_pan(number), "expiry_yymm": "3012"}
+            answer = switch.call("POST", "/v1/cards", card)
+            assert answer.status == 201
+            opened.append(Card(account, test_pan(number), answer.json["card"]))
+
+
+def test_kill_9_while_cards_are_issued_keeps_vault_and_journal_together(tmp_path: Path) -> None:
+    """Every confirmed card pays after the restart; a half-made one leaves nothing in the way."""
+    random_ = random.Random(77)
+    opened: list[Card] = []
+    with Switch(tmp_path) as switch:
+        for round_ in range(3):
+            switch.start()
+            thread = threading.Thread(
+                target=_open_until_broken, args=(switch, 1_000 * (round_ + 1), opened)
+            )
+            wanted = len(opened) + random_.randint(5, 25)
+            thread.start()
+            eventually(lambda n=wanted: len(opened) >= n)
+            switch.kill()
+            thread.join()
+        switch.start()
+        assert len(opened) > 15
+        with switch.link() as link:
+            assert {link.ask(payment(card.pan, 10))["39"] for card in opened} == {"00"}
+        assert [switch.account(card)["cards"][0]["card"] for card in opened] == [
+            card.number for card in opened
+        ]
+        fresh = switch.open_card()
+        assert fresh.number not in {card.number for card in opened}
+        code, out, err = de39("ledger", "verify", "--data", switch.data)
+        assert code == 0, out + err
+        assert switch.stop() == 0

@@ -16,6 +16,7 @@ _LISTENERS = (
 frame_bytes_max = 300
 zero_length_max = 5
 echo_zero_length = true
+frame_timeout_s = 1
 max_connections = 3""",
 )
 _RULES = """

@@ -118,6 +118,16 @@ def test_behaviour_03_too_many_keep_alives_in_a_row_close(switch: Switch) -> Non
         assert rest.strip(b"\0") == b""
 
 
+def test_behaviour_04_silence_inside_a_frame_closes(switch: Switch) -> None:
+    """Half a frame and then nothing ends the link after frame_timeout_s; between frames it waits."""
+    before = _frame_errors(switch, "timeout")
+    with switch.link(TIGHT) as half, switch.link(TIGHT) as quiet:
+        half.socket.sendall(half.frame(network())[:20])
+        assert half.is_closed()
+        assert quiet.is_alive()
+    assert _frame_errors(switch, "timeout") == before + 1
+
+
 def test_behaviour_05_connect_send_receive_close_is_ordinary(switch: Switch) -> None:
     """Clients that come for one message and leave cause no error and do not pile up."""
     errors = [_frame_errors(switch, reason) for reason in ("cut_short", "timeout")]
