@@ -34,7 +34,7 @@ from engine.state import Bounds, EngineState
 from engine.tokens import Tokenizer, pan_blocks
 from engine.wire.dialect import load_builtin
 from engine.wire.table import SEGMENT, compile_dialects
-from ledger.authorizations import Cursor
+from ledger.authorizations import SPARE_ROWS, Cursor
 from ledger.journal import BatchEncoder, Position, Writer
 from scoring.registry import Model, default_model_path, load_model
 from scoring.tables import tables
@@ -167,7 +167,7 @@ def twenty_rules() -> Program:
 
 def filled_state(cards: int, payments: int) -> EngineState:
     """Return a state with ``cards`` accounts and cards, found by token."""
-    ring = 1 << max(16, (payments + 1).bit_length())
+    ring = 1 << (payments + SPARE_ROWS).bit_length()
     state = EngineState(Bounds(cards + 1, cards + 1, 1 << 20, ring))
     numbers = np.arange(1, cards + 1)
     state.cards["account"][1 : cards + 1] = numbers

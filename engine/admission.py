@@ -307,19 +307,22 @@ def _static_decision(
         item["flags"] |= Flag.UNUSABLE
         return Decision.UNKNOWN_CARD if row["luhn"] == 1 else Decision.BAD_CHECK_DIGIT
     card = cards[item["card"]]
+    account = accounts[item["account"]]
+    _bill(row, item, account)
     if card["flags"] & CardFlag.TRAVEL_NOTICE:
         item["flags"] |= Flag.TRAVEL_NOTICE
     decision = _card_decision(card, item["expiry_yymm"], now_yymm)
     if decision != _APPROVED:
         item["flags"] |= Flag.UNUSABLE
         return decision
-    account = accounts[item["account"]]
     if account["status"] != AccountStatus.ACTIVE:
         return Decision.ACCOUNT_BLOCKED
     first_pair = row["pcode"] // 10_000
     if first_pair not in (_PURCHASE, _CASH, _CASHBACK) and row["amount"] != 0:
         return Decision.TRANSACTION_NOT_SERVED
-    return _currency_decision(row, item, account)
+    if item["currency"] != account["currency"] and row["amount"] != 0:
+        return Decision.CURRENCY_NOT_SERVED
+    return _APPROVED
 
 
 @kernel
@@ -338,11 +341,14 @@ def _card_decision(card: Row, expiry_yymm: Int, now_yymm: Int) -> Int:
 
 
 @kernel
-def _currency_decision(row: Row, item: Row, account: Row) -> Int:
-    """Take DE4 when it is in the account's currency, else DE6 when the network has billed it."""
-    if item["currency"] != account["currency"] and row["amount"] != 0:
-        if row["billing_currency"] != account["currency"] or row["billing_amount"] <= 0:
-            return Decision.CURRENCY_NOT_SERVED
+def _bill(row: Row, item: Row, account: Row) -> None:
+    """Take DE6 for DE4 when the network has billed it in the account's currency.
+
+    Before any reason to decline is looked at, so that a repeat is known again whatever has become
+    of card and account since.
+    """
+    if item["currency"] == account["currency"] or row["amount"] == 0:
+        return
+    if row["billing_currency"] == account["currency"] and row["billing_amount"] > 0:
         item["amount_minor"] = row["billing_amount"]
         item["currency"] = account["currency"]
-    return _APPROVED

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from engine.admission import admit
 from engine.entry import CONDITION_BITS, ENTRY_BY_MODE
+from engine.expiry import collect_due
 from engine.items import ITEM, Setting
-from engine.matching import collect_due, match
+from engine.matching import match
 from engine.payments import fill_payments
 from engine.posting import decide, write_records
 from engine.replies import fill_replies
@@ -36,7 +37,7 @@ from engine.wire.columns import FIELD_COUNT, REPLY, REQUEST
 from engine.wire.encode_kernels import REPLY_OVERHEAD_BYTES, encode_batch
 from engine.wire.kernels import decode_batch
 from engine.wire.table import DialectTable
-from ledger.authorizations import Cursor, State
+from ledger.authorizations import Cursor, batch_rows_max
 from ledger.money import EXPONENT
 from ledger.record import RECORD, SCORE_NONE, Flag
 from scoring.features import EXTRAS, FEATURES, SHARED
@@ -121,6 +122,8 @@ class Authorizer:
         settings: Settings,
         workspace: Workspace,
     ) -> None:
+        if workspace.rows > batch_rows_max(len(state.ring)):
+            raise ValueError("limits.authorizations_max is less than four times a batch")
         self.state = state
         self.table = table
         self.tables = tables
@@ -185,13 +188,12 @@ class Authorizer:
         return outcome
 
     def holds_are_due(self, now_ns: int) -> bool:
-        """Whether a hold has reached its deadline at ``now_ns``."""
+        """Whether the sweep has a row past its deadline at ``now_ns``: a hold, perhaps."""
         cursor, ring = self.state.cursor, self.state.ring
-        sweep = int(cursor[Cursor.SWEEP]) + 1
+        sweep = max(int(cursor[Cursor.SWEEP]), int(cursor[Cursor.HEAD]) - len(ring)) + 1
         if sweep > int(cursor[Cursor.HEAD]):
             return False
-        row = ring[sweep & (len(ring) - 1)]
-        return row["state"] != State.OPEN or int(row["deadline_s"]) <= now_ns // 1_000_000_000
+        return int(ring[sweep & (len(ring) - 1)]["deadline_s"]) <= now_ns // 1_000_000_000
 
     def expire(self, now_ns: int) -> NDArray[np.void]:
         """Release holds that are due at ``now_ns``, at most a batch full; return their records.

@@ -134,7 +134,7 @@ def _bounds_needed(data: Path) -> Bounds:
             progress(seen)
     except Exception:  # noqa: S110 - the pass that verifies says what is wrong
         pass
-    ring = 1 << max(4, messages.bit_length())
+    ring = 1 << max(4, messages.bit_length() + 1)  # half of a small ring is spare
     return Bounds(accounts, cards, min(payments + 2, 1 << 20), ring)
 
 

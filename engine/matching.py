@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.decision import Decision
+from engine.expiry import fill_expiry, next_due
 from engine.items import Role, Setting
-from ledger.authorizations import Cursor, State
+from ledger.authorizations import Cursor, State, remembered_rows
 from ledger.index import header_of, index_find, index_insert, index_remove
 from ledger.jit import Int, Row, kernel
 from ledger.record import Flag, Kind
 
 _NS = 1_000_000_000
-_SWEEP_STEPS = 8  # rows without a hold that one request may pass over
 _SIGN_ON, _SIGN_OFF = 1, 2
 _GOLDEN = 0x9E3779B97F4A7C15  # 2^64 / golden ratio: spreads account numbers over the wave table
 
@@ -59,19 +59,21 @@ def match(
         _session(request[i], item, link)
         if item["role"] == Role.SILENT or item["role"] == Role.ANSWER:
             continue
-        due = _next_due(ring, cursor, np.int64(item["ts_ns"]) // _NS)
+        due = next_due(ring, cursor, np.int64(item["ts_ns"]) // _NS)
         if due > 0:
             expiry = items[item_count]
-            _fill_expiry(expiry, ring, due, np.int64(item["ts_ns"]))
+            fill_expiry(expiry, ring, due, np.int64(item["ts_ns"]))
             expiry["record"] = record_count
             record_count += 1
             wave_count = max(wave_count, _take_wave(expiry, wave_table))
             item_count += 1
-        if _is_repeat(item, request[i], ring, id_slots, settings):
+        older = _earlier(item, request[i], ring, id_slots, settings)
+        if older < 0:
             continue
         if item["role"] == Role.REVERSE:
             item["original"] = _original(item, ring, id_slots, rrn_slots)
-        if not enter(item, request[i]["pcode"], ring, id_slots, rrn_slots, cursor, record_count):
+        pcode, number = request[i]["pcode"], record_count
+        if not enter(item, older, pcode, ring, id_slots, rrn_slots, cursor, number):
             continue
         record_count += 1
         if item["role"] == Role.REVERSE and item["original"] > 0:
@@ -125,106 +127,29 @@ def _session(row: Row, item: Row, link: Row) -> None:
 
 
 @kernel
-def _next_due(ring: NDArray[np.void], cursor: NDArray[np.int64], now_s: Int) -> Int:
-    """Return the next entry whose hold has reached its deadline, or 0; passes over closed rows."""
-    mask = ring.shape[0] - 1
-    for _ in range(_SWEEP_STEPS):
-        sweep = cursor[Cursor.SWEEP] + 1
-        if sweep > cursor[Cursor.HEAD]:
-            return 0
-        row = ring[sweep & mask]
-        if row["state"] == State.PENDING:
-            return 0
-        if row["state"] == State.OPEN:
-            if row["deadline_s"] > now_s:
-                return 0
-            cursor[Cursor.SWEEP] = sweep
-            return sweep
-        cursor[Cursor.SWEEP] = sweep
-    return 0
-
-
-@kernel
-def collect_due(
-    ring: NDArray[np.void],
-    cursor: NDArray[np.int64],
-    now_ns: Int,
-    limit: Int,
-    items: NDArray[np.void],
-) -> Int:
-    """Fill ``items`` with the holds due at ``now_ns``, at most ``limit``; return how many.
-
-    Each is a record of its own, in order of the ring; an account may occur several times.
-    """
-    cursor[Cursor.LAST_TS_NS] = max(cursor[Cursor.LAST_TS_NS], now_ns)
-    count = 0
-    while count < limit:
-        before = cursor[Cursor.SWEEP]
-        due = _next_due(ring, cursor, now_ns // _NS)
-        if due > 0:
-            _fill_expiry(items[count], ring, due, now_ns)
-            items[count]["record"] = count
-            count += 1
-        elif cursor[Cursor.SWEEP] == before:
-            break
-    return count
-
-
-@kernel
-def _fill_expiry(item: Row, ring: NDArray[np.void], entry: Int, ts_ns: Int) -> None:
-    row = ring[entry & (ring.shape[0] - 1)]
-    item["id_hi"] = 0
-    item["id_lo"] = 0
-    item["rrn_hi"] = 0
-    item["rrn_lo"] = 0
-    item["original_hi"] = 0
-    item["original_lo"] = 0
-    item["ts_ns"] = ts_ns
-    item["entry"] = 0
-    item["original"] = entry
-    item["amount_minor"] = row["amount_minor"]
-    item["requested_minor"] = 0
-    item["released_minor"] = 0
-    item["request"] = -1
-    item["account"] = row["account"]
-    item["card"] = row["card"]
-    item["merchant"] = 0
-    item["flags"] = 0
-    item["kind"] = Kind.EXPIRE
-    item["decision"] = Decision.APPROVED
-    item["response"] = 0
-    item["currency"] = row["currency"]
-    item["expiry_yymm"] = 0
-    item["role"] = Role.EXPIRE
-    item["exponent"] = row["exponent"]
-    item["entry_class"] = 0
-
-
-@kernel
-def _is_repeat(
+def _earlier(
     item: Row,
     row: Row,
     ring: NDArray[np.void],
     id_slots: NDArray[np.void],
     settings: NDArray[np.int64],
-) -> bool:
+) -> Int:
     """Recognise a message that was answered before, or whose reversal came first.
 
-    Same identity, card and amount: the first answer again. Same identity, anything else: 94. A
-    first answer older than the duplicate window is forgotten. A tombstone voids the original.
+    Same identity, card and amount: the first answer again. Same identity, anything else: 94; -1 is
+    returned for both. A first answer older than the duplicate window is to be forgotten, and so is
+    a tombstone, which voids the original: its entry is returned. 0 = nothing came before.
     """
     found = index_find(id_slots, item["id_lo"], item["id_hi"])
     if found < 0:
-        return False
+        return 0
     first = ring[found & (ring.shape[0] - 1)]
     if first["state"] == State.TOMBSTONE:
         item["flags"] |= Flag.VOIDED
-        forget(found, ring, id_slots)
-        return False
+        return found
     age_s = np.int64(item["ts_ns"]) // _NS - np.int64(first["t_s"])
     if age_s > settings[Setting.DUPLICATE_WINDOW_S]:
-        forget(found, ring, id_slots)
-        return False
+        return found
     same = (
         (first["card"] == item["card"] or item["role"] == Role.REVERSE)
         and first["pcode"] == max(row["pcode"], 0)
@@ -236,21 +161,38 @@ def _is_repeat(
         item["original"] = found
     else:
         item["decision"] = Decision.DUPLICATE_DIFFERS
-    return True
+    return -1
 
 
 @kernel
-def forget(entry: Int, ring: NDArray[np.void], id_slots: NDArray[np.void]) -> None:
-    """Stop finding ``entry`` by its identity: a newer message takes the identity over."""
+def forget(
+    entry: Int, ring: NDArray[np.void], id_slots: NDArray[np.void], rrn_slots: NDArray[np.void]
+) -> None:
+    """Stop finding ``entry`` by its identity: a newer message takes the identity over.
+
+    A tombstone is found no more at all: one reversal voids one original.
+    """
     row = ring[entry & (ring.shape[0] - 1)]
     index_remove(id_slots, row["id_lo"], row["id_hi"], entry)
     row["id_hi"] = 0
     row["id_lo"] = 0
+    if row["state"] == State.TOMBSTONE:
+        _forget_rrn(entry, ring, rrn_slots)
+
+
+@kernel
+def _forget_rrn(entry: Int, ring: NDArray[np.void], rrn_slots: NDArray[np.void]) -> None:
+    row = ring[entry & (ring.shape[0] - 1)]
+    if row["rrn_hi"] != 0:
+        index_remove(rrn_slots, row["rrn_lo"], row["rrn_hi"], entry)
+        row["rrn_hi"] = 0
+        row["rrn_lo"] = 0
 
 
 @kernel
 def enter(
     item: Row,
+    older: Int,
     pcode: Int,
     ring: NDArray[np.void],
     id_slots: NDArray[np.void],
@@ -258,25 +200,29 @@ def enter(
     cursor: NDArray[np.int64],
     record: Int,
 ) -> bool:
-    """Give the message its row in the ring and its record; False = a table is at its bound."""
-    if not _make_room(ring, id_slots, rrn_slots, cursor):
-        item["role"] = Role.ANSWER
-        item["decision"] = Decision.CAPACITY
-        cursor[Cursor.REFUSED] += 1
-        return False
+    """Give the message its row in the ring and its record; False = a table is at its bound.
+
+    ``older`` is the entry that it takes the identity over from; 0 = none. A refused message leaves
+    nothing changed.
+    """
     entry = cursor[Cursor.HEAD] + 1
-    if not index_insert(id_slots, item["id_lo"], item["id_hi"], entry):
+    if not _has_room(ring, entry) or not index_insert(
+        id_slots, item["id_lo"], item["id_hi"], entry
+    ):
         item["role"] = Role.ANSWER
         item["decision"] = Decision.CAPACITY
         cursor[Cursor.REFUSED] += 1
         return False
+    _forget_oldest(entry, ring, id_slots, rrn_slots)
+    if older > 0:
+        forget(older, ring, id_slots, rrn_slots)
     cursor[Cursor.HEAD] = entry
     item["entry"] = entry
     item["record"] = record
     into = ring[entry & (ring.shape[0] - 1)]
     _fill_entry(item, pcode, into, cursor[Cursor.NEXT_SEQ] + record)
     if item["role"] == Role.AUTHORIZE:
-        if index_rrn(item["rrn_hi"], item["rrn_lo"], entry, ring, rrn_slots):
+        if index_rrn(item["rrn_hi"], item["rrn_lo"], entry, ring, id_slots, rrn_slots):
             item["flags"] |= Flag.VOIDED
     else:
         into["rrn_hi"] = 0
@@ -295,32 +241,37 @@ def enter(
 
 
 @kernel
-def _make_room(
-    ring: NDArray[np.void],
-    id_slots: NDArray[np.void],
-    rrn_slots: NDArray[np.void],
-    cursor: NDArray[np.int64],
-) -> bool:
-    """Free the two oldest rows if the ring is full; an open hold is never forgotten.
+def _has_room(ring: NDArray[np.void], entry: Int) -> bool:
+    """Whether ``entry`` and the one after it may have a row; an open hold is never forgotten.
 
     Two, since an orphan reversal takes a second row for its tombstone.
     """
     capacity = ring.shape[0]
-    for ahead in range(1, 3):
-        old = cursor[Cursor.HEAD] + ahead - capacity
-        if old < 1:
-            continue
-        row = ring[old & (capacity - 1)]
-        if row["state"] == State.EMPTY:
-            continue
-        if row["state"] in (State.OPEN, State.PENDING, State.CLOSING):
+    for ahead in range(2):
+        old = entry + ahead - remembered_rows(capacity)
+        if old >= 1 and ring[old & (capacity - 1)]["state"] in (
+            State.OPEN,
+            State.PENDING,
+        ):
             return False
-        if row["id_hi"] != 0 or row["id_lo"] != 0:
-            index_remove(id_slots, row["id_lo"], row["id_hi"], old)
-        if row["rrn_hi"] != 0:
-            index_remove(rrn_slots, row["rrn_lo"], row["rrn_hi"], old)
-        row["state"] = State.EMPTY
     return True
+
+
+@kernel
+def _forget_oldest(
+    entry: Int, ring: NDArray[np.void], id_slots: NDArray[np.void], rrn_slots: NDArray[np.void]
+) -> None:
+    """Stop finding the row that leaves the remembered ones when ``entry`` comes.
+
+    It stays as it is for as long as a batch lasts: messages before may have found it.
+    """
+    old = entry - remembered_rows(ring.shape[0])
+    if old < 1:
+        return
+    row = ring[old & (ring.shape[0] - 1)]
+    if row["id_hi"] != 0 or row["id_lo"] != 0:
+        forget(old, ring, id_slots, rrn_slots)
+    _forget_rrn(old, ring, rrn_slots)
 
 
 @kernel
@@ -347,7 +298,12 @@ def _fill_entry(item: Row, pcode: Int, into: Row, seq: Int) -> None:
 
 @kernel
 def index_rrn(
-    rrn_hi: Int, rrn_lo: Int, entry: Int, ring: NDArray[np.void], rrn_slots: NDArray[np.void]
+    rrn_hi: Int,
+    rrn_lo: Int,
+    entry: Int,
+    ring: NDArray[np.void],
+    id_slots: NDArray[np.void],
+    rrn_slots: NDArray[np.void],
 ) -> bool:
     """Let the newest authorization be found by RRN; return whether its reversal came before it.
 
@@ -370,6 +326,8 @@ def index_rrn(
         index_remove(rrn_slots, rrn_lo, rrn_hi, older)
         first["rrn_hi"] = 0
         first["rrn_lo"] = 0
+        if is_voided:
+            forget(older, ring, id_slots, rrn_slots)
     if index_insert(rrn_slots, rrn_lo, rrn_hi, entry):
         into["rrn_hi"] = rrn_hi
         into["rrn_lo"] = rrn_lo
@@ -393,7 +351,7 @@ def _original(
     if found < 0:
         return 0
     original = ring[found & mask]
-    if original["state"] == State.TOMBSTONE or original["state"] == State.REVERSAL:
+    if original["kind"] == Kind.REVERSAL:  # or a tombstone; its state is not known in its batch
         return 0
     if item["requested_minor"] != original["requested_minor"]:
         return 0
@@ -432,6 +390,7 @@ def plant_tombstone(
     if not index_insert(id_slots, lo, hi, entry):
         return
     cursor[Cursor.HEAD] = entry
+    _forget_oldest(entry, ring, id_slots, rrn_slots)
     mask = ring.shape[0] - 1
     reversal = ring[(entry - 1) & mask]
     into = ring[entry & mask]

@@ -56,13 +56,17 @@ class Partition:
 
 
 def bounds_of(config: Config) -> Bounds:
-    """Return the table bounds of a configuration; the ring's is rounded up to a power of two."""
+    """Return the table bounds of a configuration.
+
+    The ring's is rounded up to a power of two, and to four times the largest batch.
+    """
     limits = config.limits
+    ring = max(limits.authorizations_max, 4 * limits.batch_max_frames)
     return Bounds(
         accounts_max=limits.accounts_max,
         cards_max=limits.cards_max,
         merchants_max=limits.merchants_max,
-        authorizations_max=1 << max(4, (limits.authorizations_max - 1).bit_length()),
+        authorizations_max=1 << (ring - 1).bit_length(),
     )
 
 

@@ -114,7 +114,6 @@ def apply_outcome(
         if item["decision"] == Decision.APPROVED:
             take(accounts[item["account"]], item["amount_minor"])
             own["held_minor"] = item["amount_minor"]
-            own["deadline_s"] = np.int64(own["t_s"]) + hold_life_h * _SECONDS_AN_HOUR
             own["state"] = State.OPEN
         elif item["decision"] == Decision.CHECKED:
             own["state"] = State.CHECKED
@@ -131,6 +130,7 @@ def apply_outcome(
             own["account"] = item["account"]
             own["card"] = item["card"]
     if item["entry"] != 0:
+        own["deadline_s"] = np.int64(own["t_s"]) + hold_life_h * _SECONDS_AN_HOUR
         own["result"] = item["decision"]
         own["response"] = item["response"]
     if item["account"] != 0:

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from engine.admission import rrn_identity
 from engine.events import Outcome, apply_event
 from engine.items import ITEM, Role, Setting
-from engine.matching import enter, forget, merchant_row
+from engine.matching import enter, merchant_row
 from engine.payments import fill_payments, requests_of_records
 from engine.posting import apply_outcome
 from engine.rules.columns import RULE_FACTS
 from engine.state import EngineState
 from engine.waves import unwind
 from engine.wire.columns import REQUEST
-from ledger.authorizations import Cursor, entry_of_seq
+from ledger.authorizations import Cursor, batch_rows_max, entry_of_seq
 from ledger.errors import LedgerError
 from ledger.index import index_find
 from ledger.jit import Row, kernel
@@ -59,6 +59,7 @@ class Replayer:
         self._hash_key = hash_key
         self._settings = np.zeros(len(Setting), np.int64)
         self._settings[Setting.MERCHANTS_MAX] = state.bounds.merchants_max
+        chunk = min(chunk, batch_rows_max(len(state.ring)))
         self._chunk = chunk
         self._items = np.zeros(chunk, ITEM)
         self._request = np.zeros(chunk, REQUEST)
@@ -178,9 +179,7 @@ def restore(
             cursor[Cursor.SWEEP] = max(cursor[Cursor.SWEEP], item["original"])
         else:
             older = index_find(slots[0], item["id_lo"], item["id_hi"])
-            if older >= 0:
-                forget(older, ring, slots[0])
-            if not enter(item, record["pcode"], ring, slots[0], slots[1], cursor, 0):
+            if not enter(item, max(older, 0), record["pcode"], ring, slots[0], slots[1], cursor, 0):
                 return i, _NO_ROOM
             if item["role"] == Role.AUTHORIZE:
                 item["merchant"] = merchant_row(

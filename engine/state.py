@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from engine.cards import new_cards
 from ledger.accounts import new_accounts
-from ledger.authorizations import Cursor, State, new_cursor, new_ring
+from ledger.authorizations import Cursor, State, new_cursor, new_ring, remembered_rows
 from ledger.index import Index
 from scoring import velocity
 
@@ -145,15 +145,19 @@ class EngineState:
             ("limits.accounts_max", "accounts", bounds.accounts_max + 1),
             ("limits.cards_max", "cards", bounds.cards_max + 1),
             ("limits.merchants_max", "merchants", bounds.merchants_max),
-            ("limits.authorizations_max", "ring", bounds.authorizations_max),
         ):
             if len(arrays[key]) > limit:
                 msg = f"{name} is below what the ledger holds already: {len(arrays[key])} {key}"
                 raise ValueError(msg)
+        holding = np.flatnonzero(arrays["ring"]["state"] == State.OPEN)
+        needed = len(arrays["ring"]) - int(holding[0]) if len(holding) else 0
+        if needed > remembered_rows(len(self.ring)):
+            msg = f"limits.authorizations_max is too low: a hold is open since {needed} requests"
+            raise ValueError(msg)
         for key in ("accounts", "cards", "merchants", "card_velocity", "merchant_velocity"):
             getattr(self, key)[: len(arrays[key])] = arrays[key]
         self.bin_velocity[arrays["bins"]] = arrays["bin_velocity"]
-        ring = arrays["ring"]
+        ring = arrays["ring"][-len(self.ring) :]
         first = int(self.cursor[Cursor.HEAD]) + 1 - len(ring)
         places = np.arange(first, first + len(ring), dtype=np.int64) & (len(self.ring) - 1)
         self.ring[places] = ring
@@ -176,7 +180,8 @@ class EngineState:
         return np.arange(first, head + 1, dtype=np.int64) & (len(self.ring) - 1)
 
     def _ring_rows(self, first: int, last: int) -> tuple[NDArray[np.int64], NDArray[np.void]]:
-        oldest = max(1, int(self.cursor[Cursor.HEAD]) + 1 - len(self.ring))
+        remembered = remembered_rows(len(self.ring))
+        oldest = max(1, int(self.cursor[Cursor.HEAD]) + 1 - remembered)
         entries = np.arange(max(first, oldest), max(last, oldest), dtype=np.int64)
         rows = self.ring[entries & (len(self.ring) - 1)]
         alive = rows["state"] != State.EMPTY

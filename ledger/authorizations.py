@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from ledger.jit import Int, kernel
 
+SPARE_ROWS = 16_384  # two for each message of the largest batch, live or replayed
+
 
 class State(IntEnum):
     """Life of an authorization; REVERSAL rows are kept only to answer their own repeats."""
@@ -26,7 +28,7 @@ class State(IntEnum):
     EXPIRED = 6
     TOMBSTONE = 7
     REVERSAL = 8
-    CLOSING = 9  # open, and wholly reversed by a message of the batch at hand: only inside one
+    CLOSING = 9  # open, and will be reversed or expire in the batch at hand: only inside one
 
 
 AUTHORIZATION = np.dtype(
@@ -42,7 +44,7 @@ AUTHORIZATION = np.dtype(
         ("account", "<u4"),
         ("card", "<u4"),
         ("t_s", "<u4"),
-        ("deadline_s", "<u4"),  # the hold expires at this second
+        ("deadline_s", "<u4"),  # its hold, if any, expires at this second; 0 = a tombstone
         ("pcode", "<u4"),
         ("result", "<u2"),
         ("response", "<u2"),
@@ -82,6 +84,21 @@ def new_ring(capacity: int) -> NDArray[np.void]:
         msg = f"authorizations_max must be a power of two, not {capacity}"
         raise ValueError(msg)
     return np.zeros(capacity, AUTHORIZATION)
+
+
+@kernel
+def remembered_rows(capacity: Int) -> Int:
+    """Return how many entries a ring of ``capacity`` rows lets be found; the rest are spare.
+
+    A batch reads rows that it found earlier, so no row may be written anew in the batch in which it
+    is forgotten. A batch takes at most as many entries as there are spare rows.
+    """
+    return capacity - min(SPARE_ROWS, capacity // 2)
+
+
+def batch_rows_max(capacity: int) -> int:
+    """Return how many messages a batch over a ring of ``capacity`` rows may have."""
+    return min(SPARE_ROWS, capacity // 2) // 2
 
 
 @kernel

@@ -60,7 +60,7 @@ class SmallEngine:
             Tokenizer(bytes(32)),
             HASH_KEY,
             Settings(hold_life_h=hold_life_h),
-            Workspace(rows, 1 << 16),
+            Workspace(min(rows, ring // 4), 1 << 16),
         )
         cards = accounts * cards_each
         opened = [
@@ -106,11 +106,11 @@ class SmallEngine:
         Return all records, the orphans' originals by record row, and all answer bytes.
         """
         records, originals, answers, at, row = [], [], b"", 0, 0
-        for size in [*cuts, len(frames)]:
-            part = frames[at : at + size]
+        sizes = [*cuts]
+        while at < len(frames):
+            size = sizes.pop(0) if sizes else len(frames)
+            part = frames[at : at + min(size, self.authorizer.work.rows)]
             at += len(part)
-            if not part:
-                break
             outcome, out = self._run(part)
             originals += [(row + r, identity) for r, identity in outcome.originals]
             row += len(outcome.records)

@@ -1,0 +1,116 @@
+"""Any cut of the same stream into batches gives the same records, answers and state, byte for byte.
+
+The shipped rules and the shipped model are on. Time jumps past the life of holds, so that expiries,
+reversals of holds that fall due and full rings are among what is cut.
+"""
+
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.decision import Decision
+from ledger.record import Kind
+from tests.support.draws import SECONDS_S, Traffic, stream, streams
+from tests.support.small_engine import START_NS, SmallEngine, pan
+from tests.support.streams import Message, Player
+
+pytestmark = pytest.mark.kernels
+
+_SLOW = Traffic(cards=6, accounts=3, events=False)
+_FAST = Traffic(cards=6, accounts=3, events=False, gaps_s=SECONDS_S, stans=12)
+_REQUIRED = (False, True)
+
+
+def _play(messages: list[Any], cuts: list[int], **options: Any) -> Player:
+    player = Player(SmallEngine(**options), required=_REQUIRED)
+    player.play(messages, cuts)
+    return player
+
+
+def _same(one: Player, other: Player) -> None:
+    assert one.played.all_records().tobytes() == other.played.all_records().tobytes()
+    assert one.played.originals == other.played.originals
+    assert one.played.answers == other.played.answers
+    mine, theirs = one.engine.state.arrays(), other.engine.state.arrays()
+    for name, array in mine.items():
+        assert array.tobytes() == theirs[name].tobytes(), name
+
+
+@settings(max_examples=60)
+@given(streams(_SLOW), st.lists(st.integers(1, 7), max_size=12))
+def test_any_cut_of_days_of_traffic_gives_the_same_bytes(
+    messages: list[Any], cuts: list[int]
+) -> None:
+    """One by one, in large batches and cut anywhere: holds expire before the same messages."""
+    single = _play(messages, [1] * len(messages))
+
+    _same(single, _play(messages, []))
+    _same(single, _play(messages, cuts))
+
+
+@settings(max_examples=40)
+@given(streams(_FAST, most=60), st.lists(st.integers(1, 20), max_size=12))
+def test_any_cut_of_a_burst_gives_the_same_bytes(messages: list[Any], cuts: list[int]) -> None:
+    """Many messages of a few accounts in seconds: long waves, reversals beside their originals."""
+    single = _play(messages, [1] * len(messages))
+
+    _same(single, _play(messages, []))
+    _same(single, _play(messages, cuts))
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 2**32 - 1), st.lists(st.integers(1, 4), min_size=1, max_size=40))
+def test_any_cut_gives_the_same_bytes_while_the_ring_wraps(seed: int, cuts: list[int]) -> None:
+    """Rows are forgotten and written anew in the batches that still answer from them."""
+    short = Traffic(cards=6, accounts=3, events=False, stans=40, merchants=9)
+    messages = stream(Random(seed), short, 120)
+    options = {"ring": 16, "hold_life_h": 1, "merchants": 4}
+    single = _play(messages, [1] * len(messages), **options)
+
+    _same(single, _play(messages, [], **options))
+    _same(single, _play(messages, cuts, **options))
+
+
+def test_holds_expire_at_the_same_place_after_a_batch_of_declines() -> None:
+    """Rows that were not decided when the sweep came by do not hold it up longer than others."""
+    base = {"mti": 100, "pcode": 0, "transmitted": 601120000, "acquirer": 42, "currency": 840}
+    declined = [
+        Message(START_NS, 0, {**base, "pan": pan(60), "stan": stan, "amount": 5})
+        for stan in range(1, 51)
+    ]
+    held = [Message(START_NS, 0, {**base, "pan": pan(1), "stan": 60, "amount": 5})]
+    later = START_NS + 25 * 3600 * 10**9
+    after = [
+        Message(later + n, 0, {**base, "pan": pan(3), "stan": 70 + n, "amount": 5})
+        for n in range(20)
+    ]
+    messages = declined + held + after
+
+    single = _play(messages, [1] * len(messages), plain=True)
+    whole = _play(messages, [51, 20], plain=True)
+
+    _same(single, whole)
+    assert (single.played.all_records()["kind"] == Kind.EXPIRE).any()
+
+
+def test_a_reversal_and_the_expiry_of_its_original_meet_in_one_batch() -> None:
+    """Two holds are due: the first expires before the reversal of the second, which then wins."""
+    base = {"mti": 100, "pcode": 0, "transmitted": 601120000, "acquirer": 42, "currency": 840}
+    held = [
+        Message(START_NS, 0, {**base, "pan": pan(1), "stan": stan, "amount": 500})
+        for stan in (1, 2)
+    ]
+    later = START_NS + 25 * 3600 * 10**9
+    reversal = Message(later, 0, {**base, "mti": 420, "stan": 2, "amount": 500})
+    after = Message(later, 0, {**base, "pan": pan(1), "stan": 3, "amount": 500})
+    messages = [*held, reversal, after]
+
+    single = _play(messages, [1] * 4, plain=True)
+
+    _same(single, _play(messages, [2, 2], plain=True))
+    kinds = single.played.all_records()["kind"].tolist()
+    assert kinds == [Kind.AUTHORIZE, Kind.AUTHORIZE, Kind.EXPIRE, Kind.REVERSAL, Kind.AUTHORIZE]
+    assert single.played.results[2].decision == Decision.REVERSED.name
