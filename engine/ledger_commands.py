@@ -1,5 +1,6 @@
 """``de39 ledger verify | tail | export``: the journal, read without changing it."""
 
+import contextlib
 import json as json_text
 import sys
 import time
@@ -15,6 +16,7 @@ from engine.partition import StateFold
 from engine.state import Bounds
 from ledger import export as exporting
 from ledger import verify as verifying
+from ledger.errors import LedgerError
 from ledger.pan import HIDDEN
 from ledger.record import Kind
 from ledger.recovery import scan_running
@@ -121,7 +123,8 @@ def _bounds_needed(data: Path) -> Bounds:
     accounts = cards = messages = payments = 1
     progress = _Progress("read")
     seen = 0
-    try:
+    # What is wrong with a journal is told by the pass that verifies it.
+    with contextlib.suppress(LedgerError):
         for batch in scan_running(data):
             records = batch.records
             if len(records):
@@ -132,8 +135,6 @@ def _bounds_needed(data: Path) -> Bounds:
                 payments += int((records["kind"] <= Kind.CHECK).sum())
             seen += len(records)
             progress(seen)
-    except Exception:  # noqa: S110 - the pass that verifies says what is wrong
-        pass
     ring = 1 << max(4, messages.bit_length() + 1)  # half of a small ring is spare
     return Bounds(accounts, cards, min(payments + 2, 1 << 20), ring)
 

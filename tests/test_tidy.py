@@ -29,7 +29,6 @@ MONEY_FILES = [f"ledger/{name}.py" for name in ("accounts", "authorizations", "j
 CATCH_ALL = {
     "engine/admin/api.py",  # a handler's own mistake is a 500, and the server goes on
     "engine/errors.py",  # the last word of every command
-    "engine/ledger_commands.py",  # a first look for sizes; the pass that follows says what is wrong
     "ledger/commit.py",  # the commit thread: whatever it is, stop the engine
 }
 UNITS = ("_s", "_ms", "_ns", "_bytes", "_minor", "_bp", "_max", "_count")
