@@ -91,7 +91,7 @@ class Player:
         self._keep(events)
 
     def play(self, messages: Sequence[Message], cuts: Sequence[int] = ()) -> Played:
-        """Run ``messages`` in batches of the sizes ``cuts`` where they fit, the rest in large ones."""
+        """Run ``messages`` in batches of at most ``cuts``, the rest in large ones."""
         sizes = list(cuts)
         at = 0
         while at < len(messages):

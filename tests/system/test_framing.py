@@ -119,7 +119,7 @@ def test_behaviour_03_too_many_keep_alives_in_a_row_close(switch: Switch) -> Non
 
 
 def test_behaviour_04_silence_inside_a_frame_closes(switch: Switch) -> None:
-    """Half a frame and then nothing ends the link after frame_timeout_s; between frames it waits."""
+    """Half a frame, then nothing, ends the link after frame_timeout_s; between frames it waits."""
     before = _frame_errors(switch, "timeout")
     with switch.link(TIGHT) as half, switch.link(TIGHT) as quiet:
         half.socket.sendall(half.frame(network())[:20])
