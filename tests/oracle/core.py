@@ -1,6 +1,6 @@
 """The core as one would write it for one message at a time: dicts and Python integers, no arrays.
 
-Rules and scorer are off. A request is a dict of decoded values: ``mti`` and, where present, ``pan``,
+Rules and scorer are off. A request is a dict of decoded values: ``mti`` and, if sent, ``pan``,
 ``pcode``, ``amount``, ``currency``, ``billing_amount``, ``billing_currency``, ``transmitted``,
 ``stan``, ``acquirer``, ``forwarder``, ``terminal``, ``rrn``, ``expiry``, ``replacement``,
 ``original`` and ``network_code``. Decisions are names; the code of each is spelled out here again.
