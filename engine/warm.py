@@ -200,7 +200,8 @@ def _replay(state: EngineState, authorizer: Authorizer, records: list[NDArray[np
 
 
 def main() -> None:
-    """Compile the kernels into the cache: ``python -m engine.warm``."""
+    """Compile the kernels into the cache that ``kernel_cache.configure`` chose beforehand."""
+    assert "NUMBA_CACHE_DIR" in os.environ, "what is compiled would be kept nowhere"
 
     def report(text: str) -> None:
         sys.stderr.write(f"de39: {text}\n")
@@ -208,7 +209,3 @@ def main() -> None:
 
     seconds = compile_all(report)
     sys.stderr.write(f"de39: kernels ready in {seconds:.1f} s\n")
-
-
-if __name__ == "__main__":
-    main()

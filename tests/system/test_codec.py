@@ -45,7 +45,7 @@ def _expect_format_error(link: Link, ask: Fields, frame: bytes, field: int) -> N
         ("840666", "840 66", 22),  # a blank in digits: 19 before it is right
         ("06400099", "x6400099", 32),  # the length is no number
         ("TERMXY01", "TERM\x0101", 41),  # a control character in text
-        ("2512", "2513", 14),  # no such month
+        ("25125411", "25135411", 14),  # no such month
     ],
 )
 def test_behaviour_11_a_bad_field_is_answered_with_its_number(
