@@ -22,7 +22,7 @@ _PLACES = {
     "expiry": (14, "{:04d}"), "mcc": (18, "{:04d}"), "country": (19, "{:03d}"),
     "entry_mode": (22, "{:03d}"), "acquirer": (32, "{}"), "forwarder": (33, "{}"),
     "rrn": (37, "{}"), "terminal": (41, "{}"), "merchant": (42, "{}"), "currency": (49, "{:03d}"),
-    "billing_currency": (51, "{:03d}"), "network_code": (70, "{:03d}"),
+    "billing_currency": (51, "{:03d}"), "network_code": (70, "{:03d}"), "condition": (25, "{:02d}"),
 }  # fmt: skip
 
 
