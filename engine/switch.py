@@ -10,9 +10,10 @@ import os
 import platform
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import msgspec
 import uvloop
@@ -25,7 +26,7 @@ from engine.config import NONE, SHIPPED, Config
 from engine.errors import StorageFailure
 from engine.limits import ARENA_BYTES
 from engine.metrics import BuildInfo, Counter, Gauge, Metrics, Queue, RuleLabel, Table
-from engine.observe import Log
+from engine.observe import Fields, Log
 from engine.operations import EngineOperations
 from engine.partition import Partition, bounds_of, open_partition
 from engine.pipeline import Pipeline, event_job
@@ -170,7 +171,9 @@ class Switch:
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self._on_signal, name)
         token = load_token(partition.data, os.environ)
-        http = AdminServer(self.config.http.address, token, metrics, operations)
+        http = AdminServer(
+            self.config.http.address, token, metrics, operations, on_event=self._log_http
+        )
         ticker: asyncio.Task[None] | None = None
         try:
             await self._open_ports(parts, server, http, partition)
@@ -258,6 +261,11 @@ class Switch:
             "ledger_can_commit": committer.failure is None and committer.has_room,
             "not_draining": not self._stop.is_set(),
         }
+
+    def _log_http(self, event: str, fields: Mapping[str, object]) -> None:
+        """Write what the HTTP thread has to say; its field names are those of the log."""
+        put = self.log.error if event == "http.failed" else self.log.info
+        put(event, **cast("Fields", fields))
 
     def _on_signal(self, number: signal.Signals) -> None:
         if self._stop.is_set():

@@ -118,6 +118,7 @@ def _check_repeats(switch: Switch, result: LoadResult, random_: random.Random) -
             assert int.from_bytes(approval, "little") == slot["approval"]
 
 
+@pytest.mark.timeout(7200)  # for as many rounds as are asked for
 def test_kill_9_under_load_loses_nothing_that_was_answered(
     tmp_path_factory: pytest.TempPathFactory, kill_rounds: int, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,7 +15,7 @@ import pytest
 from bench.frames import test_pan
 from engine import cli
 from tests.system.link import payment, reversal
-from tests.system.process import Card, Switch, de39, is_one_line
+from tests.system.process import Card, Switch, de39, eventually, is_one_line
 
 _HEADER = "account,customer,product,currency,limit_minor,pan,expiry_yymm,status\n"
 _ROWS = (
@@ -111,6 +111,23 @@ def test_account_and_card_commands(live: Switch) -> None:
     rows = [row for row in live.records() if row["kind"] in {"limit", "account_status"}]
     assert len(rows) >= 2
     assert all(row["operator"] for row in rows)
+
+
+def test_operators_calls_are_in_the_log(live: Switch) -> None:
+    """Each call under /v1 is a line with who, what and how it ended; a wrong token too."""
+    live.call("GET", "/v1/accounts/I1", headers={"X-Operator": "ada"})
+    live.call(
+        "GET", "/v1/accounts/I1", headers={"Authorization": "Bearer wrong", "X-Operator": "eve"}
+    )
+    found = eventually(lambda: [line for line in _http_lines(live) if line["status"] == 401])
+    assert (found[-1]["method"], found[-1]["path"]) == ("GET", "/v1/accounts/{account}")
+    assert "operator" not in found[-1] or not found[-1]["operator"]
+    assert any(line.get("operator") == "ada" for line in _http_lines(live))
+
+
+def _http_lines(live: Switch) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in live.log().splitlines() if line.startswith("{")]
+    return [line for line in lines if line["event"] == "http.request"]
 
 
 @pytest.mark.parametrize(
