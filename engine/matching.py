@@ -344,7 +344,8 @@ def _original(
     """
     mask = ring.shape[0] - 1
     found = np.int64(-1)
-    if item["original_hi"] != 0:
+    names_itself = item["original_hi"] == item["id_hi"] and item["original_lo"] == item["id_lo"]
+    if item["original_hi"] != 0 and not names_itself:  # nothing is its own original
         found = index_find(id_slots, item["original_lo"], item["original_hi"])
     if found < 0 and item["rrn_hi"] != 0:
         found = index_find(rrn_slots, item["rrn_lo"], item["rrn_hi"])
