@@ -84,12 +84,16 @@ class EngineState:
         return int(self.cursor[Cursor.CARDS])
 
     def add_tokens(self, numbers: NDArray[np.integer[Any]], tokens: NDArray[np.uint64]) -> None:
-        """Let cards be found by token: ``numbers`` (k,) card numbers, ``tokens`` u64 (k, 2)."""
+        """Let cards be found by token: ``numbers`` (k,) of the newest cards, ``tokens`` u64 (k, 2).
+
+        Numbers rise; all cards with lower numbers can be found already.
+        """
         self.tokens[numbers] = tokens
         rows = np.ascontiguousarray(numbers, np.int64)
         added = self.card_index.insert_many(np.ascontiguousarray(tokens), rows)
         while added < len(rows):  # the table is full until a larger one is ready
-            self.card_index.maintain(self.card_count + 1)
+            # Which is built from the cards before: the others are yet to be added, and only once.
+            self.card_index.maintain(int(rows[added]))
             added += self.card_index.insert_many(
                 np.ascontiguousarray(tokens[added:]), np.ascontiguousarray(rows[added:])
             )
