@@ -84,19 +84,19 @@ class EngineState:
         return int(self.cursor[Cursor.CARDS])
 
     def add_tokens(self, numbers: NDArray[np.integer[Any]], tokens: NDArray[np.uint64]) -> None:
-        """Let cards be found by token: ``numbers`` (k,) of the newest cards, ``tokens`` u64 (k, 2).
+        """Let cards be found by token: ``tokens`` u64 (k, 2) of the cards ``numbers`` (k,).
 
-        Numbers rise; all cards with lower numbers can be found already.
+        Numbers follow each other, and all cards with lower numbers can be found already.
         """
-        self.tokens[numbers] = tokens
+        keys = np.ascontiguousarray(tokens)
         rows = np.ascontiguousarray(numbers, np.int64)
-        added = self.card_index.insert_many(np.ascontiguousarray(tokens), rows)
-        while added < len(rows):  # the table is full until a larger one is ready
-            # Which is built from the cards before: the others are yet to be added, and only once.
-            self.card_index.maintain(int(rows[added]))
-            added += self.card_index.insert_many(
-                np.ascontiguousarray(tokens[added:]), np.ascontiguousarray(rows[added:])
-            )
+        added = 0
+        while added < len(rows):  # again when the table was full and a larger one is ready
+            count = self.card_index.insert_many(keys[added:], rows[added:])
+            # Only now: a growth under way takes what stands here, and would take it twice.
+            self.tokens[rows[added : added + count]] = keys[added : added + count]
+            added += count
+            self.card_index.maintain(int(rows[0]) + added)
 
     def load_tokens(self, numbers: NDArray[np.integer[Any]], tokens: NDArray[np.uint64]) -> None:
         """Replace the token index at start-up."""

@@ -86,7 +86,8 @@ def test_tokens_are_added_past_a_full_index() -> None:
 
     for first in range(0, 1000, 50):
         numbers = np.arange(first + 1, first + 51)
-        state.cursor[Cursor.CARDS] = first + 50
+        state.cursor[Cursor.CARDS] = 1000  # their events came first
+        state.maintain()
         state.add_tokens(numbers, tokens[first : first + 50])
 
     found = [state.card_index.find(int(a), int(b)) for a, b in tokens]
