@@ -15,6 +15,7 @@ from engine.decision import Decision
 from ledger.record import Kind
 from tests.support.draws import SECONDS_S, Traffic, stream, streams
 from tests.support.small_engine import START_NS, SmallEngine, pan
+from tests.support.steps import play_steps
 from tests.support.streams import Message, Player
 
 pytestmark = pytest.mark.kernels
@@ -72,6 +73,18 @@ def test_any_cut_gives_the_same_bytes_while_the_ring_wraps(seed: int, cuts: list
 
     _same(single, _play(messages, [], **options))
     _same(single, _play(messages, cuts, **options))
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 2**32 - 1), st.lists(st.integers(1, 7), max_size=12))
+def test_operators_events_stand_at_their_place_in_any_cut(seed: int, cuts: list[int]) -> None:
+    """Limits and statuses change between the same two messages, however those are cut."""
+    steps = stream(Random(seed), Traffic(cards=6, accounts=3), 60)
+    single, cut = (Player(SmallEngine(), required=_REQUIRED) for _ in range(2))
+    play_steps(single, steps, [1] * len(steps))
+    play_steps(cut, steps, cuts)
+
+    _same(single, cut)
 
 
 def test_holds_expire_at_the_same_place_after_a_batch_of_declines() -> None:

@@ -10,17 +10,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from engine.events import event_record
 from engine.replay import Replayer
 from engine.state import EngineState
 from ledger.index import Index
 from ledger.record import Kind
 from ledger.snapshot import state_hash
-from tests.support.draws import SECONDS_S, Event, Traffic, stream
+from tests.support.draws import SECONDS_S, Traffic, stream
 from tests.support.small_engine import HASH_KEY, START_NS, TABLES, SmallEngine
-from tests.support.streams import Message, Player
+from tests.support.steps import play_steps
+from tests.support.streams import Player
 
 pytestmark = pytest.mark.kernels
 
@@ -37,28 +36,9 @@ _SIZES = st.sampled_from(
 _seeds = st.integers(0, 2**32 - 1)
 
 
-def _record(event: Event, ts_ns: int) -> NDArray[np.void]:
-    if event.kind == "limit":
-        fields = {"account": event.number, "amount_minor": event.value}
-        return event_record(Kind.LIMIT, ts_ns, **fields)
-    if event.kind == "account":
-        return event_record(Kind.ACCOUNT_STATUS, ts_ns, account=event.number, status=event.value)
-    return event_record(Kind.CARD_STATUS, ts_ns, card=event.number, status=event.value)
-
-
 def _play(player: Player, steps: list[Any], random: Random) -> None:
     """Play messages in batches of random sizes, events where they stand."""
-    waiting: list[Message] = []
-    ts_ns = START_NS
-    for step in [*steps, None]:
-        if isinstance(step, Message):
-            waiting.append(step)
-            ts_ns = step.ts_ns
-            continue
-        player.play(waiting, [random.randint(1, 9) for _ in waiting])
-        waiting = []
-        if step is not None:
-            player.apply(_record(step, ts_ns))
+    play_steps(player, steps, iter(lambda: random.randint(1, 9), 0))
 
 
 def _same(one: EngineState, other: EngineState) -> None:
