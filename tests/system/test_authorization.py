@@ -110,6 +110,8 @@ def test_behaviour_27_funds(switch: Switch) -> None:
         ({"de18": "7995"}, "59"),  # a rule
         ({"de18": "7996"}, "1A"),  # a rule that asks for more
         ({"de3": "200000"}, "12"),  # a refund is not served yet
+        ({"de3": "300000"}, "12"),  # nor is a balance inquiry,
+        ({"de3": "310000"}, "12"),  # in either of its readings
         ({"de49": "978"}, "57"),  # not the account's currency, and not billed in it
     ],
 )
