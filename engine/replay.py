@@ -86,8 +86,9 @@ class Replayer:
 
     def _apply(self, records: NDArray[np.void], named: NDArray[np.uint64]) -> None:
         state = self.state
-        state.maintain()
         count = len(records)
+        state.maintain()
+        state.make_room(count)
         requests_of_records(records, self._request)
         done, reason = restore(
             records,

@@ -111,6 +111,13 @@ class EngineState:
         self.rrn_index.maintain(head + 1)
         self.merchant_index.maintain(int(self.cursor[Cursor.MERCHANTS]) + 1)
 
+    def make_room(self, records: int) -> None:
+        """Wait until the indexes take what ``records`` more ledger records may add to them."""
+        head = int(self.cursor[Cursor.HEAD])
+        self.id_index.make_room(2 * records, head + 1)  # an orphan plants a tombstone too
+        self.rrn_index.make_room(2 * records, head + 1)
+        self.merchant_index.make_room(records, int(self.cursor[Cursor.MERCHANTS]) + 1)
+
     def close(self) -> None:
         """Stop the builder threads of growths under way."""
         for index in (self.card_index, self.id_index, self.rrn_index, self.merchant_index):

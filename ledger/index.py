@@ -300,11 +300,7 @@ class Index:
         growth = self._growth
         if growth is None:
             if self._source is not None and self._wants_growth():
-                larger = self._table(self.capacity * 2)
-                # The source may hand out rows that go meanwhile: the bound holds from the swap on.
-                larger[self.capacity * 2]["check"] = _most(self.capacity * 2)
-                self._growth = _Growth(self.slots, larger)
-                self._growth.start(self._source, row_count)
+                self._begin(self._source, row_count)
             return False
         outcome = growth.advance()
         if outcome is None:
@@ -318,11 +314,33 @@ class Index:
         self.growths += 1
         return True
 
+    def make_room(self, rows: int, row_count: int) -> None:
+        """Grow until ``rows`` more entries fit or the bound is reached; ``row_count`` as above.
+
+        Waits for the builder, so it is for a start, where nobody waits for an answer yet.
+        """
+        failed = self.growths_failed
+        while self._source is not None and self.growths_failed == failed:
+            if self._growth is not None:
+                self._growth.wait()
+                self.maintain(row_count)
+            elif self.capacity < self._capacity_max and self.count + rows > _most(self.capacity):
+                self._begin(self._source, row_count)
+            else:
+                return
+
     def close(self) -> None:
         """Stop a growth that is under way and wait for its thread."""
         if self._growth is not None:
             self._growth.cancel()
             self._growth = None
+
+    def _begin(self, source: Source, row_count: int) -> None:
+        larger = self._table(self.capacity * 2)
+        # The source may hand out rows that go meanwhile: the bound holds from the swap on.
+        larger[self.capacity * 2]["check"] = _most(self.capacity * 2)
+        self._growth = _Growth(self.slots, larger)
+        self._growth.start(source, row_count)
 
     def _wants_growth(self) -> bool:
         capacity, count = self.capacity, self.count
@@ -386,6 +404,10 @@ class _Growth:
         done = bool(_replay(self._old, self._replayed, logged, self.new))
         self._stop()
         return done
+
+    def wait(self) -> None:
+        """Wait until the builder has done what it can without the owner."""
+        self._is_idle.wait()
 
     def cancel(self) -> None:
         """Throw the new table away; called by the owner."""

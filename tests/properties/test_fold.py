@@ -163,3 +163,23 @@ def test_indexes_that_grow_lose_nothing() -> None:
     assert state.merchants[-1] != 0
     assert "CAPACITY" not in {result.decision for result in live.played.results}
     _same(state, _replayed(live, 2048, **options).state)
+
+
+def test_replay_waits_until_its_indexes_have_room() -> None:
+    """However slowly tables grow, no record of a journal is refused and no merchant is lost."""
+    options: dict[str, Any] = {"ring": 1 << 13, "merchants": 2000, "plain": True}
+    many = Traffic(6, 3, stans=900_000, events=False, gaps_s=SECONDS_S, merchants=1500)
+    live = Player(SmallEngine(**options), (False, False))
+    live.play(stream(Random(2), many, 2000))
+    again = SmallEngine(**options)
+    state = again.state
+    state.id_index = Index(rows_max=1 << 13, source=state._id_keys, rows_expected=32)
+    state.rrn_index = Index(rows_max=1 << 13, source=state._rrn_keys, rows_expected=32)
+    state.merchant_index = Index(rows_max=2000, source=state._merchant_keys, rows_expected=32)
+
+    records, originals = live.played.all_records(), live.played.originals
+    Replayer(state, TABLES, HASH_KEY, chunk=300).apply(records, originals)
+
+    assert state.id_index.growths >= 3
+    assert state.merchant_index.growths >= 2
+    _same(live.engine.state, state)
