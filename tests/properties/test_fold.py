@@ -68,6 +68,22 @@ def test_replay_gives_the_live_state(seed: int, options: dict[str, int], chunk: 
 
 
 @settings(max_examples=30)
+@given(_seeds, st.sampled_from([1, 24]), st.sampled_from([64, 256]))
+def test_a_journal_opens_into_a_larger_ring_with_the_same_books(
+    seed: int, hold_life_h: int, ring: int
+) -> None:
+    """A raised limits.authorizations_max lets more be remembered and moves no balance."""
+    live = Player(SmallEngine(ring=16, hold_life_h=hold_life_h), _REQUIRED)
+    _play(live, stream(Random(seed), _TRAFFIC, 100), Random(seed))
+
+    again = _replayed(live, 7, ring=ring, hold_life_h=hold_life_h)
+
+    mine, theirs = live.engine.state.arrays(), again.state.arrays()
+    for name in mine.keys() - {"ring", "cursor"}:
+        assert mine[name].tobytes() == theirs[name].tobytes(), name
+
+
+@settings(max_examples=30)
 @given(_seeds, _SIZES)
 def test_a_snapshot_and_its_tail_give_the_live_state(seed: int, options: dict[str, int]) -> None:
     """I9: snapshot and tail fold into the same state as the whole journal."""
