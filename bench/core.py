@@ -166,9 +166,13 @@ def twenty_rules() -> Program:
 
 
 def filled_state(cards: int, payments: int) -> EngineState:
-    """Return a state with ``cards`` accounts and cards, found by token."""
+    """Return a state with ``cards`` accounts and cards, found by token.
+
+    The indexes have room for all payments from the start: growth is the work of another thread,
+    which has no core of its own here.
+    """
     ring = 1 << (payments + SPARE_ROWS).bit_length()
-    state = EngineState(Bounds(cards + 1, cards + 1, 1 << 20, ring))
+    state = EngineState(Bounds(cards + 1, cards + 1, 1 << 20, ring, payments))
     numbers = np.arange(1, cards + 1)
     state.cards["account"][1 : cards + 1] = numbers
     state.cards["expiry_yymm"][1 : cards + 1] = 3012

@@ -29,6 +29,7 @@ class Bounds:
     cards_max: int = 1 << 20
     merchants_max: int = 1 << 20
     authorizations_max: int = 1 << 22
+    authorizations_expected: int = _MESSAGES_EXPECTED  # indexes have room for these at the start
 
 
 @dataclass(slots=True)
@@ -62,7 +63,7 @@ class EngineState:
         self.bin_velocity = velocity.new_merchants(BIN_ROWS)
         self.cursor = new_cursor()
         ring = len(self.ring)
-        expected = min(ring, _MESSAGES_EXPECTED)
+        expected = min(ring, bounds.authorizations_expected)
         self.card_index = Index(rows_max=bounds.cards_max, source=self._card_keys)
         self.id_index = Index(rows_max=ring, source=self._id_keys, rows_expected=expected)
         self.rrn_index = Index(rows_max=ring, source=self._rrn_keys, rows_expected=expected)
