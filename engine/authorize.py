@@ -24,7 +24,7 @@ from engine.items import ITEM, Setting
 from engine.matching import match
 from engine.payments import fill_payments
 from engine.posting import decide, write_records
-from engine.replies import fill_replies
+from engine.replies import EXTRA_BYTES, fill_replies
 from engine.rules.column_kernels import fill_columns, fill_score
 from engine.rules.columns import COLUMN_COUNT, RULE_FACTS
 from engine.rules.kernels import add_points, evaluate, resolve
@@ -102,8 +102,9 @@ class Workspace:
         self.verdicts = np.zeros(items, VERDICT)
         self.approved = np.zeros(rows, np.uint8)
         self.replies = np.zeros(rows, REPLY)
-        self.extra = np.zeros(3 * rows, np.uint8)
-        self.out = np.zeros(arena_bytes + rows * (REPLY_OVERHEAD_BYTES + 8), np.uint8)
+        self.extra = np.zeros(rows * EXTRA_BYTES, np.uint8)
+        room = rows * (REPLY_OVERHEAD_BYTES + EXTRA_BYTES)
+        self.out = np.zeros(arena_bytes + room, np.uint8)
         self.out_end = np.zeros(rows, np.int64)
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from engine.decision import Decision
 from engine.items import Role
+from engine.wire.columns import EXTRA_FIELDS_MAX
 from engine.wire.encode_kernels import reply_mti
 from ledger.jit import Int, Row, kernel
 
@@ -19,6 +20,9 @@ _STEP = (
 )
 _OFFSET = 604_661_760
 _DE44_BYTES = 3
+# Each answer has a part of the batch's extra buffer, where its extra fields lie one after the
+# other: DE44 3, DE4 12, DE54 120, DE55 255 at most.
+EXTRA_BYTES = 400
 
 
 @kernel
@@ -53,7 +57,7 @@ def fill_replies(
     ----------
     items : ITEM, decided; request : REQUEST; ring : AUTHORIZATION ring; first_seq : of the batch.
     codes : u16 (dialects, 1000), DE39 by dialect and decision.
-    replies : REPLY (count,), out; extra : u8 (3 x count,), out: DE44 of format errors.
+    replies : REPLY (count,), out; extra : u8 (EXTRA_BYTES x count,), out: data of extra fields.
     """
     written = 0
     for i in range(count):
@@ -64,9 +68,8 @@ def fill_replies(
         reply = replies[written]
         reply["request"] = i
         reply["mti"] = reply_mti(row["mti"])
-        reply["extra_field"] = 0
-        reply["extra_start"] = 0
-        reply["extra_size"] = 0
+        reply["extra_count"] = 0
+        reply["wants_mac"] = 0
         if item["role"] == Role.REPEAT:
             first = ring[item["original"] & (ring.shape[0] - 1)]
             item["decision"] = first["result"]
@@ -79,7 +82,7 @@ def fill_replies(
             _approve(reply, item["decision"], is_payment, first_seq + item["record"])
         reply["response"] = item["response"]
         if item["decision"] == Decision.FORMAT_ERROR and row["fault_field"] > 0:
-            _name_field(reply, row["fault_field"], i * _DE44_BYTES, extra)
+            _name_field(reply, row["fault_field"], i * EXTRA_BYTES, extra)
         written += 1
     return written
 
@@ -96,9 +99,21 @@ def _name_field(reply: Row, field: int, start: int, extra: NDArray[np.uint8]) ->
     extra[start] = 48 + field // 100
     extra[start + 1] = 48 + field // 10 % 10
     extra[start + 2] = 48 + field % 10
-    reply["extra_field"] = 44
-    reply["extra_start"] = start
-    reply["extra_size"] = _DE44_BYTES
+    add_extra(reply, 44, start, _DE44_BYTES)
+
+
+@kernel
+def add_extra(reply: Row, field: Int, start: Int, size: Int) -> None:
+    """Let the answer carry one more field, ``size`` bytes of the extra buffer from ``start``.
+
+    Nothing is added past ``EXTRA_FIELDS_MAX``.
+    """
+    k = np.int64(reply["extra_count"])
+    if k < EXTRA_FIELDS_MAX:
+        reply["extra_field"][k] = field
+        reply["extra_start"][k] = start
+        reply["extra_size"][k] = size
+        reply["extra_count"] = k + 1
 
 
 @kernel

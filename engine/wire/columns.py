@@ -11,6 +11,7 @@ from enum import IntEnum
 import numpy as np
 
 FIELD_COUNT = 129  # index = data element number; 0 and 1 (bitmaps) unused
+EXTRA_FIELDS_MAX = 4  # fields of an answer that no request had: 4, 44, 54, 55
 
 
 class Fault(IntEnum):
@@ -77,9 +78,12 @@ REPLY = np.dtype(
         ("mti", "<i4"),  # 110 for 0110
         ("response", "<u2"),  # DE39's two characters, first in the low byte
         ("has_approval", "u1"),  # 1 = DE38 goes out
-        ("extra_field", "u1"),  # one more field (44, 54): its number; 0 = none
+        ("extra_count", "u1"),  # fields beyond those echoed (44, 54, 55), at most EXTRA_FIELDS_MAX
         ("approval", "<u8"),  # DE38's six characters, first in the lowest byte
-        ("extra_start", "<i4"),  # its data in the batch's extra buffer
-        ("extra_size", "<i4"),
+        ("extra_field", "<i4", (EXTRA_FIELDS_MAX,)),  # their numbers
+        ("extra_start", "<i4", (EXTRA_FIELDS_MAX,)),  # their data in the batch's extra buffer
+        ("extra_size", "<i4", (EXTRA_FIELDS_MAX,)),
+        ("wants_mac", "<i4"),  # 1 = room for a MAC is left in DE64, in DE128 behind a second bitmap
+        ("mac_at", "<i4"),  # out: where that room begins in the answer bytes; -1 = there is none
     ]
 )

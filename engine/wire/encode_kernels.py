@@ -17,9 +17,10 @@ from ledger.jit import kernel
 Array = NDArray[Any]
 Bytes = NDArray[np.uint8]
 
-# Bytes an answer may have beyond those of its request and of its extra field: header 2, MTI 4,
-# two bitmaps in hex 32, DE38 6, DE39 2, prefix of the extra field 3; and a word written too far.
-REPLY_OVERHEAD_BYTES = 64
+# Bytes an answer may have beyond those of its request and of its extra fields: header 2, MTI 4,
+# two bitmaps in hex 32, DE38 6, DE39 2, prefixes of four extra fields 12, a MAC in hex 16; and a
+# word written too far.
+REPLY_OVERHEAD_BYTES = 88
 
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
 _TOP = np.uint64(1 << 63)
@@ -43,13 +44,14 @@ def encode_batch(
     """Write one frame a reply, one after the other; return the bytes written, or -1.
 
     -1 means ``out`` might not hold them: it needs, for every reply, the request's size, the extra
-    field's size and ``REPLY_OVERHEAD_BYTES``. Nothing past its end is written in that case either.
+    fields' sizes and ``REPLY_OVERHEAD_BYTES``. Nothing past its end is written in that case either.
 
     Parameters
     ----------
     arena, request, spans : what ``decode_batch`` read and filled.
-    reply : REPLY[:]. ``extra_field`` wins over an echo of the same field; its bytes are as on the
+    reply : REPLY[:]. An extra field wins over an echo of the same field; its bytes are as on the
         wire, without a length prefix, and it is left out if the dialect has no field of that size.
+        ``mac_at`` is out; the room for a MAC is filled with the character 0.
     table : compiled dialects.
     extra : uint8[:], data of the extra fields.
     out : uint8[:], out.
@@ -62,8 +64,7 @@ def encode_batch(
         answer = reply[r]
         i = np.uint64(answer.request)
         row = request[i]
-        added_size = np.int64(answer.extra_size)
-        if at + row.size + added_size + REPLY_OVERHEAD_BYTES > out.shape[0]:
+        if at + row.size + _extra_bytes(answer) + REPLY_OVERHEAD_BYTES > out.shape[0]:
             return -1
         begin: Int = at
         start, dialect = np.int64(row.start), np.uint64(row.dialect)
@@ -72,16 +73,19 @@ def encode_batch(
         low = message.echo_lo & row.bitmap_lo
         if answer.has_approval:
             high |= _BIT_38
-        added: Int = np.int64(answer.extra_field)
-        if added != 0:
-            if not _fits(fields[dialect, added], added_size):
-                added = 0
-            elif added <= 64:
-                high |= _TOP >> np.uint64(added - 1)
-            else:
-                low |= _TOP >> np.uint64(added - 65)
+        added_hi, added_lo = _added(answer, fields[dialect])
+        high |= added_hi
+        low |= added_lo
+        mac: Int = 0
+        if answer.wants_mac:
+            mac = 64 if low == _ZERO else 128
+            if fields[dialect, mac].size == 0:
+                mac = 0
+        high |= np.uint64(mac == 64)
+        low |= np.uint64(mac == 128)
         if low != _ZERO:
             high |= _TOP
+        answer.mac_at = -1
 
         _write_digits(out, begin + 2, answer.mti, 4)
         is_hex = framing[dialect].bitmap_hex
@@ -101,9 +105,12 @@ def encode_batch(
             left ^= lone
             number = np.uint64(base + lone_position(lone, lowest_bit))
             prefix = np.int64(fields[dialect, number].prefix_digits)
-            if np.int64(number) == added:
-                at = _write_digits(out, at, added_size, prefix)
-                at = _copy(extra, np.int64(answer.extra_start), out, at, added_size)
+            is_added = (added_hi | added_lo) != _ZERO and _has(added_hi, added_lo, number)
+            if np.int64(number) == mac:
+                answer.mac_at = at
+                at = _write_digits(out, at, 0, np.int64(fields[dialect, mac].size))
+            elif is_added:
+                at = _write_extra(answer, np.int64(number), prefix, extra, out, at)
             elif number == _RESPONSE:
                 _store_word(out, at, np.uint64(answer.response))
                 at += 2
@@ -127,6 +134,45 @@ def reply_mti(mti: Int) -> Int:
     0100, 0101 -> 0110; 0420, 0421 -> 0430; origins 0/1 -> 0, 2/3 -> 2, 4/5 -> 4.
     """
     return mti + 10 - (mti & 1)
+
+
+@kernel
+def _extra_bytes(answer: Any) -> Int:
+    total: Int = 0
+    for k in range(answer.extra_count):
+        total += answer.extra_size[k]
+    return total
+
+
+@kernel
+def _added(answer: Any, fields: Array) -> tuple[np.uint64, np.uint64]:
+    """Return the bitmap words of the extra fields that the dialect has room for."""
+    high, low = _ZERO, _ZERO
+    for k in range(answer.extra_count):
+        number = np.int64(answer.extra_field[k])
+        if not _fits(fields[number], np.int64(answer.extra_size[k])):
+            answer.extra_field[k] = 0
+        elif number <= 64:
+            high |= _TOP >> np.uint64(number - 1)
+        else:
+            low |= _TOP >> np.uint64(number - 65)
+    return high, low
+
+
+@kernel
+def _has(high: np.uint64, low: np.uint64, number: np.uint64) -> bool:
+    word = high if number <= np.uint64(64) else low
+    return (word & (_TOP >> ((number - _ONE) & np.uint64(63)))) != _ZERO
+
+
+@kernel
+def _write_extra(answer: Any, number: Int, prefix: Int, extra: Bytes, out: Bytes, at: Int) -> Int:
+    for k in range(answer.extra_count):
+        if answer.extra_field[k] == number:
+            size = np.int64(answer.extra_size[k])
+            at = _write_digits(out, at, size, prefix)
+            return _copy(extra, np.int64(answer.extra_start[k]), out, at, size)
+    return at
 
 
 @kernel

@@ -6,7 +6,7 @@ block for the card token.
 """
 
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from engine.wire.columns import Fault
@@ -303,8 +303,10 @@ def encode(
     response: bytes,
     approval: bytes = b"",
     extra: tuple[int, bytes] | None = None,
+    more: Sequence[tuple[int, bytes]] = (),
+    has_mac: bool = False,
 ) -> bytes:
-    """Write the answer frame to a decoded message."""
+    """Write the answer frame to a decoded message; room for a MAC is the character 0."""
     rule = dialect.messages.get(decoded.columns["mti"])
     echo = rule.echo if rule else dialect.unknown_echo
     parts: dict[int, bytes] = {}
@@ -315,10 +317,12 @@ def encode(
     parts[39] = response
     if approval:
         parts[38] = approval
-    if extra:
-        number, data = extra
+    for number, data in ((extra,) if extra else ()) + tuple(more):
         digits = dialect.fields[number].prefix_digits
         parts[number] = (str(len(data)).zfill(digits).encode() if digits else b"") + data
+    if has_mac:
+        number = 128 if any(n > 64 for n in parts) else 64
+        parts[number] = b"0" * dialect.fields[number].size
     bits = sum(1 << (128 - n) for n in parts)
     bitmap = bits.to_bytes(16, "big")
     more = any(n > 64 for n in parts)

@@ -1,12 +1,14 @@
 """What the codec tests share: calls of the kernels on byte strings, and strategies of messages."""
 
 import string
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
 import numpy as np
 from hypothesis import strategies as st
 
+from engine.replies import add_extra
 from engine.wire.columns import FIELD_COUNT, REPLY, REQUEST
 from engine.wire.dialect import Dialect, Field, Use, load_builtin
 from engine.wire.encode_kernels import REPLY_OVERHEAD_BYTES, encode_batch
@@ -87,8 +89,13 @@ def encode(
     batch: Batch,
     replies: list[tuple[int, int, bytes, bytes, tuple[int, bytes] | None]],
     room: int | None = None,
+    more: Sequence[tuple[int, bytes]] = (),
+    mac_at: list[int] | None = None,
 ) -> list[bytes]:
-    """Encode answers, each (row, mti, response, approval, extra); return the frames."""
+    """Encode answers, each (row, mti, response, approval, extra); return the frames.
+
+    ``more`` are extra fields of every answer; ``mac_at`` takes where each has room for its MAC.
+    """
     reply = np.zeros(max(len(replies), 1), REPLY)
     extra_bytes = b""
     for r, (row, mti, response, approval, extra) in enumerate(replies):
@@ -96,10 +103,10 @@ def encode(
         reply[r]["response"] = int.from_bytes(response, "little")
         reply[r]["has_approval"] = bool(approval)
         reply[r]["approval"] = int.from_bytes(approval, "little")
-        if extra:
-            reply[r]["extra_field"] = extra[0]
-            reply[r]["extra_start"], reply[r]["extra_size"] = len(extra_bytes), len(extra[1])
-            extra_bytes += extra[1]
+        reply[r]["wants_mac"] = mac_at is not None
+        for number, value in ((extra,) if extra else ()) + tuple(more):
+            add_extra(reply[r], number, len(extra_bytes), len(value))
+            extra_bytes += value
     need = int(batch.request["size"].sum()) + len(extra_bytes)
     need += len(replies) * REPLY_OVERHEAD_BYTES
     out = np.full((need if room is None else room) + 8, 0xEE, np.uint8)
@@ -112,6 +119,8 @@ def encode(
     assert bytes(out[-8:]) == b"\xee" * 8, "written past the end of out"
     if total < 0:
         raise OverflowError
+    if mac_at is not None:
+        mac_at += reply["mac_at"][: len(replies)].tolist()
     starts = [0, *ends[: len(replies) - 1]] if replies else []
     return [out[a:b].tobytes() for a, b in zip(starts, ends, strict=False)]
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from engine.wire.columns import Fault
 from engine.wire.dialect import Dialect
-from engine.wire.encode_kernels import reply_mti
+from engine.wire.encode_kernels import REPLY_OVERHEAD_BYTES, reply_mti
 from engine.wire.text import build_message
 from tests.engine.wire.support import BIN, DIALECTS, KEY, SAMPLE, decode, encode, frame, messages
 from tests.oracle import codec as oracle
@@ -42,10 +42,14 @@ def test_encode_equals_the_oracle(dialect: Dialect, data: st.DataObject) -> None
     approval = data.draw(st.sampled_from([b"", b"A1B2C3"]))
     extra = data.draw(st.sampled_from([None, (44, b"004"), (44, b""), (54, b"0057840C" * 3)]))
     extra = data.draw(st.sampled_from([extra, (120, b"x" * 33), (4, b"000000000007")]))
+    more = data.draw(st.sampled_from([(), ((55, b"AB"),), ((104, b"TEXT"), (55, b""))]))
+    has_mac = data.draw(st.booleans())
+    mac_at: list[int] | None = [] if has_mac else None
     batch = decode([(DIALECTS.index(dialect), frame(bytes(message)))])
-    (out,) = encode(batch, [(0, answer_mti, b"05", approval, extra)])
+    (out,) = encode(batch, [(0, answer_mti, b"05", approval, extra)], more=more, mac_at=mac_at)
     arguments = (dialect, bytes(message), decoded, answer_mti, b"05", approval, extra)
-    assert out == oracle.encode(*arguments)
+    assert out == oracle.encode(*arguments, more=more, has_mac=has_mac)
+    assert mac_at in (None, [len(out) - dialect.fields[64].size])
 
 
 @EACH
@@ -109,7 +113,7 @@ def test_small_out_is_refused_and_never_overrun(room: int) -> None:
     try:
         frames = encode(batch, replies, room=room)
     except OverflowError:
-        assert room < 2 * (len(data) - 2) + 25 + 2 * 64
+        assert room < 2 * (len(data) - 2) + 25 + 2 * REPLY_OVERHEAD_BYTES
     else:
         assert len(frames) == 2
 
