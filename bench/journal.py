@@ -1,9 +1,11 @@
 """How fast records become durable, and how fast they are read back.
 
 Group commit through the real committer and file store, with one group being synced and one waiting,
-against one write and one fdatasync a record into a file that grows, in the same folder and turn by
-turn. Recovery checks headers, chain and hashes; its baseline is SHA-256 over the same bytes alone,
-the least that any check of them costs.
+in the same folder and turn by turn with its baselines: a bare pwrite and fdatasync of the same
+bytes into a file of zeros (what the disk can do; no hash, no header, no queue), and one write and
+one fdatasync a record into a file that grows (what one would do otherwise). Recovery checks
+headers, chain and hashes; its baseline is SHA-256 over the same bytes alone, the least that any
+check of them costs.
 """
 
 import hashlib
@@ -19,16 +21,17 @@ import numpy as np
 
 from bench.figures import Figure, print_figures, rate_figure, seconds_of_runs
 from ledger.commit import CommitJob, Committer
-from ledger.journal import Records
+from ledger.journal import Records, batch_bytes
 from ledger.record import RECORD
 from ledger.recovery import Scan
 from ledger.segment import journal_folder
 from ledger.stores.file import FileStore, open_file_store
 
-BATCHES = (256, 1, 64, 1_024)  # the headline figure first
+BATCHES = (1_024, 256, 64, 1)  # the headline figure first
 _RECOVERY_RECORDS = 384_000
 _RECOVERY_BATCH = 256
 _IN_FLIGHT = 2
+_BARE_BYTES = 32 * 1024 * 1024
 _SEED = 39
 _TS_NS = 1_700_000_000_000_000_000
 
@@ -56,28 +59,26 @@ def run(
 
 
 def commit_figures(place: Path, *, runs: int, seconds: float) -> list[Figure]:
-    """Return the figure of each batch size, each run of each after one of the baseline."""
+    """Return the figures of each batch size, each run after one of each baseline."""
     found = []
     for batch in BATCHES:
         data = place / f"commit-{batch}"
         store = open_file_store(data)
         load = CommitLoad(store, batch)
         load.commit_for(seconds / 4)
-        rates, baselines = [], []
+        costs, bare, plain = [], [], []
         for _ in range(runs):
-            baselines.append(record_by_record(place / "plain", seconds / 2))
-            rates.append(load.commit_for(seconds))
+            bare.append(bare_writes(place / "bare", batch, seconds / 2))
+            plain.append(record_by_record(place / "plain", seconds / 4))
+            costs.append(1 / load.commit_for(seconds))
         load.close()
-        found.append(
-            rate_figure(
-                f"journal.commit.{batch}",
-                "records/s",
-                1,
-                [1 / rate for rate in rates],
-                "write + fdatasync a record",
-                statistics.median(baselines),
-            )
-        )
+        name = f"journal.commit.{batch}"
+        for suffix, baseline, rates in (
+            ("", "pwrite + fdatasync of the same bytes", bare),
+            (".by-record", "write + fdatasync a record", plain),
+        ):
+            rate = statistics.median(rates)
+            found.append(rate_figure(name + suffix, "records/s", 1, costs, baseline, rate))
         shutil.rmtree(data)
     return found
 
@@ -175,6 +176,27 @@ def write_journal(data: Path, records: int, batch: int) -> None:
 def count_records(data: Path) -> int:
     """Read and check the whole journal; return how many records it holds."""
     return sum(len(batch.records) for batch in Scan(data))
+
+
+def bare_writes(path: Path, batch: int, seconds: float) -> float:
+    """Write and sync the bytes of a batch into zeros again and again; return records/s."""
+    data = os.urandom(batch_bytes(batch, 0))
+    size = max(_BARE_BYTES, 4 * len(data))
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        os.pwrite(handle, bytes(size), 0)
+        os.fdatasync(handle)
+        count = offset = 0
+        started = time.perf_counter()
+        until = started + seconds
+        while (now := time.perf_counter()) < until:
+            os.pwrite(handle, data, offset)
+            os.fdatasync(handle)
+            count += 1
+            offset = offset + len(data) if offset + 2 * len(data) <= size else 0
+    finally:
+        os.close(handle)
+    return count * batch / (now - started)
 
 
 def record_by_record(path: Path, seconds: float) -> float:

@@ -140,6 +140,9 @@ def blob_bytes(blobs: Sequence[Blob]) -> int:
 class BatchEncoder:
     """Writes batches into one buffer that is used again and again.
 
+    A batch may be made piece by piece: ``add`` copies and hashes records while the batch before is
+    still on its way to the disk, ``finish`` then only adds what needs to be known last.
+
     Parameters
     ----------
     writer
@@ -149,16 +152,42 @@ class BatchEncoder:
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
         self._buffer: NDArray[np.uint8] = np.zeros(batch_bytes(1024, 0), np.uint8)
+        self._blobs: list[bytes] = []
+        self._digest = hashlib.sha256()
+        self.record_count = 0
 
     def encode(
         self, parts: Sequence[tuple[Records, Sequence[Blob]]], position: Position, ts_ns: int
     ) -> memoryview:
-        """Return the bytes of one batch made of ``parts`` in order, for ``position``.
+        """Return the bytes of one batch made of ``parts`` in order: ``add`` each, ``finish``."""
+        for records, blobs in parts:
+            self.add(records, blobs)
+        return self.finish(position, ts_ns)
+
+    def add(self, records: Records, blobs: Sequence[Blob]) -> None:
+        """Put ``records`` at the end of the batch being made.
 
         Parameters
         ----------
-        parts
-            ``RECORD[n]`` C-contiguous with ``seq`` set, and the blobs of it (rows count in it).
+        records
+            ``RECORD[n]``, C-contiguous, ``seq`` set.
+        blobs
+            Blobs of these records, rows counted in them.
+        """
+        at = HEADER_BYTES + self.record_count * RECORD_BYTES
+        end = at + len(records) * RECORD_BYTES
+        self._make_room(end)
+        self._buffer[at:end] = records.view(np.uint8)
+        self._digest.update(self._buffer[at:end].data)
+        base = self.record_count
+        self._blobs += [_BLOB.pack(base + b.row, b.kind, len(b.data)) + b.data for b in blobs]
+        self.record_count += len(records)
+
+    def finish(self, position: Position, ts_ns: int) -> memoryview:
+        """Return the bytes of the batch made so far; the next ``add`` begins another.
+
+        Parameters
+        ----------
         position
             What the batch must be: number, first sequence number, head before it.
         ts_ns
@@ -169,15 +198,10 @@ class BatchEncoder:
         memoryview
             Whole pages, valid until the next call.
         """
-        count = sum(len(records) for records, _ in parts)
-        blobs = _packed_blobs(parts)
-        blobs_size = sum(map(len, blobs))
-        size = batch_bytes(count, blobs_size)
-        if size > len(self._buffer):
-            self._buffer = np.zeros(size, np.uint8)
-        end = self._put_body(parts, blobs)
-        self._buffer[end:size] = 0
-        body = self._buffer[HEADER_BYTES:end].data
+        blobs_size = sum(map(len, self._blobs))
+        size = batch_bytes(self.record_count, blobs_size)
+        self._make_room(size)
+        end = self._put_tail(size)
         header = _HEADER.pack(
             BATCH_MAGIC,
             FORMAT_VERSION,
@@ -189,38 +213,41 @@ class BatchEncoder:
             position.batch_no,
             position.seq,
             ts_ns,
-            count,
-            len(blobs),
-            len(body),
+            self.record_count,
+            len(self._blobs),
+            end - HEADER_BYTES,
             blobs_size,
             position.head,
-            hashlib.sha256(body).digest(),
+            self._digest.digest(),
             self._writer.writer,
         )
         view = self._buffer.data
         view[: len(header)] = header
         view[len(header) : HEADER_BYTES] = _CRC.pack(zlib.crc32(header))
+        self.clear()
         return view[:size]
 
-    def _put_body(self, parts: Sequence[tuple[Records, Sequence[Blob]]], blobs: list[bytes]) -> int:
-        """Copy records, blobs and end mark behind the header; return where they end."""
-        at = HEADER_BYTES
-        for records, _ in parts:
-            raw = records.view(np.uint8)
-            self._buffer[at : at + len(raw)] = raw
-            at += len(raw)
-        tail = b"".join([*blobs, END_MARK])
-        self._buffer[at : at + len(tail)] = np.frombuffer(tail, np.uint8)
-        return at + len(tail)
+    def clear(self) -> None:
+        """Forget what was added since the last ``finish``."""
+        self._blobs = []
+        self._digest = hashlib.sha256()
+        self.record_count = 0
 
+    def _put_tail(self, size: int) -> int:
+        """Put blobs, end mark and zeros behind the records; return where the end mark ends."""
+        at = HEADER_BYTES + self.record_count * RECORD_BYTES
+        tail = b"".join([*self._blobs, END_MARK])
+        end = at + len(tail)
+        self._buffer[at:end] = np.frombuffer(tail, np.uint8)
+        self._digest.update(tail)
+        self._buffer[end:size] = 0
+        return end
 
-def _packed_blobs(parts: Sequence[tuple[Records, Sequence[Blob]]]) -> list[bytes]:
-    packed = []
-    base = 0
-    for records, blobs in parts:
-        packed += [_BLOB.pack(base + b.row, b.kind, len(b.data)) + b.data for b in blobs]
-        base += len(records)
-    return packed
+    def _make_room(self, size: int) -> None:
+        if size > len(self._buffer):
+            larger: NDArray[np.uint8] = np.zeros(max(size, 2 * len(self._buffer)), np.uint8)
+            larger[: len(self._buffer)] = self._buffer
+            self._buffer = larger
 
 
 def blob_is_valid(blob: Blob, record_count: int) -> bool:

@@ -5,19 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from bench.journal import run
+from bench.journal import BATCHES, run
 
 
 def test_figures_name_their_baseline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Every batch size and recovery are reported, the headline first, nothing is left behind."""
     run(json=True, runs=1, seconds=0.02, folder=tmp_path)
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert [figure["name"] for figure in figures] == [
-        "journal.commit.256",
-        "journal.commit.1",
-        "journal.commit.64",
-        "journal.commit.1024",
-        "journal.recovery",
-    ]
+    names = [f"journal.commit.{batch}{kind}" for batch in BATCHES for kind in ("", ".by-record")]
+    assert [figure["name"] for figure in figures] == [*names, "journal.recovery"]
+    assert figures[0]["name"] == "journal.commit.1024"
+    assert figures[0]["baseline_name"] == "pwrite + fdatasync of the same bytes"
     assert all(figure["value"] > 0 and figure["baseline_name"] for figure in figures)
     assert not list(tmp_path.iterdir())

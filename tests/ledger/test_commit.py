@@ -16,7 +16,15 @@ from ledger.errors import (
     StorageError,
     UnknownOutcomeError,
 )
-from ledger.journal import Blob, Position, Writer
+from ledger.journal import (
+    BatchEncoder,
+    Blob,
+    Position,
+    Writer,
+    advanced,
+    head_of,
+    header_from_bytes,
+)
 from ledger.record import RECORD
 from ledger.recovery import Scan
 from ledger.stores.base import Expect, Outcome
@@ -89,6 +97,63 @@ def test_jobs_that_wait_share_one_batch() -> None:
     assert committer.stats.group_records[:2].tolist() == [2, 12]
     assert committer.stats.group_jobs[:2].tolist() == [1, 3]
     assert (committer.stats.append_ns[:2] > 0).all()
+
+
+def test_what_is_hashed_ahead_gives_the_same_records() -> None:
+    """Long jobs are encoded by the second thread while one is written; order and bytes hold."""
+    store = HeldStore()
+    written: list[bytes] = []
+    append = store.append
+
+    def keep(batch: memoryview, expect: Expect) -> Outcome:
+        outcome = append(batch, expect)
+        written.append(bytes(batch))
+        header = header_from_bytes(bytes(batch[:256]))
+        assert header is not None
+        store.position = advanced(store.position, header, head_of(batch), len(batch))
+        return outcome
+
+    store.append = keep
+    done: list[CommitJob] = []
+    committer = Committer(store, done.extend, lambda _: None)
+    jobs = jobs_of([100, 200, 1, 300, 400])
+    committer.submit(jobs[0])
+    assert store.entered.wait(30)
+    for job in jobs[1:]:
+        committer.submit(job)
+    store.gate.set()
+    committer.close()
+    assert done == jobs
+    at, expected = Position(), []
+    for part in (jobs[:1], jobs[1:]):
+        encoder = BatchEncoder(store.writer)
+        batch = bytes(encoder.encode([(job.records, ()) for job in part], at, 5))
+        expected.append(batch)
+        header = header_from_bytes(batch)
+        assert header is not None
+        at = advanced(at, header, head_of(batch), len(batch))
+    assert written == expected
+
+
+def test_trouble_of_the_second_thread_stops_the_committer() -> None:
+    """A job that cannot be encoded ahead fails the committer once, after what was written."""
+    store = HeldStore()
+    done: list[CommitJob] = []
+    failures: list[Exception] = []
+    committer = Committer(store, done.extend, failures.append)
+    jobs = jobs_of([1, 200])
+    committer.submit(jobs[0])
+    assert store.entered.wait(30)
+
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    committer._gathering.encoder.add = full
+    committer.submit(jobs[1])
+    store.gate.set()
+    committer.close()
+    assert done == jobs[:1]
+    assert [type(error) for error in failures] == [MemoryError]
 
 
 def test_blob_rows_follow_their_records(tmp_path: Path) -> None:
