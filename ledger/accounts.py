@@ -10,9 +10,11 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from ledger.jit import Row, kernel
+from ledger.jit import Int, Row, kernel
+from ledger.lifecycle import MEMO_LEG_COUNT, MEMO_LEGS, Memo
 
 AMOUNT_MINOR_MAX = 10**15  # a limit or a sum of holds; far from int64's end, so sums cannot wrap
+BALANCE_MINOR_MAX = 10**18  # what events that cannot be declined may pile up; a ninth of int64
 
 
 class AccountStatus(IntEnum):
@@ -72,6 +74,81 @@ def set_limit(account: Row, limit_minor: int) -> None:
         from_otb = min(-change, account["otb_minor"])
         account["otb_minor"] -= from_otb
         account["over_minor"] += -change - from_otb
+
+
+@kernel
+def has_headroom(account: Row, amount_minor: Int) -> bool:
+    """Whether ``amount_minor`` (0 or more) can be posted without any balance nearing int64's end.
+
+    Every balance is at most the sum of the debit side, which this bounds.
+    """
+    debits = account["limit_minor"] + account["prepaid_minor"] + account["over_minor"]
+    return 0 <= amount_minor <= BALANCE_MINOR_MAX - debits
+
+
+@kernel
+def post(account: Row, kind: Int, whole_minor: Int, freed_minor: Int) -> None:
+    """Run the memo legs of event ``kind`` (``ledger.lifecycle.TABLE``) on the account.
+
+    ``whole_minor`` is the amount of the event; ``freed_minor`` by how much its hold shrinks, below
+    zero by how much it grows. The caller has checked the guard of the event and the headroom.
+    """
+    freed = max(freed_minor, 0)
+    from_hold = min(whole_minor, freed)
+    credit = min(whole_minor, account["prepaid_minor"])
+    paid = min(whole_minor, account["used_minor"])
+    change = whole_minor - account["limit_minor"]
+    amounts = (  # in the order of lifecycle.Amount
+        np.int64(whole_minor),
+        np.int64(max(-freed_minor, 0)),
+        np.int64(freed),
+        np.int64(from_hold),
+        np.int64(whole_minor - from_hold),
+        np.int64(freed - from_hold),
+        np.int64(credit),
+        np.int64(whole_minor - credit),
+        np.int64(paid),
+        np.int64(whole_minor - paid),
+        np.int64(max(change, 0)),
+        np.int64(max(-change, 0)),
+    )
+    for k in range(MEMO_LEG_COUNT[kind]):
+        amount = amounts[MEMO_LEGS[kind, k, 2]]
+        if amount > 0:
+            _debit(account, MEMO_LEGS[kind, k, 0], amount)
+            _credit(account, MEMO_LEGS[kind, k, 1], amount)
+
+
+@kernel
+def _debit(account: Row, which: Int, amount: Int) -> None:
+    if which == Memo.LIMIT:
+        account["limit_minor"] += amount
+    elif which == Memo.PREPAID:
+        account["prepaid_minor"] += amount
+    elif which == Memo.OTB:
+        account["otb_minor"] -= amount
+    elif which == Memo.HOLD:
+        account["hold_minor"] -= amount
+    elif which == Memo.USED:
+        account["used_minor"] -= amount
+    else:  # Memo.SPEND
+        from_otb = min(amount, account["otb_minor"])
+        account["otb_minor"] -= from_otb
+        account["over_minor"] += amount - from_otb
+
+
+@kernel
+def _credit(account: Row, which: Int, amount: Int) -> None:
+    if which == Memo.LIMIT:
+        account["limit_minor"] -= amount
+    elif which == Memo.PREPAID:
+        account["prepaid_minor"] -= amount
+    elif which == Memo.HOLD:
+        account["hold_minor"] += amount
+    elif which == Memo.USED:
+        account["used_minor"] += amount
+    else:  # Memo.FREE
+        _credit_otb(account, amount)
 
 
 @kernel

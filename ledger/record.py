@@ -18,11 +18,22 @@ class Kind(IntEnum):
     """What a record is about. Numbers up to 30 are the event numbers of the postings table."""
 
     AUTHORIZE = 1
-    PARTIAL = 2
-    CHECK = 3
-    REVERSAL = 6
+    PARTIAL = 2  # approved for less than was asked
+    CHECK = 3  # recorded, moves nothing: zero amount, balance inquiry, refund authorization
+    INCREMENT = 4  # more on an authorization that is open
+    ADVICE = 5  # authorized elsewhere: cannot be declined
+    REVERSAL = 6  # whole or in part (event 7)
     EXPIRE = 8
+    CLEARING = 9  # within the hold; what is left of it is given back
+    CLEARING_PART = 10  # within the hold; the rest stays held for the next one
+    OVER_CAPTURE = 11  # more than was held
+    FORCE_POST = 12  # no authorization is open for it
+    REFUND = 13
+    CLEARING_REVERSAL = 14
+    REPAYMENT = 18
+    PAYMENT_RETURNED = 19
     LIMIT = 23
+    FINANCIAL = 31  # authorized and cleared by one message (0200): 1 and 9 at once
     ACCOUNT_OPEN = 101
     ACCOUNT_STATUS = 102
     CARD_ISSUE = 111
@@ -47,6 +58,14 @@ class Flag(IntEnum):
     VOIDED = 512  # authorization that met the reversal which had arrived before it
     UNUSABLE = 1024  # no card, wrong expiry or a blocked card: known before any account is read
     NEW_MERCHANT = 2048  # the card had not paid here today or yesterday
+    FINAL = 4096  # clearing: the last of its authorization
+    FORCED = 8192  # posted without an open authorization: goes to the review queue
+    LATE = 16384  # its authorization had expired or was reversed before
+    OVER_TOLERANCE = 32768  # clearing above the hold by more than its merchant category allows
+    OVER_LIMIT = 65536  # posted although it exceeds what was open to buy
+    PARTIAL_OK = 131072  # the terminal takes a partial approval
+    INQUIRY = 262144  # balance inquiry
+    CREDIT = 524288  # money for the cardholder: refund or its authorization
 
 
 RECORD = np.dtype(
