@@ -51,6 +51,8 @@ def write_config(folder: Path, *, cards: int, authorizations: int, extra: str = 
 data = "data"
 [[listen]]
 address = "127.0.0.1:0"
+deadline_ms = 30000 # whatever the machine does meanwhile, all of the work is done
+overload_wait_ms = 30000
 [http]
 address = "127.0.0.1:0"
 [limits]

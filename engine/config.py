@@ -10,13 +10,14 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from engine import config_tree, limits
 from engine.errors import ConfigError
+from engine.link_config import Links, Listen, Seconds, Section
 
 ENV_PREFIX: Final = "DE39_"
 PLAIN_KEYS: Final = frozenset({"data"})  # of the top level; the others are tables
@@ -24,55 +25,8 @@ SHIPPED: Final = "default"
 NONE: Final = "none"
 DIALECT_FOLDER: Final = Path(__file__).parent / "wire" / "dialects"
 
-Seconds: TypeAlias = Annotated[int, Meta(ge=1, le=366 * 86_400)]
 
-
-class _Section(Struct, frozen=True, forbid_unknown_fields=True):
-    """Base of every table of the file."""
-
-
-class Listen(_Section, frozen=True):
-    """A listener; one block each, so several dialects can be served side by side."""
-
-    address: Annotated[
-        str, Meta(description="HOST:PORT; an IPv6 host in brackets; port 0 = any free one")
-    ] = "127.0.0.1:8583"
-    dialect: Annotated[
-        str, Meta(description="name of a shipped dialect, or path of a dialect file (.toml)")
-    ] = "iso87-bin"
-    require_sign_on: Annotated[
-        bool, Meta(description="decline requests of a link that has not signed on (0800/001)")
-    ] = False
-    allow: Annotated[
-        tuple[str, ...],
-        Meta(description="networks that may connect; empty = any, on a loopback address only"),
-    ] = ()
-    max_connections: Annotated[
-        int, Meta(ge=1, le=limits.CONNECTIONS_MAX, description="further ones are closed at once")
-    ] = 1024
-    idle_timeout_s: Annotated[
-        int, Meta(ge=0, le=86_400, description="silence after which a link is closed; 0 = never")
-    ] = 0
-    frame_timeout_s: Annotated[
-        Seconds, Meta(description="silence within a frame after which the link is closed")
-    ] = 30
-    frame_bytes_max: Annotated[
-        int,
-        Meta(
-            ge=limits.FRAME_BYTES_MIN,
-            le=limits.FRAME_BYTES_MAX,
-            description="a longer frame closes the link",
-        ),
-    ] = limits.FRAME_BYTES_MAX
-    zero_length_max: Annotated[
-        int, Meta(ge=0, le=1_000_000, description="empty frames in a row before the link is closed")
-    ] = 1000
-    echo_zero_length: Annotated[
-        bool, Meta(description="answer an empty frame (keep-alive) with an empty frame")
-    ] = False
-
-
-class Http(_Section, frozen=True):
+class Http(Section, frozen=True):
     """Metrics, health and the /v1 API."""
 
     address: Annotated[str, Meta(description="HOST:PORT; keep it on a loopback address")] = (
@@ -80,7 +34,7 @@ class Http(_Section, frozen=True):
     )
 
 
-class Rules(_Section, frozen=True):
+class Rules(Section, frozen=True):
     """The rule set."""
 
     file: Annotated[
@@ -89,7 +43,7 @@ class Rules(_Section, frozen=True):
     ] = SHIPPED
 
 
-class Scoring(_Section, frozen=True):
+class Scoring(Section, frozen=True):
     """The fraud scorer."""
 
     model: Annotated[
@@ -97,7 +51,7 @@ class Scoring(_Section, frozen=True):
     ] = SHIPPED
 
 
-class Ledger(_Section, frozen=True):
+class Ledger(Section, frozen=True):
     """The journal."""
 
     store: Annotated[
@@ -113,7 +67,7 @@ class Ledger(_Section, frozen=True):
     ] = 64 * limits.MIB
 
 
-class Limits(_Section, frozen=True):
+class Limits(Section, frozen=True):
     """Bounds of tables and batches; past one the answer is a counted decline."""
 
     cards_max: Annotated[int, Meta(ge=1, le=limits.CARDS_MAX, description="cards")] = 2_000_000
@@ -139,7 +93,7 @@ class Limits(_Section, frozen=True):
     ] = limits.BATCH_FRAMES_MAX
 
 
-class Authorization(_Section, frozen=True):
+class Authorization(Section, frozen=True):
     """Times of an authorization."""
 
     hold_life_s: Annotated[
@@ -150,7 +104,7 @@ class Authorization(_Section, frozen=True):
     ] = 86_400
 
 
-class Clock(_Section, frozen=True):
+class Clock(Section, frozen=True):
     """Engine time."""
 
     source: Annotated[
@@ -163,7 +117,7 @@ class Clock(_Section, frozen=True):
     ] = None
 
 
-class Log(_Section, frozen=True):
+class Log(Section, frozen=True):
     """Lines on stderr."""
 
     level: Annotated[
@@ -175,7 +129,7 @@ class Log(_Section, frozen=True):
     ] = "auto"
 
 
-class Config(_Section, frozen=True):
+class Config(Section, frozen=True):
     """The whole configuration."""
 
     data: Annotated[
@@ -184,6 +138,7 @@ class Config(_Section, frozen=True):
     listen: Annotated[
         tuple[Listen, ...], Meta(min_length=1, max_length=64, description="listeners")
     ] = (Listen(),)
+    links: Links = Links()
     http: Http = Http()
     rules: Rules = Rules()
     scoring: Scoring = Scoring()

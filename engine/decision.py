@@ -44,6 +44,7 @@ class Decision(IntEnum):
     CAPACITY = 503  # a table is at its stated bound
     FORMAT_ERROR = 504
     MESSAGE_NOT_SERVED = 505  # valid syntax, unknown MTI or network code
+    DEADLINE_PASSED = 506  # waited for longer than its sender does: not posted
 
 
 DEFAULT_RESPONSE: dict[Decision, str] = {
@@ -75,5 +76,6 @@ DEFAULT_RESPONSE: dict[Decision, str] = {
     Decision.CAPACITY: "96",
     Decision.FORMAT_ERROR: "30",
     Decision.MESSAGE_NOT_SERVED: "12",
+    Decision.DEADLINE_PASSED: "91",
 }
 assert set(DEFAULT_RESPONSE) == set(Decision)

@@ -61,8 +61,12 @@ LINK = np.dtype(
         ("arrival_ns", "<u8"),  # when the bytes of this segment were read, engine time
         ("sign_on_required", "u1"),
         ("signed_on", "u1"),  # in and out: 0800 sign-on and sign-off change it
-        ("spare", "<u2"),
+        ("late_is_silent", "u1"),  # 1 = a request past its deadline gets no answer
+        ("spare", "u1"),
         ("unreadable", "<i4"),  # in and out: messages in a row that could not be answered
+        ("waited_ns", "<i8"),  # from the arrival of this segment to the start of its batch
+        ("deadline_ns", "<i8"),  # a request that waited longer is not posted; 0 = no deadline
+        ("overload_ns", "<i8"),  # a request that waited longer is refused at once; 0 = never
     ]
 )
 

@@ -29,6 +29,7 @@ CONNECTIONS_MAX = 4096  # a listener; an acquirer's host uses tens
 # --- between stages ---
 BATCHES_IN_FLIGHT_MAX = 2  # one is being synced while the next is worked: self-clocking
 COMMIT_QUEUE_MAX = 8
+QUEUE_BYTES_MAX = 64 * MIB  # received bytes of all links: 400,000 messages, two seconds of work
 
 # --- tables ---
 CARDS_MAX = 50_000_000  # u32 row numbers would allow more; memory does not on one machine

@@ -68,7 +68,7 @@ def match(
             wave_count = max(wave_count, _take_wave(expiry, wave_table))
             item_count += 1
         older = _earlier(item, request[i], ring, id_slots, settings)
-        if older < 0:
+        if older < 0 or _is_shed(request[i]["mti"], item, link):
             continue
         if item["role"] == Role.REVERSE:
             item["original"] = _original(item, ring, id_slots, rrn_slots)
@@ -124,6 +124,28 @@ def _session(row: Row, item: Row, link: Row) -> None:
     elif link["sign_on_required"] != 0 and link["signed_on"] == 0:
         item["role"] = Role.ANSWER
         item["decision"] = Decision.NOT_SIGNED_ON
+
+
+@kernel
+def _is_shed(mti: Int, item: Row, link: Row) -> bool:
+    """Whether a new authorization or financial request has waited for too long to be posted.
+
+    Decided before anything moves, from times that come with the bytes. Repeats of what was answered
+    do not come here; advices, reversals and network messages report what is done or keep the link
+    alive, so they are worked however long they waited: the share of an overloaded switch that is
+    reserved for them is all that they need.
+    """
+    if mti // 100 not in (1, 2) or mti // 10 % 10 != 0:
+        return False
+    if 0 < link["deadline_ns"] < link["waited_ns"]:
+        item["decision"] = Decision.DEADLINE_PASSED
+        item["role"] = Role.SILENT if link["late_is_silent"] != 0 else Role.ANSWER
+        return True
+    if 0 < link["overload_ns"] < link["waited_ns"]:
+        item["decision"] = Decision.OVERLOADED
+        item["role"] = Role.ANSWER
+        return True
+    return False
 
 
 @kernel

@@ -75,9 +75,9 @@ class Gauge(IntEnum):
 class Queue(IntEnum):
     """Queues whose depth is shown."""
 
-    FRAMES = 0  # whole frames that wait for a batch
+    RECEIVED_BYTES = 0  # bytes that wait for a batch
     COMMIT = 1  # records that wait for their sync
-    SEND = 2  # answer bytes that wait for slow links
+    SEND_BYTES = 2  # answer bytes that wait for slow links
 
 
 class Duplicate(IntEnum):
@@ -111,6 +111,8 @@ class Shed(IntEnum):
     SLOW_READER = 4  # connections: did not read their answers
     IDLE = 5  # connections: silent for too long
     DRAINING = 6  # connections or requests: the engine stops
+    DEADLINE = 7  # requests not posted: they had waited for longer than their sender does
+    QUEUE = 8  # readings of a link that stopped: what waits of all links was at its bound
 
 
 class Unanswered(IntEnum):
@@ -120,6 +122,7 @@ class Unanswered(IntEnum):
     RESPONSE_MTI = 1  # an answer that nobody asked for
     NO_STAN = 2  # nothing that an answer could be matched by
     LINK_GONE = 3
+    LATE = 4  # past its deadline, where the listener says silence
 
 
 class Table(IntEnum):

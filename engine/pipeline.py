@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from engine.authorize import Authorizer, Outcome
 from engine.decision import Decision
 from engine.items import LINK, Role, Setting
-from engine.limits import BATCHES_IN_FLIGHT_MAX, LENGTH_HEADER_BYTES
+from engine.limits import BATCHES_IN_FLIGHT_MAX, LENGTH_HEADER_BYTES, QUEUE_BYTES_MAX
 from engine.metrics import (
     NO_DECISION,
     Counter,
@@ -77,6 +77,7 @@ class Pipeline:
         metrics: Metrics,
         loop: asyncio.AbstractEventLoop,
         clock_ns: Callable[[], int] = time.time_ns,
+        queue_bytes_max: int = QUEUE_BYTES_MAX,
     ) -> None:
         self.authorizer = authorizer
         self.metrics = metrics
@@ -85,6 +86,8 @@ class Pipeline:
         self._clock_ns = clock_ns
         self._ready: deque[Link] = deque()
         self._ready_bytes = 0
+        self._queue_bytes_max = queue_bytes_max
+        self._held: list[Link] = []  # not read because the queue of all links is full
         self._events: deque[Event] = deque()
         self._in_flight = 0
         self._is_scheduled = False
@@ -108,9 +111,7 @@ class Pipeline:
         if not link.is_ready:
             link.is_ready = True
             self._ready.append(link)
-        if link.is_full and not link.is_paused:
-            link.is_paused = True
-            link.peer.pause()
+        self._hold(link)
         self._schedule()
 
     def end(self, link: Link) -> None:
@@ -133,6 +134,11 @@ class Pipeline:
     def holds_are_due(self) -> bool:
         """Whether the expiry sweep has something to do now."""
         return self.authorizer.holds_are_due(self.now_ns())
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Received bytes of all links that wait for a batch."""
+        return self._ready_bytes
 
     @property
     def in_flight(self) -> int:
@@ -177,6 +183,7 @@ class Pipeline:
                 self._hand_in(job)
         if self._ready and self._has_slot():
             self._run_batch()
+            self._release()
         self.authorizer.state.maintain()
         if (self._ready or self._events) and self._has_slot():
             self._schedule()
@@ -184,7 +191,7 @@ class Pipeline:
 
     def _run_batch(self) -> None:
         started_ns = time.monotonic_ns()
-        links = self._gather()
+        links = self._gather(self._clock_ns())
         self._stage_ns[:] = -1
         self._lap_ns = time.monotonic_ns()
         outcome = self.authorizer.run(self._segments, len(links), self._links, self._lap)
@@ -199,31 +206,45 @@ class Pipeline:
         blobs = [Blob(row, BlobKind.ORIGINAL, identity) for row, identity in outcome.originals]
         self._hand_in(CommitJob(outcome.records, self.now_ns(), blobs, token))
 
-    def _gather(self) -> list[Link]:
+    def _gather(self, now_ns: int) -> list[Link]:
         """Copy the bytes of ready links into the arena, one segment a link."""
         links: list[Link] = []
         at, room = 0, len(self._arena)
         while self._ready and len(links) < SEGMENTS_MAX and room > 0:
             link = self._ready.popleft()
             link.is_ready = False
-            data = link.take(room)
+            data, arrival_ns = link.take(room)
             self._ready_bytes -= len(data)
             self._arena[at : at + len(data)] = data
-            segment, facts = self._segments[len(links)], self._links[len(links)]
+            segment, profile = self._segments[len(links)], link.profile
             segment["start"], segment["end"] = at, at + len(data)
             segment["dialect"] = link.dialect
-            facts["arrival_ns"] = link.last_ns
-            facts["sign_on_required"] = link.profile.sign_on_required
-            facts["signed_on"] = link.signed_on
-            facts["unreadable"] = link.unreadable
+            self._links[len(links)] = (  # in the order of LINK
+                arrival_ns,
+                profile.sign_on_required,
+                link.signed_on,
+                profile.late_is_silent,
+                0,
+                link.unreadable,
+                max(now_ns - arrival_ns, 0),
+                profile.deadline_ns,
+                profile.overload_ns,
+            )
             at += len(data)
             room -= len(data)
             links.append(link)
         return links
 
     def _settle(self, links: list[Link], is_full: bool) -> list[tuple[Link, str]]:  # noqa: FBT001
-        """Put back what was not used, and say which links must be closed once answered."""
+        """Put back what was not used, and say which links must be closed once answered.
+
+        In a full batch the frames of the last links found no room: those links come first in the
+        next one, before links that were served in this.
+        """
         closing: list[tuple[Link, str]] = []
+        served: list[Link] = []
+        counts = self._segments["row_count"][: len(links)]
+        full_from = int(counts.nonzero()[0][-1]) if is_full else len(links)
         for i, link in enumerate(links):
             segment, facts = self._segments[i], self._links[i]
             link.signed_on = int(facts["signed_on"])
@@ -235,20 +256,41 @@ class Pipeline:
                 closing.append((link, reason))
                 link.is_closing = True
                 continue
-            link.put_back(rest)
+            # What is left of a link that had room is the beginning of a frame.
+            link.put_back(rest, int(facts["arrival_ns"]) if i >= full_from else 0)
             self._ready_bytes += len(rest)
             link.has_part = bool(rest)
             self._resume(link)
             more_came = len(rest) != link.pending_bytes
-            if (is_full and len(rest) > LENGTH_HEADER_BYTES) or more_came:
+            if (i >= full_from and len(rest) > LENGTH_HEADER_BYTES) or more_came:
                 link.is_ready = True
-                self._ready.append(link)
+                (served if counts[i] else self._ready).append(link)
             elif link.has_ended:
                 closing.append((link, _PEER_ENDED))
+        self._ready.extend(served)
         return closing
 
+    def _hold(self, link: Link) -> None:
+        """Stop reading a link when it, or all links together, have as much waiting as they may."""
+        queue_is_full = self._ready_bytes > self._queue_bytes_max
+        if link.is_paused or not (link.is_full or queue_is_full):
+            return
+        link.is_paused = True
+        link.peer.pause()
+        if queue_is_full:
+            self.metrics.shed[Shed.QUEUE] += 1
+            self._held.append(link)
+
+    def _release(self) -> None:
+        """Read on from all links once half of what may wait is worked."""
+        if self._held and self._ready_bytes <= self._queue_bytes_max // 2:
+            held, self._held = self._held, []
+            for link in held:
+                self._resume(link)
+
     def _resume(self, link: Link) -> None:
-        if link.is_paused and not link.is_full:
+        queue_is_full = self._ready_bytes > self._queue_bytes_max
+        if link.is_paused and not link.is_full and not queue_is_full:
             link.is_paused = False
             link.peer.resume()
 
@@ -308,6 +350,7 @@ class Pipeline:
         """Count repeats, refusals at a bound, and messages without an answer: mostly none."""
         work, metrics = self.authorizer.work, self.metrics
         decisions = self._decisions[:count]
+        self._count_shed(decisions)
         unusual = np.flatnonzero(
             (decisions == NO_DECISION)
             | (decisions == Decision.DUPLICATE_DIFFERS)
@@ -326,6 +369,16 @@ class Pipeline:
             else:
                 reason = Unanswered.RESPONSE_MTI if mti // 10 % 2 else Unanswered.NO_STAN
                 metrics.unanswered[reason] += 1
+
+    def _count_shed(self, decisions: NDArray[np.uint16]) -> None:
+        """Count what was not posted because it had waited for too long; perhaps a batch full."""
+        metrics = self.metrics
+        metrics.shed[Shed.OVERLOAD] += np.count_nonzero(decisions == Decision.OVERLOADED)
+        late = decisions == Decision.DEADLINE_PASSED
+        if late.any():
+            metrics.shed[Shed.DEADLINE] += np.count_nonzero(late)
+            is_silent = self.authorizer.work.items["role"][: len(late)] == Role.SILENT
+            metrics.unanswered[Unanswered.LATE] += np.count_nonzero(late & is_silent)
 
     def _lap(self, stage: str) -> None:
         now_ns = time.monotonic_ns()

@@ -139,7 +139,8 @@ def segment_ends(
 def decisions_of(
     items: NDArray[np.void], count: int, repeat: int, nothing: int, out: NDArray[np.uint16]
 ) -> None:
-    """Write the decision of each request, ``nothing`` for silent ones and repeats; out u16."""
+    """Write each request's decision, ``nothing`` for repeats and undecided silence; out u16."""
     for i in range(count):
-        role = items[i]["role"]
-        out[i] = nothing if role == 0 or role == repeat else items[i]["decision"]
+        role, decision = items[i]["role"], items[i]["decision"]
+        is_undecided = role == 0 and decision == Decision.APPROVED
+        out[i] = nothing if is_undecided or role == repeat else decision

@@ -10,27 +10,30 @@ import socket
 import time
 from typing import cast
 
-from engine.config import Listen, split_address
+from engine.config import split_address
 from engine.errors import UnavailableError
 from engine.limits import (
     WRITE_BUFFER_CLOSE_BYTES,
     WRITE_BUFFER_HIGH_BYTES,
     WRITE_BUFFER_LOW_BYTES,
 )
-from engine.metrics import Counter, FrameError, Gauge, Metrics, Shed
+from engine.link_config import Listen
+from engine.metrics import Counter, FrameError, Gauge, Metrics, Queue, Shed
 from engine.observe import Log
 from engine.pipeline import Pipeline
 from engine.session import Link, Profile
 
-_SLOW_READER_S = 10.0  # a peer whose answers pile up this long is closed
 _BACKLOG = 1024
 
 
 class Server:
     """All listeners of the switch; one event loop, its thread only."""
 
-    def __init__(self, pipeline: Pipeline, metrics: Metrics, log: Log) -> None:
+    def __init__(
+        self, pipeline: Pipeline, metrics: Metrics, log: Log, slow_reader_timeout_s: int = 10
+    ) -> None:
         self.pipeline = pipeline
+        self.slow_reader_ns = slow_reader_timeout_s * 1_000_000_000
         self.metrics = metrics
         self.log = log
         self.links: set[LinkProtocol] = set()
@@ -47,6 +50,9 @@ class Server:
             frame_timeout_s=listen.frame_timeout_s,
             zero_length_max=listen.zero_length_max,
             echo_zero_length=listen.echo_zero_length,
+            deadline_ms=listen.deadline_ms,
+            overload_ms=listen.overload_wait_ms,
+            late_is_silent=listen.late == "silence",
         )
         gate = Gate(listen)
         loop = asyncio.get_running_loop()
@@ -70,7 +76,8 @@ class Server:
         return self._number
 
     def count_links(self) -> None:
-        """Refresh the gauges of links."""
+        """Refresh the gauges of links and of what waits to be sent."""
+        self.metrics.queues[Queue.SEND_BYTES] = sum(p.send_bytes for p in self.links)
         self.metrics.gauges[Gauge.CONNECTED] = len(self.links)
         signed_on = sum(protocol.link.signed_on for protocol in self.links)
         self.metrics.gauges[Gauge.SIGNED_ON] = signed_on
@@ -187,6 +194,11 @@ class LinkProtocol(asyncio.Protocol):
         transport.write(data)
         return True
 
+    @property
+    def send_bytes(self) -> int:
+        """Answer bytes that the peer has not taken yet."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
     def close(self, reason: str) -> None:
         """Close once what was written has left."""
         if self._transport is not None and not self._transport.is_closing():
@@ -228,7 +240,7 @@ class LinkProtocol(asyncio.Protocol):
             return False
         if self._transport.get_write_buffer_size() > WRITE_BUFFER_CLOSE_BYTES:
             return True
-        return now_ns - self._blocked_ns > _SLOW_READER_S * 1e9
+        return now_ns - self._blocked_ns > self._server.slow_reader_ns
 
     def _abort(self, reason: str) -> None:
         if self._transport is not None:

@@ -1,13 +1,17 @@
 """One link as the pipeline sees it: bytes that wait, and where the session stands. No socket here.
 
 A link starts signed off; a reconnect is a new link. What is kept is bounded: once
-``LINK_PENDING_BYTES_MAX`` bytes wait, ``is_full`` tells the shell to stop reading.
+``LINK_PENDING_BYTES_MAX`` bytes wait, ``is_full`` tells the shell to stop reading. Bytes keep the
+time at which they came, and what is taken together came within ``ARRIVAL_SPREAD_NS``: one time of
+arrival is then true for all of it.
 """
 
 from collections import deque
 from typing import Protocol
 
 from engine.limits import LINK_PENDING_BYTES_MAX
+
+ARRIVAL_SPREAD_NS = 50_000_000  # of the bytes of one segment; a deadline is a second or so
 
 
 class Peer(Protocol):
@@ -49,6 +53,7 @@ class Link:
         "pending_bytes",
         "profile",
         "signed_on",
+        "times",
         "unreadable",
     )
 
@@ -58,6 +63,7 @@ class Link:
         self.dialect = dialect
         self.profile = profile
         self.chunks: deque[bytes] = deque()
+        self.times: deque[int] = deque()  # when each chunk came, engine clock
         self.pending_bytes = 0
         self.last_ns = 0  # engine clock of the last bytes
         self.has_part = False  # part of a frame waits for its rest
@@ -78,31 +84,47 @@ class Link:
     def put(self, data: bytes, now_ns: int) -> None:
         """Take bytes as they came."""
         self.chunks.append(data)
+        self.times.append(now_ns)
         self.pending_bytes += len(data)
         self.last_ns = now_ns
 
-    def take(self, room: int) -> bytes:
-        """Return up to ``room`` bytes that wait, in order, and forget them."""
-        if self.pending_bytes <= room:
+    def take(self, room: int) -> tuple[bytes, int]:
+        """Return up to ``room`` bytes that wait, in order, and when they came; forget them.
+
+        Fewer are returned when they came at different times: the rest is for the next batch.
+        """
+        times = self.times
+        first_ns = times[0] or (times[1] if len(times) > 1 else self.last_ns)
+        if self.pending_bytes <= room and times[-1] - first_ns <= ARRIVAL_SPREAD_NS:
             data = self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
+            arrival_ns = times[-1] or self.last_ns
             self.chunks.clear()
+            times.clear()
             self.pending_bytes = 0
-            return data
+            return data, arrival_ns
         parts: list[bytes] = []
-        while room > 0:
-            chunk = self.chunks.popleft()
+        arrival_ns = first_ns
+        while room > 0 and self.chunks and times[0] - first_ns <= ARRIVAL_SPREAD_NS:
+            chunk, time_ns = self.chunks.popleft(), times.popleft()
+            arrival_ns = time_ns or arrival_ns
             parts.append(chunk[:room])
             if len(chunk) > room:
                 self.chunks.appendleft(chunk[room:])
+                times.appendleft(time_ns)
             room -= len(parts[-1])
         data = b"".join(parts)
         self.pending_bytes -= len(data)
-        return data
+        return data, arrival_ns
 
-    def put_back(self, rest: bytes) -> None:
-        """Return bytes that were taken and not used: they come first again."""
+    def put_back(self, rest: bytes, arrival_ns: int) -> None:
+        """Return bytes that were taken and not used: they come first again.
+
+        ``arrival_ns`` of whole frames is the one they were taken with; 0 for the beginning of a
+        frame, which arrives with the bytes after it.
+        """
         if rest:
             self.chunks.appendleft(rest)
+            self.times.appendleft(arrival_ns)
             self.pending_bytes += len(rest)
 
 
@@ -110,9 +132,12 @@ class Profile:
     """What a listener demands of its links."""
 
     __slots__ = (
+        "deadline_ns",
         "echo_zero_length",
         "frame_timeout_ns",
         "idle_timeout_ns",
+        "late_is_silent",
+        "overload_ns",
         "sign_on_required",
         "unreadable_max",
         "zero_length_max",
@@ -127,6 +152,9 @@ class Profile:
         zero_length_max: int = 1000,
         echo_zero_length: bool = False,
         unreadable_max: int = 10,
+        deadline_ms: int = 0,
+        overload_ms: int = 0,
+        late_is_silent: bool = False,
     ) -> None:
         self.sign_on_required = sign_on_required
         self.idle_timeout_ns = idle_timeout_s * 1_000_000_000
@@ -134,3 +162,6 @@ class Profile:
         self.zero_length_max = zero_length_max
         self.echo_zero_length = echo_zero_length
         self.unreadable_max = unreadable_max
+        self.deadline_ns = deadline_ms * 1_000_000
+        self.overload_ns = overload_ms * 1_000_000
+        self.late_is_silent = late_is_silent

@@ -41,7 +41,6 @@ from ledger.commit import CommitJob, Committer
 from scoring.registry import Model, default_model_path, load_model
 
 _TICK_S = 0.25  # timers, gauges and expiries
-_DRAIN_S = 10.0  # for what was taken in; the rest of the links is then closed
 _HOUR_S = 3600
 
 Report = Callable[[str], None]
@@ -147,7 +146,9 @@ class Switch:
         loop = asyncio.get_running_loop()
         metrics = Metrics(_build_info(parts))
         metrics.set_rules(_rule_labels(parts.program))
-        pipeline = Pipeline(make_authorizer(self.config, parts, partition), metrics, loop)
+        links = self.config.links
+        authorizer = make_authorizer(self.config, parts, partition)
+        pipeline = Pipeline(authorizer, metrics, loop, queue_bytes_max=links.queue_bytes_max)
 
         def failed(error: Exception) -> None:
             loop.call_soon_threadsafe(self._fail, error, pipeline)
@@ -158,7 +159,7 @@ class Switch:
             failed,
         )
         pipeline.committer = committer
-        server = Server(pipeline, metrics, self.log)
+        server = Server(pipeline, metrics, self.log, links.slow_reader_timeout_s)
         registrar = Registrar(partition.vault, partition.tokenizer, partition.state)
         operations = EngineOperations(
             pipeline,
@@ -232,6 +233,7 @@ class Switch:
             last_group = _note_commits(pipeline, metrics, last_group)
             _note_tables(partition, metrics, self.log)
             metrics.gauges[Gauge.IN_FLIGHT] = pipeline.in_flight
+            metrics.queues[Queue.RECEIVED_BYTES] = pipeline.waiting_bytes
             if self.config.clock.source == "system" and pipeline.holds_are_due():
                 pipeline.submit(lambda: _expire(pipeline))
 
@@ -245,7 +247,7 @@ class Switch:
         self.log.info("switch.draining", msg="no new links and requests are taken")
         await server.stop_accepting()
         try:
-            await asyncio.wait_for(pipeline.wait_idle(), _DRAIN_S)
+            await asyncio.wait_for(pipeline.wait_idle(), self.config.links.stop_timeout_s)
         except TimeoutError:
             self.log.warning("switch.drain_late", msg="some requests were not answered in time")
         await asyncio.get_running_loop().run_in_executor(None, committer.close)
@@ -317,7 +319,6 @@ def _note_tables(partition: Partition, metrics: Metrics, log: Log) -> None:
     facts = os.statvfs(partition.data)
     metrics.gauges[Gauge.FREE_BYTES] = facts.f_bavail * facts.f_frsize
     metrics.counters[Counter.LOG_LINES_DROPPED] = log.dropped_count
-    metrics.queues[Queue.FRAMES] = 0
 
 
 def _rule_labels(program: Program) -> list[RuleLabel]:

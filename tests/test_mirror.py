@@ -23,9 +23,8 @@ COVERED_BY = {
     "engine/cards.py": "tests/system/test_authorization.py",
     "engine/limits.py": "tests/engine/test_config.py",  # asserted at import; config takes them
     # The shell needs sockets, files and signals: a switch of its own process.
-    "engine/pipeline.py": _LINKS,
     "engine/server.py": _LINKS,
-    "engine/session.py": _LINKS,
+    "engine/link_config.py": "tests/engine/test_config.py",
     "engine/switch.py": _FOLDER,
     "engine/warm.py": _FOLDER,
     "engine/inquiry.py": "tests/system/test_authorization.py",

@@ -230,7 +230,7 @@ SERIES: tuple[Series, ...] = (
         "gauge",
         "",
         ("queue",),
-        "What waits: frames for a batch, records for a sync, bytes for slow links.",
+        "What waits: bytes for a batch, records for a sync, answer bytes for slow links.",
         lambda metrics: _named(m.Queue, metrics.queues),
     ),
     Series(

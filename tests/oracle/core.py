@@ -19,7 +19,7 @@ RESPONSE = {
     "CARD_STOLEN": "43", "ACCOUNT_BLOCKED": "62", "NOT_ENOUGH_FUNDS": "51", "AMOUNT_INVALID": "13",
     "CURRENCY_NOT_SERVED": "57", "TRANSACTION_NOT_SERVED": "12", "DUPLICATE_DIFFERS": "94",
     "VOIDED_BY_REVERSAL": "12", "ORIGINAL_NOT_FOUND": "25", "NOT_SIGNED_ON": "91",
-    "MESSAGE_NOT_SERVED": "12",
+    "MESSAGE_NOT_SERVED": "12", "DEADLINE_PASSED": "91", "OVERLOADED": "91",
 }  # fmt: skip
 SWEEP_STEPS = 8
 HOUR_S = 3600
@@ -112,8 +112,12 @@ class Core:
     by_rrn: dict[tuple[Any, ...], Entry] = field(default_factory=dict)
     expired: list[Entry] = field(default_factory=list)
 
-    def step(self, request: Request, now_s: int, link: dict[str, bool]) -> Answer:
-        """Answer one message of a link with ``required`` and ``signed_on``."""
+    def step(self, request: Request, now_s: int, link: dict[str, Any]) -> Answer:
+        """Answer one message of a link with ``required`` and ``signed_on``.
+
+        ``waited_ms`` is how long this message has waited, against ``deadline_ms`` (with ``silent``)
+        and ``overload_ms``; 0 or nothing = no bound.
+        """
         self.now_s = max(self.now_s, now_s)
         mti = request["mti"]
         if mti // 10 % 2 == 1:
@@ -127,6 +131,8 @@ class Core:
         self._expire_one()
         first = self.by_identity.get(identity(request))
         is_voided = False
+        if not self._is_known(first) and (shed := _shed(mti, link)) is not None:
+            return shed
         if first is not None:
             if first.kind == "tombstone":
                 is_voided = True
@@ -139,7 +145,15 @@ class Core:
             return self._reverse(request)
         return self._authorize(request, is_voided)
 
-    def _network(self, request: Request, link: dict[str, bool]) -> Answer:
+    def _is_known(self, first: Entry | None) -> bool:
+        """Whether the first answer goes out again, whatever has become of link and clock."""
+        return (
+            first is not None
+            and first.kind != "tombstone"
+            and self.now_s - first.t_s <= self.window_s
+        )
+
+    def _network(self, request: Request, link: dict[str, Any]) -> Answer:
         code = request["network_code"]
         if code not in (1, 2, 301):
             return _answer("MESSAGE_NOT_SERVED")
@@ -319,6 +333,17 @@ class Core:
         if entry.decision in ("APPROVED", "CHECKED"):
             answer.approval = approval_code(entry.seq)
         return answer
+
+
+def _shed(mti: int, link: dict[str, Any]) -> Answer | None:
+    """Requests for an authorization or a financial request wait only so long; others do."""
+    if mti not in (100, 101, 200, 201):
+        return None
+    waited, deadline = link.get("waited_ms", 0), link.get("deadline_ms", 0)
+    if deadline and waited > deadline:
+        return Answer("") if link.get("silent") else _answer("DEADLINE_PASSED")
+    overload = link.get("overload_ms", 0)
+    return _answer("OVERLOADED") if overload and waited > overload else None
 
 
 def _answer(decision: str) -> Answer:

@@ -28,11 +28,15 @@ _PLACES = {
 
 @dataclass(frozen=True)
 class Message:
-    """One message of a link; links are numbered, ``required`` = the link must sign on first."""
+    """One message of a link; links are numbered, ``required`` = the link must sign on first.
+
+    ``waited_ns`` is from its arrival to the start of its batch.
+    """
 
     ts_ns: int
     link: int
     request: dict[str, Any]
+    waited_ns: int = 0
 
 
 @dataclass
@@ -108,11 +112,11 @@ class Player:
     def _fits(self, messages: Sequence[Message]) -> int:
         """Return how many may share a batch: a link sends one segment of one time each."""
         work = self.engine.authorizer.work
-        seen: list[tuple[int, int]] = []
+        seen: list[tuple[int, int, int]] = []
         for i, message in enumerate(messages[: work.rows]):
-            key = (message.link, message.ts_ns)
+            key = (message.link, message.ts_ns, message.waited_ns)
             if not seen or seen[-1] != key:
-                if any(link == message.link for link, _ in seen):
+                if any(link == message.link for link, *_ in seen):
                     return i
                 seen.append(key)
             if message.ts_ns - messages[0].ts_ns >= self.engine.hold_life_s * 10**9:
@@ -129,6 +133,7 @@ class Player:
                 numbers.append(message.link)
                 segments[len(numbers) - 1]["start"] = at
                 self.links[message.link]["arrival_ns"] = message.ts_ns
+                self.links[message.link]["waited_ns"] = message.waited_ns
             at += len(data)
             segments[len(numbers) - 1]["end"] = at
         links = self.links[numbers].copy()
