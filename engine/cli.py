@@ -3,7 +3,9 @@
 Commands that live in bench/ are registered by name, so nothing here imports upward.
 """
 
+import ast
 import sys
+from pathlib import Path
 
 from cyclopts import App
 
@@ -55,13 +57,33 @@ _COMMANDS = {
 }
 
 
-def _register() -> None:
+def _register(*, is_list: bool = False) -> None:
+    """Register every command by name; a list of commands says of each what it does."""
     groups = {name: App(name=name, help=text) for name, text in _GROUPS.items()}
     for group in groups.values():
         app.command(group)
     for words, place in _COMMANDS.items():
         first, _, name = words.rpartition(" ")
-        (groups[first] if first else app).command(place, name=name)
+        summary = _summary(place) if is_list else None
+        (groups[first] if first else app).command(place, name=name, help=summary)
+
+
+def _names_a_command(arguments: list[str]) -> bool:
+    """Whether ``arguments`` go to one command; else a list of commands is what will be shown."""
+    words = [word for word in arguments if not word.startswith("-")]
+    return any(" ".join(words[:count]) in _COMMANDS for count in (1, 2))
+
+
+def _summary(place: str) -> str:
+    """Return the first line of a command's docstring; its module is read, not imported.
+
+    A list of commands would else import all of them, Numba and the trainer among them.
+    """
+    module, _, name = place.partition(":")
+    path = Path(__file__).resolve().parents[1].joinpath(*module.split(".")).with_suffix(".py")
+    tree = ast.parse(path.read_bytes())
+    found = next(n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == name)
+    return (ast.get_docstring(found) or "").partition("\n")[0]
 
 
 def main() -> None:
@@ -72,7 +94,7 @@ def main() -> None:
         )
         raise SystemExit(Exit.USAGE)
     kernel_cache.configure()
-    _register()
+    _register(is_list=not _names_a_command(sys.argv[1:]))
     app()
 
 

@@ -51,6 +51,18 @@ def test_every_group_lists_its_commands(group: str, capsys: pytest.CaptureFixtur
     assert all(name in told for name in names)
 
 
+@pytest.mark.parametrize("words", ["", *sorted(cli._GROUPS)])
+def test_a_list_of_commands_says_what_each_does(words: str) -> None:
+    """``de39 --help`` and each group's give every command a sentence, and import none of them."""
+    done = run_process("-m", "engine.cli", *words.split(), "--help")
+    lines = [line.strip("│ ") for line in done.stdout.partition("Commands")[2].splitlines()]
+    told = {line.split()[0]: line.split()[1:] for line in lines if line}
+    names = [key.rpartition(" ") for key in cli._COMMANDS]
+    wanted = {name for group, _, name in names if group == words}
+    assert wanted
+    assert [name for name in wanted if len(told.get(name, [])) < 2] == []
+
+
 @pytest.mark.parametrize(
     ("words", "meant"), [("ledgr", "ledger"), ("ledger verfy", "verify"), ("bench cor", "core")]
 )
