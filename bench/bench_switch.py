@@ -5,10 +5,10 @@ A round is a closed loop of half a second over loopback; what counts is the rate
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.echo import echo_process
 from bench.load_client import LoadRun, Plan, Source
@@ -36,7 +36,7 @@ def switch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]
         yield ports.iso
 
 
-def _measure(benchmark: BenchmarkFixture, target: tuple[str, int], source: Source) -> None:
+def _measure(benchmark: Any, target: tuple[str, int], source: Source) -> None:
     rates: list[float] = []
 
     def one_round() -> None:
@@ -49,12 +49,12 @@ def _measure(benchmark: BenchmarkFixture, target: tuple[str, int], source: Sourc
     benchmark.extra_info["answers_per_second"] = rates
 
 
-def test_switch(benchmark: BenchmarkFixture, switch: tuple[str, int], source: Source) -> None:
+def test_switch(benchmark: Any, switch: tuple[str, int], source: Source) -> None:
     """Durable authorizations over four links."""
     _measure(benchmark, switch, source)
 
 
-def test_echo_server(benchmark: BenchmarkFixture, source: Source) -> None:
+def test_echo_server(benchmark: Any, source: Source) -> None:
     """The same load on a server that only echoes."""
     with echo_process() as port:
         _measure(benchmark, ("127.0.0.1", port), source)

@@ -31,6 +31,7 @@ _GROUPS = {
 _COMMANDS = {
     "demo": "bench.demo:run",
     "serve": "engine.serve_commands:serve",
+    "doctor": "engine.doctor_commands:run",
     "import": "engine.serve_commands:import_file",
     "load": "bench.load:run",
     "account open": "engine.client_commands:account_open",

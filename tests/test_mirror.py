@@ -31,6 +31,7 @@ COVERED_BY = {
     "engine/operations.py": "tests/system/test_authorization.py",
     "engine/serve_commands.py": "tests/system/test_commands.py",
     "engine/ledger_commands.py": "tests/system/test_commands.py",
+    "engine/doctor_commands.py": "tests/engine/test_doctor.py",
     "engine/config_*.py": "tests/engine/test_config.py",
     "engine/metrics_kernels.py": "tests/engine/test_metrics.py",
     "engine/admin/series.py": "tests/engine/admin/test_collector.py",
