@@ -172,15 +172,15 @@ def _route(row: Row, item: Row) -> None:
         if is_request and row["stan"] >= 0:
             item["role"] = Role.ANSWER
             item["decision"] = Decision.FORMAT_ERROR
-    elif mti in (100, 101):
+    elif mti // 10 == 10:
         item["role"] = Role.AUTHORIZE
-    elif mti in (400, 401, 420, 421):
+    elif mti // 10 in (40, 42):
         item["role"] = Role.REVERSE
         item["kind"] = Kind.REVERSAL
     elif is_request:
         item["role"] = Role.ANSWER
         item["decision"] = Decision.MESSAGE_NOT_SERVED
-        if mti in (800, 801) and row["network_code"] in (1, 2, 301):
+        if mti // 10 == 80 and row["network_code"] in (1, 2, 301):
             item["decision"] = Decision.NETWORK_OK
     if mti % 10 % 2 == 1:
         item["flags"] |= Flag.REPEAT

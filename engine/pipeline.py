@@ -32,7 +32,7 @@ from engine.metrics import (
 )
 from engine.replies import decisions_of, segment_ends
 from engine.session import Link
-from engine.wire.table import SEGMENT, FrameFault
+from engine.wire.table import SEGMENT, FrameFault, keepalive_of
 from ledger.authorizations import Cursor
 from ledger.commit import CommitJob, Committer
 from ledger.journal import Blob, BlobKind
@@ -54,6 +54,9 @@ _STAGES = {
 _FRAME_ERRORS = {
     FrameFault.TOO_LONG: FrameError.TOO_LONG,
     FrameFault.TOO_SHORT: FrameError.TOO_SHORT,
+    FrameFault.NOT_DIGITS: FrameError.NOT_DIGITS,
+    FrameFault.ENVELOPE: FrameError.BAD_HEADER,
+    FrameFault.TRAILER: FrameError.BAD_HEADER,
 }
 Event = Callable[[], CommitJob | None]  # changes the state, returns what must be durable first
 
@@ -327,7 +330,8 @@ class Pipeline:
             data = bytes(self._out[start:end])
             start = end
             if link.profile.echo_zero_length:
-                data += b"\0\0" * int(self._segments[i]["keepalives"])
+                empty = keepalive_of(self.authorizer.table.framing[link.dialect])
+                data += empty * int(self._segments[i]["keepalives"])
             if data:
                 answers.append((link, data))
                 link.batches_due += 1

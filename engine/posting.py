@@ -224,7 +224,7 @@ def _write_request(row: Row, into: Row) -> None:
     into["rrn_a"] = row["rrn_a"]
     into["rrn_b"] = row["rrn_b"]
     into["acquirer"] = row["acquirer"]
-    into["stan"] = max(row["stan"], 0)
+    into["stan"] = max(row["stan"], 0) % 1_000_000  # of twelve digits the last six
     into["transmitted"] = row["transmitted"]
     into["pcode"] = max(row["pcode"], 0)
     into["mcc"] = max(row["mcc"], 0)

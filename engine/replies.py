@@ -81,6 +81,7 @@ def fill_replies(
             is_payment = item["role"] == Role.AUTHORIZE
             _approve(reply, item["decision"], is_payment, first_seq + item["record"])
         reply["response"] = item["response"]
+        reply["decision"] = item["decision"]
         if item["decision"] == Decision.FORMAT_ERROR and row["fault_field"] > 0:
             _name_field(reply, row["fault_field"], i * EXTRA_BYTES, extra)
         written += 1

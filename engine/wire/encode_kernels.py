@@ -1,8 +1,8 @@
 """Encode kernels: the answers of a batch become frames in one call.
 
 An echoed field is copied from the arena as it came, its length prefix included, so it is
-byte-exact. Only fields that decoding found valid have their bit in the row, so a faulty request
-needs no case of its own.
+byte-exact, and so is what stood before the MTI, but for addresses that change places. Only fields
+that decoding found valid have their bit in the row, so a faulty request needs no case of its own.
 """
 
 from typing import Any
@@ -10,23 +10,37 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.wire.scan_kernels import Int, load_word, lone_position, reverse_bits
-from engine.wire.table import DialectTable
+from engine.wire.elements import Code
+from engine.wire.profile import Profile
+from engine.wire.scan_kernels import Int, lone_position, reverse_bits
+from engine.wire.table import DialectTable, Envelope
+from engine.wire.write_kernels import (
+    copy,
+    fits,
+    store_word,
+    write_bitmap,
+    write_field,
+    write_length,
+    write_mti,
+)
 from ledger.jit import kernel
 
 Array = NDArray[Any]
 Bytes = NDArray[np.uint8]
 
-# Bytes an answer may have beyond those of its request and of its extra fields: header 2, MTI 4,
-# two bitmaps in hex 32, DE38 6, DE39 2, prefixes of four extra fields 12, a MAC in hex 16; and a
-# word written too far.
-REPLY_OVERHEAD_BYTES = 88
+# Bytes an answer may have beyond those of its request, envelope included, and of its extra fields,
+# counted twice: length 6, MTI 4, three bitmaps in hex 48, DE38 6, DE39 4, prefixes of the extra
+# fields 4 x 6, MAC 16, trailer 1; and a word written too far.
+REPLY_OVERHEAD_BYTES = 120
 
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
 _TOP = np.uint64(1 << 63)
-_BYTE_MASK, _NIBBLE = np.uint64(255), np.uint64(15)
 _APPROVAL, _RESPONSE = np.uint64(38), np.uint64(39)
 _BIT_38, _BIT_39 = np.uint64(1 << 26), np.uint64(1 << 25)
+_MAC, _MAC_SECOND = 64, 128
+_ASCII, _EBCDIC = int(Code.ASCII), int(Code.EBCDIC)
+_TPDU, _VISA = int(Envelope.TPDU), int(Envelope.VISA)
+_REPEAT_ANSWER = int(Profile.REPEAT_ANSWER)
 
 
 @kernel
@@ -43,15 +57,16 @@ def encode_batch(
 ) -> Int:
     """Write one frame a reply, one after the other; return the bytes written, or -1.
 
-    -1 means ``out`` might not hold them: it needs, for every reply, the request's size, the extra
-    fields' sizes and ``REPLY_OVERHEAD_BYTES``. Nothing past its end is written in that case either.
+    -1 means ``out`` might not hold them: it needs, for every reply, the request's size with its
+    envelope, twice the extra fields' sizes and ``REPLY_OVERHEAD_BYTES``. Nothing past its end is
+    written in that case either.
 
     Parameters
     ----------
     arena, request, spans : what ``decode_batch`` read and filled.
-    reply : REPLY[:]. An extra field wins over an echo of the same field; its bytes are as on the
-        wire, without a length prefix, and it is left out if the dialect has no field of that size.
-        ``mac_at`` is out; the room for a MAC is filled with the character 0.
+    reply : REPLY[:]. An extra field wins over an echo of the same field; its data are ASCII or
+        bytes, whatever the dialect writes, and it is left out if there is no field of that size.
+        ``start`` and ``mac_at`` are out; the room for a MAC is filled with the character 0.
     table : compiled dialects.
     extra : uint8[:], data of the extra fields.
     out : uint8[:], out.
@@ -59,13 +74,12 @@ def encode_batch(
     """
     at: Int = 0
     fields, messages, message_of = table.fields, table.messages, table.message_of
-    framing, lowest_bit = table.framing, table.lowest_bit
+    framing, lowest_bit, from_ascii = table.framing, table.lowest_bit, table.from_ascii
+    profile = table.profile
     for r in range(np.uint64(reply_count)):
         answer = reply[r]
         i = np.uint64(answer.request)
         row = request[i]
-        if at + row.size + _extra_bytes(answer) + REPLY_OVERHEAD_BYTES > out.shape[0]:
-            return -1
         begin: Int = at
         start, dialect = np.int64(row.start), np.uint64(row.dialect)
         message = messages[dialect, message_of[dialect, max(row.mti, 0)]]
@@ -73,56 +87,77 @@ def encode_batch(
         low = message.echo_lo & row.bitmap_lo
         if answer.has_approval:
             high |= _BIT_38
-        added_hi, added_lo = _added(answer, fields[dialect])
-        high |= added_hi
-        low |= added_lo
+        added_high, added_low, added_size = _added(answer, fields[dialect])
+        if at + row.size + row.envelope + 2 * added_size + REPLY_OVERHEAD_BYTES > out.shape[0]:
+            return -1
+        high |= added_high
+        low |= added_low
         mac: Int = 0
         if answer.wants_mac:
-            mac = 64 if low == _ZERO else 128
-            if fields[dialect, mac].size == 0:
-                mac = 0
-        high |= np.uint64(mac == 64)
-        low |= np.uint64(mac == 128)
+            mac = _mac_field(fields[dialect], low)
+            if mac == _MAC_SECOND:
+                low |= _ONE
+            elif mac == _MAC:
+                high |= _ONE
         if low != _ZERO:
             high |= _TOP
-        answer.mac_at = -1
 
-        _write_digits(out, begin + 2, answer.mti, 4)
-        is_hex = framing[dialect].bitmap_hex
-        at = _write_bitmap(out, begin + 6, high, is_hex)
+        rule = framing[dialect]
+        at += np.int64(rule.header_bytes) + np.int64(rule.reserved_bytes)
+        envelope = np.int64(row.envelope)
+        if envelope != 0:
+            _write_envelope(arena, start - envelope, envelope, rule.envelope, out, at)
+            at += envelope
+        answer.start, answer.mac_at = at, -1
+        mti = np.int64(answer.mti)
+        if profile[dialect, _REPEAT_ANSWER] != 0:
+            mti |= row.mti & 1
+        at = write_mti(out, at, mti, rule.version, rule.mti_code)
+        at = write_bitmap(out, at, high, rule.bitmap_hex, from_ascii[dialect])
         if low != _ZERO:
-            at = _write_bitmap(out, at, low, is_hex)
+            at = write_bitmap(out, at, low, rule.bitmap_hex, from_ascii[dialect])
 
         left = reverse_bits(high & ~_TOP)
-        base = 1
+        base, added = 1, added_high
         while True:
             if left == _ZERO:
                 if base == 65 or low == _ZERO:
                     break
                 left = reverse_bits(low)
-                base = 65
+                base, added = 65, added_low
             lone = left & (~left + _ONE)
             left ^= lone
-            number = np.uint64(base + lone_position(lone, lowest_bit))
-            prefix = np.int64(fields[dialect, number].prefix_digits)
-            is_added = (added_hi | added_lo) != _ZERO and _has(added_hi, added_lo, number)
-            if np.int64(number) == mac:
-                answer.mac_at = at
-                at = _write_digits(out, at, 0, np.int64(fields[dialect, mac].size))
-            elif is_added:
-                at = _write_extra(answer, np.int64(number), prefix, extra, out, at)
+            position = lone_position(lone, lowest_bit)
+            number = np.uint64(base + position)
+            field = fields[dialect, number]
+            if added & (_TOP >> np.uint64(position)):
+                at = _write_added(answer, number, field, extra, from_ascii[dialect], out, at)
             elif number == _RESPONSE:
-                _store_word(out, at, np.uint64(answer.response))
-                at += 2
+                width = np.int64(rule.action_width)
+                code = np.uint64(answer.response)
+                if width > 2:
+                    code = _action(answer, mti, dialect, table)
+                at = _write_word(out, at, code, width, field, from_ascii[dialect])
             elif number == _APPROVAL:
-                _store_word(out, at, answer.approval)
-                at += 6
+                at = _write_word(out, at, answer.approval, 6, field, from_ascii[dialect])
+            elif np.int64(number) == mac:
+                answer.mac_at = at
+                for k in range(np.int64(field.size)):
+                    out[np.uint64(at + k)] = 48
+                at += np.int64(field.size)
             else:
+                prefix = np.int64(field.prefix_bytes)
                 source = start + np.int64(spans[i, number, 0]) - prefix
-                at = _copy(arena, source, out, at, prefix + np.int64(spans[i, number, 1]))
-        size = at - begin - 2
-        out[np.uint64(begin)] = size >> 8
-        out[np.uint64(begin + 1)] = size & 255
+                at = copy(arena, source, out, at, prefix + np.int64(spans[i, number, 1]))
+        if rule.has_trailer:
+            out[np.uint64(at)] = rule.trailer
+            at += 1
+        size = at - begin - np.int64(rule.header_bytes) - np.int64(rule.reserved_bytes)
+        if rule.envelope == _VISA:
+            length_at = np.int64(answer.start) - envelope + 3
+            out[np.uint64(length_at)] = size >> 8
+            out[np.uint64(length_at + 1)] = size & 255
+        write_length(out, begin, size, rule)
         out_end[r] = at
     return at
 
@@ -137,88 +172,96 @@ def reply_mti(mti: Int) -> Int:
 
 
 @kernel
-def _extra_bytes(answer: Any) -> Int:
-    total: Int = 0
-    for k in range(answer.extra_count):
-        total += answer.extra_size[k]
-    return total
-
-
-@kernel
-def _added(answer: Any, fields: Array) -> tuple[np.uint64, np.uint64]:
-    """Return the bitmap words of the extra fields that the dialect has room for."""
+def _added(answer: Any, fields: Array) -> tuple[np.uint64, np.uint64, Int]:
+    """Return the bits of the extra fields that fit, in both words, and the sum of their sizes."""
     high, low = _ZERO, _ZERO
-    for k in range(answer.extra_count):
-        number = np.int64(answer.extra_field[k])
-        if not _fits(fields[number], np.int64(answer.extra_size[k])):
-            answer.extra_field[k] = 0
-        elif number <= 64:
+    total: Int = 0
+    for e in range(answer.extra_count):
+        number = np.int64(answer.extra_field[e])
+        size = np.int64(answer.extra_size[e])
+        if not 2 <= number <= 128 or not fits(fields[number], size):
+            continue
+        total += size
+        if number <= 64:
             high |= _TOP >> np.uint64(number - 1)
         else:
             low |= _TOP >> np.uint64(number - 65)
-    return high, low
+    return high, low, total
 
 
 @kernel
-def _has(high: np.uint64, low: np.uint64, number: np.uint64) -> bool:
-    word = high if number <= np.uint64(64) else low
-    return (word & (_TOP >> ((number - _ONE) & np.uint64(63)))) != _ZERO
-
-
-@kernel
-def _write_extra(answer: Any, number: Int, prefix: Int, extra: Bytes, out: Bytes, at: Int) -> Int:
-    for k in range(answer.extra_count):
-        if answer.extra_field[k] == number:
-            size = np.int64(answer.extra_size[k])
-            at = _write_digits(out, at, size, prefix)
-            return _copy(extra, np.int64(answer.extra_start[k]), out, at, size)
+def _write_added(
+    answer: Any,
+    number: Int,
+    field: Any,
+    extra: Bytes,
+    from_ascii: NDArray[np.uint8],
+    out: Bytes,
+    at: Int,
+) -> Int:
+    for e in range(answer.extra_count):
+        if np.uint64(answer.extra_field[e]) == number:
+            source, size = np.int64(answer.extra_start[e]), np.int64(answer.extra_size[e])
+            if fits(field, size):
+                return write_field(extra, source, size, field, from_ascii, out, at)
     return at
 
 
 @kernel
-def _fits(field: Any, size: Int) -> bool:
-    if field.size == 0 or (field.data_code == 1 and size & 1):
-        return False
-    if field.prefix_digits == 0:
-        return size == field.size
-    return size <= field.size
+def _mac_field(fields: Array, low: np.uint64) -> Int:
+    """Return the field of the authentication code: the last one that the answer has room for."""
+    if low != _ZERO and fields[_MAC_SECOND].size != 0:
+        return _MAC_SECOND
+    return _MAC if fields[_MAC].size != 0 and low == _ZERO else 0
 
 
 @kernel
-def _store_word(out: Bytes, at: Int, word: np.uint64) -> None:
-    """Write eight bytes; the overhead of a reply leaves room for those that are not meant."""
-    base = np.uint64(at)
-    for k in range(8):
-        out[base + np.uint64(k)] = (word >> np.uint64(8 * k)) & _BYTE_MASK
+def _action(answer: Any, mti: Int, dialect: np.uint64, table: DialectTable) -> np.uint64:
+    """Return a DE39 of three or four characters: of the decision, else of the two characters."""
+    response, decision = answer.response, answer.decision
+    if 0 <= decision < table.actions.shape[1] and response == table.responses[dialect, decision]:
+        code = table.actions[dialect, decision]
+        if code != 0:
+            return np.uint64(code)
+    first, second = _place(response & 255), _place(response >> 8)
+    kind = mti // 100 % 10
+    return np.uint64(table.action_of[dialect, kind, 36 * first + second])
 
 
 @kernel
-def _copy(data: Bytes, source: Int, out: Bytes, at: Int, length: Int) -> Int:
-    """Copy ``length`` bytes, eight at a time where ``data`` goes on far enough; return the end."""
-    if source + length + 8 <= data.shape[0]:
-        for k in range(0, length, 8):
-            _store_word(out, at + k, load_word(data, source + k))
-    else:
-        for k in range(length):
-            out[np.uint64(at + k)] = data[np.uint64(source + k)]
-    return at + length
+def _place(character: Int) -> Int:
+    """Return the place of a digit or letter among all of them; another byte has place 0."""
+    if 48 <= character <= 57:
+        return np.int64(character) - 48
+    letter = np.int64(character) & 0xDF
+    return letter - 55 if 65 <= letter <= 90 else 0
 
 
 @kernel
-def _write_digits(out: Bytes, at: Int, value: Int, digits: Int) -> Int:
-    for k in range(digits):
-        out[np.uint64(at + digits - 1 - k)] = 48 + value % 10
-        value //= 10
-    return at + digits
+def _write_word(
+    out: Bytes, at: Int, word: np.uint64, size: Int, field: Any, from_ascii: NDArray[np.uint8]
+) -> Int:
+    """Write up to eight characters as the field has them."""
+    store_word(out, at, word)
+    if field.data_code == _ASCII:
+        return at + size
+    if field.data_code == _EBCDIC:
+        for k in range(size):
+            out[np.uint64(at + k)] = from_ascii[out[np.uint64(at + k)]]
+        return at + size
+    characters = out[at : at + 8].copy()
+    return write_field(characters, 0, size, field, from_ascii, out, at)
 
 
 @kernel
-def _write_bitmap(out: Bytes, at: Int, word: np.uint64, is_hex: Int) -> Int:
-    if is_hex == 0:
-        for k in range(8):
-            out[np.uint64(at + k)] = (word >> np.uint64(56 - 8 * k)) & _BYTE_MASK
-        return at + 8
-    for k in range(16):
-        nibble = np.int64((word >> np.uint64(60 - 4 * k)) & _NIBBLE)
-        out[np.uint64(at + k)] = 48 + nibble if nibble < 10 else 55 + nibble
-    return at + 16
+def _write_envelope(arena: Bytes, source: Int, size: Int, kind: Int, out: Bytes, at: Int) -> None:
+    """Write what stood before the MTI: destination and source change places."""
+    copy(arena, source, out, at, size)
+    first, width = 0, 0
+    if kind == _TPDU:
+        first, width = 1, 2
+    elif kind == _VISA:
+        first, width = 5, 3
+    for k in range(width):
+        one, other = np.uint64(at + first + k), np.uint64(at + first + width + k)
+        out[one], out[other] = out[other], out[one]

@@ -11,8 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.wire.code_kernels import bytes_of, coded_value, length_of, turn
 from engine.wire.columns import Fault
-from engine.wire.dialect import USE_LIMIT
+from engine.wire.elements import Code, Prefix
+from engine.wire.fault_kernels import set_fault
+from engine.wire.frame_kernels import cut_frames
 from engine.wire.scan_kernels import (
     Int,
     digits_value,
@@ -24,8 +27,10 @@ from engine.wire.scan_kernels import (
     read_bitmap,
     reverse_bits,
 )
-from engine.wire.table import Char, DialectTable, FrameFault
-from engine.wire.value_kernels import check_presence, set_fault, take_values
+from engine.wire.structure_kernels import check_parts
+from engine.wire.table import IS_TURNED, Char, DialectTable
+from engine.wire.uses import USE_LIMIT, Use
+from engine.wire.value_kernels import check_presence, take_values
 from ledger.jit import kernel
 
 Array = NDArray[Any]
@@ -36,10 +41,13 @@ _TOP = np.uint64(1 << 63)
 
 _DIGIT = int(Char.DIGIT)
 _MTI, _BITMAP, _LENGTH = int(Fault.MTI), int(Fault.BITMAP), int(Fault.LENGTH)
-_CHARSET, _TRAILING = int(Fault.CHARSET), int(Fault.TRAILING)
-_TOO_LONG, _TOO_SHORT = int(FrameFault.TOO_LONG), int(FrameFault.TOO_SHORT)
-_USES = USE_LIMIT
+_CHARSET, _TRAILING, _STRUCTURE = int(Fault.CHARSET), int(Fault.TRAILING), int(Fault.STRUCTURE)
+_ASCII, _RAW, _PREFIX_ASCII = int(Code.ASCII), int(Code.RAW), int(Prefix.ASCII)
+_ASCII_HEX = int(Code.ASCII_HEX)
+_USES, _PARTIAL = USE_LIMIT, int(Use.PARTIAL)
 _NUMBER_DIGITS = 18  # more would not fit an int64 column
+_TEXT_ROOM = 128  # characters of a field that is turned into ASCII
+_TEXT_BEGIN = 16  # a word that ends where the first one ends is read
 
 
 @kernel
@@ -65,52 +73,11 @@ def decode_batch(
     table : compiled dialects.
     hash_key : uint64[2], key of the merchant hash.
     request : REQUEST[cap], out.
-    spans : uint16[cap, 129, 2], out, valid where the row's bitmap words have the field.
+    spans : uint16[cap, 193, 2], out, valid where the row's bitmap words have the field.
     pan_block : uint8[cap, 16], out: digit count, ten bytes of BCD padded with F, "de39", 1.
     """
-    rows = _cut_frames(arena, segments, segment_count, table.framing, request)
+    rows = cut_frames(arena, segments, segment_count, table.framing, request)
     _decode_rows(arena, table, hash_key, request, spans, pan_block, rows)
-    return rows
-
-
-@kernel
-def _cut_frames(
-    arena: Bytes, segments: Array, segment_count: Int, framing: Array, request: Array
-) -> Int:
-    """Find the messages: write ``start``, ``size``, ``segment``, ``dialect`` of a row each."""
-    rows = 0
-    capacity = request.shape[0]
-    for s in range(segment_count):
-        segment = segments[s]
-        at, end, dialect = segment.start, segment.end, segment.dialect
-        most, least = framing[dialect].max_bytes, framing[dialect].min_bytes
-        first_row, fault, keepalives, keepalives_last = rows, 0, 0, 0
-        while at + 2 <= end:
-            size = (np.int64(arena[np.uint64(at)]) << 8) | np.int64(arena[np.uint64(at + 1)])
-            if size == 0:
-                keepalives += 1
-                keepalives_last += 1
-                at += 2
-                continue
-            if size > most:
-                fault = _TOO_LONG
-                break
-            if size < least:
-                fault = _TOO_SHORT
-                break
-            if at + 2 + size > end or rows == capacity:
-                break
-            row = request[rows]
-            row.start, row.size, row.segment, row.dialect = at + 2, size, s, dialect
-            rows += 1
-            keepalives_last = 0
-            at += 2 + size
-        segment.consumed = at - segment.start
-        segment.first_row = first_row
-        segment.row_count = rows - first_row
-        segment.fault = fault
-        segment.keepalives = keepalives
-        segment.keepalives_last = keepalives_last
     return rows
 
 
@@ -124,111 +91,193 @@ def _decode_rows(
     pan_block: Bytes,
     rows: Int,
 ) -> None:
-    """Decode the messages that ``_cut_frames`` found.
+    """Decode the messages that ``cut_frames`` found.
 
     One loop on purpose: a call a message would pass every array again.
     """
     fields, messages, message_of = table.fields, table.messages, table.message_of
-    framing, chars = table.framing, table.chars
+    framing, chars, variants = table.framing, table.chars, table.variants
     number_of, lowest_bit = table.number_of, table.lowest_bit
-    # By use of a field: its number (-1 = none), arena offset (-1 = absent) and length. Every field
-    # writes here, those without a use into entry 0, so that the loop does not branch on the use.
-    found = np.empty((3, _USES), np.int64)
+    parts, part_fields, to_ascii = table.parts, table.part_fields, table.to_ascii
+    ascii_chars = chars[0]
+    # By use of a field: its value (-1 = none), where it can be read in ASCII (-1 = absent), its
+    # length there, its arena offset. Every field writes here, those without a use into entry 0, so
+    # that the loop does not branch on the use.
+    found = np.empty((4, _USES), np.int64)
+    scratch = np.empty(_TEXT_BEGIN + _USES * _TEXT_ROOM, np.uint8)
     for i in range(np.uint64(rows)):
         row = request[i]
         start, dialect = np.int64(row.start), np.uint64(row.dialect)
         end = start + row.size
+        rule = framing[dialect]
         for use in range(_USES):
             found[0, use], found[1, use] = -1, -1
         row.fault, row.fault_field, row.fault_offset = 0, 0, 0
-        row.bitmap_hi, row.bitmap_lo = _ZERO, _ZERO
-        row.mti = mti_value(arena, start, end)
+        row.bitmap_hi, row.bitmap_lo, row.bitmap_third = _ZERO, _ZERO, _ZERO
+        row.mti = _relative(mti_value(arena, start, end, rule.mti_code), rule)
         at: Int = -1
-        high, low = _ZERO, _ZERO
+        high, low, third = _ZERO, _ZERO, _ZERO
         if row.mti < 0:
             row.fault = _MTI
         else:
-            at, high, low = _read_bitmaps(arena, start, end, framing, chars, row)
+            at, high, low, third = _read_bitmaps(
+                arena, start, end, rule, ascii_chars, to_ascii[dialect], row
+            )
 
         left = reverse_bits(high & ~_TOP)
         base, good = 1, _ZERO
+        last = 129 if third != _ZERO else (65 if low != _ZERO else 1)
         while at >= 0:
             if left == _ZERO:
-                if base == 65 or low == _ZERO:
+                if base == last:
                     break
-                row.bitmap_hi, good = good, _ZERO
-                left = reverse_bits(low)
-                base = 65
+                _keep(row, base, good)
+                good = _ZERO
+                base += 64
+                left = reverse_bits(low if base == 65 else third)
+                continue
             lone = left & (~left + _ONE)
             left ^= lone
             position = lone_position(lone, lowest_bit)
             number = np.uint64(base + position)
             field = fields[dialect, number]
-            size = np.int64(field.size)
-            prefix = np.int64(field.prefix_digits)
-            length: Int = size
+            limit, code = np.int64(field.limit), field.data_code
+            prefix = np.int64(field.prefix_bytes)
+            units: Int = limit
             if prefix != 0:
-                length = digits_value(arena, at, prefix) if at + prefix <= end else -1
-            over = (length < 0) | (length > size) | (at + prefix + length > end)
-            if over | (size == 0) | ((length & np.int64(field.data_code)) != 0):
-                fault = _BITMAP if size == 0 else _LENGTH
+                if at + prefix > end:
+                    units = -1
+                elif field.prefix_code == _PREFIX_ASCII:
+                    units = digits_value(arena, at, prefix)
+                else:
+                    units = length_of(arena, at, prefix, np.int64(field.prefix_code))
+            length = units if field.unit == 0 else bytes_of(units, np.int64(field.unit))
+            over = (units < 0) | (units > limit) | (at + prefix + length > end)
+            if over | (limit == 0) | ((length & np.int64(field.flags) & 1) != 0):
+                fault = _BITMAP if limit == 0 else _LENGTH
                 set_fault(row, fault, base + position, at - start)
                 at = -1
                 break
             at += prefix
-            char_bits = np.int64(field.char_bits)
-            value = np.int64(-1)
-            if (char_bits == _DIGIT) & (length > 0) & (length <= _NUMBER_DIGITS):
-                signed = np.int64(field.signed)
-                value = digits_value(arena, at + signed, length - signed)
-                right = (value >= 0) & ((signed == 0) | is_sign(arena[np.uint64(at)]))
-            else:
-                right = is_class(arena, at, length, chars, char_bits)
-            if right:
+            value, bad_at = np.int64(-1), np.int64(-1)
+            if code == _ASCII:
+                char_bits = np.int64(field.char_bits)
+                if (char_bits == _DIGIT) & (length > 0) & (length <= _NUMBER_DIGITS):
+                    signed = np.int64(field.signed)
+                    value = digits_value(arena, at + signed, length - signed)
+                    right = (value >= 0) & ((signed == 0) | is_sign(arena[np.uint64(at)]))
+                else:
+                    right = is_class(arena, at, length, ascii_chars, char_bits)
+                if not right:
+                    bad_at = first_outside(arena, at, length, ascii_chars, field.signed, char_bits)
+            elif code != _RAW:
+                row_of = np.uint64(0) if code == _ASCII_HEX else dialect + _ONE
+                value, bad_at = coded_value(arena, at, length, units, field, chars[row_of])
+            fault = _CHARSET
+            if (field.part != 0) & (bad_at < 0):
+                bad_at = check_parts(arena, at, length, field, parts, part_fields, chars, found)
+                if bad_at >= 0:
+                    fault = _STRUCTURE
+                    found[0, _PARTIAL] = -1
+            if bad_at < 0:
                 use = field.use
                 found[0, use], found[1, use], found[2, use] = value, at, length
+                found[3, use] = at
+                if field.flags & IS_TURNED:
+                    to = _TEXT_BEGIN + np.int64(use) * _TEXT_ROOM
+                    found[1, use] = to
+                    found[2, use] = turn(
+                        arena, at, length, units, field, to_ascii[dialect], scratch, to
+                    )
                 spans[i, number, 0] = at - start
                 spans[i, number, 1] = length
                 good |= _TOP >> np.uint64(position)
             else:
-                bad_at = first_outside(arena, at, length, chars, field.signed, char_bits)
-                set_fault(row, _CHARSET, base + position, bad_at - start)
+                set_fault(row, fault, base + position, bad_at - start)
             at += length
-        if base == 1:
-            row.bitmap_hi = good
+        _keep(row, base, good)
+        if rule.is_plain:
+            take_values(arena, table, hash_key, row, pan_block, i, found)
         else:
-            row.bitmap_lo = good
-        take_values(arena, number_of, hash_key, row, pan_block, i, found)
+            take_values(scratch, table, hash_key, row, pan_block, i, found)
         if at >= 0 and at != end:
             set_fault(row, _TRAILING, 0, at - start)
+        kind = message_of[dialect, max(row.mti, 0)]
+        message = messages[dialect, kind]
+        row.deadline_ms, row.key_bits = message.deadline_ms, message.key_bits
         if row.fault == 0:
-            message = messages[dialect, message_of[dialect, row.mti]]
+            if message.has_variants and row.pcode >= 0:
+                message = messages[dialect, variants[dialect, kind, row.pcode // 10_000]]
             check_presence(row, message, number_of, lowest_bit)
 
 
 @kernel
+def _keep(row: Any, base: Int, good: np.uint64) -> None:
+    """Note the valid fields of one bitmap."""
+    if base == 1:
+        row.bitmap_hi = good
+    elif base == 65:
+        row.bitmap_lo = good
+    else:
+        row.bitmap_third = good
+
+
+@kernel
+def _relative(mti: Int, rule: Any) -> Int:
+    """Return the MTI without the dialect's version: 100 for its own 0100, 1100 or 2100.
+
+    Of another version the difference stays, so that nothing takes it for its own; -1 where such
+    messages are not answered.
+    """
+    if mti < 0:
+        return mti
+    version = (mti // 1000 - np.int64(rule.version)) % 10
+    if version != 0 and rule.drops_versions:
+        return -1
+    return version * 1000 + mti % 1000
+
+
+@kernel
 def _read_bitmaps(
-    arena: Bytes, start: Int, end: Int, framing: Array, chars: NDArray[np.uint16], row: Any
-) -> tuple[Int, np.uint64, np.uint64]:
-    """Return (arena offset of the first field, the words of fields 1-64 and 65-128); -1 = none."""
-    is_hex = framing[row.dialect].bitmap_hex
-    width = 16 if is_hex else 8
-    high, low = _ZERO, _ZERO
-    at = start + 4
-    right = False
-    if end - start >= 4 + width:
-        high, right = read_bitmap(arena, at, is_hex, chars)
+    arena: Bytes,
+    start: Int,
+    end: Int,
+    rule: Any,
+    chars: NDArray[np.uint16],
+    to_ascii: NDArray[np.uint8],
+    row: Any,
+) -> tuple[Int, np.uint64, np.uint64, np.uint64]:
+    """Return the arena offset of the first field, -1 = none, and the words of the fields."""
+    code = np.int64(rule.bitmap_hex)
+    width = 16 if code != 0 else 8
+    mti_bytes = 2 if rule.mti_code == 2 else 4
+    at = start + mti_bytes
+    high, right = _ZERO, False
+    if end - at >= width:
+        high, right = read_bitmap(arena, at, code, chars, to_ascii)
     if not right:
-        set_fault(row, _BITMAP, 0, 4)
-        return -1, high, low
+        set_fault(row, _BITMAP, 0, mti_bytes)
+        return -1, _ZERO, _ZERO, _ZERO
     at += width
-    if high & _TOP != _ZERO:
-        if end - start < 4 + 2 * width:
-            set_fault(row, _BITMAP, 1, at - start)
-            return -1, high, low
-        low, right = read_bitmap(arena, at, is_hex, chars)
-        if not right:  # the fields of the first bitmap can still be read
-            set_fault(row, _BITMAP, 1, at - start)
-            low = _ZERO
+    low, third = _ZERO, _ZERO
+    more = high & _TOP != _ZERO
+    number = 1
+    while more:
+        if end - at < width:
+            set_fault(row, _BITMAP, number, at - start)
+            return -1, high, low, third
+        word, right = read_bitmap(arena, at, code, chars, to_ascii)
+        if not right:  # the fields of the bitmaps before can still be read
+            set_fault(row, _BITMAP, number, at - start)
+            word = _ZERO
         at += width
-    return at, high, low
+        more = False
+        if number == 65:
+            third = word
+        else:
+            low = word
+            if rule.has_third:
+                more = low & _TOP != _ZERO
+                low &= ~_TOP
+                number = 65
+    return at, high, low, third

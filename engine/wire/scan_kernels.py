@@ -27,6 +27,7 @@ _SHORTS, _TWO = np.uint64(0x0000FFFF0000FFFF), np.uint64(2)
 _FOUR, _EIGHT, _SIXTEEN, _THIRTY_TWO = (np.uint64(n) for n in (4, 8, 16, 32))
 _HIGH_NIBBLES = np.uint64(0xF0F0F0F0F0F0F0F0)
 _ZEROS = np.uint64(0x3030303030303030)  # eight characters "0"
+_ZONES = np.uint64(0xF0F0F0F0F0F0F0F0)  # the same in EBCDIC
 _SIXES = np.uint64(0x0606060606060606)
 _ONES = np.uint64(0x0101010101010101)
 _TOPS = np.uint64(0x8080808080808080)
@@ -89,6 +90,24 @@ def digits_value(data: Bytes, at: Int, length: Int) -> Int:
 
 
 @kernel
+def zoned_value(data: Bytes, at: Int, length: Int) -> Int:
+    """Return 1 to 18 digits of EBCDIC as a number; -1 = some byte is not a digit."""
+    value: Int = 0
+    count = ((length - 1) & 7) + 1
+    done = count
+    while done <= length:
+        kept = _ALL << np.uint64(64 - 8 * count)
+        word = (load_word(data, at + done - 8) & kept) | (_ZONES & ~kept)
+        # A byte above "9" carries into its neighbour, but then it is wrong by itself.
+        if ((word ^ _ZONES) | ((word + _SIXES) ^ _ZONES)) & _HIGH_NIBBLES != _ZERO:
+            return -1
+        value = value * 100_000_000 + _eight_digits(word)
+        count = 8
+        done += 8
+    return value
+
+
+@kernel
 def is_sign(byte: Int) -> bool:
     """Return whether the byte is C or D."""
     return (byte == 67) | (byte == 68)
@@ -133,13 +152,24 @@ def first_outside(
 
 
 @kernel
-def mti_value(data: Bytes, start: Int, end: Int) -> Int:
-    """Return the MTI as a number; -1 = not four digits. Nothing need lie before the message."""
-    if end - start < 4:
+def mti_value(data: Bytes, start: Int, end: Int, code: Int) -> Int:
+    """Return the MTI as a number; -1 = not four digits. Nothing need lie before the message.
+
+    ``code``: 0 ASCII, 1 EBCDIC, 2 BCD.
+    """
+    if end - start < (2 if code == 2 else 4):
         return -1
     mti: Int = 0
+    if code == 2:
+        for k in range(2):
+            byte = np.int64(data[np.uint64(start + k)])
+            if (byte >> 4 > 9) | (byte & 15 > 9):
+                return -1
+            mti = mti * 100 + (byte >> 4) * 10 + (byte & 15)
+        return mti
+    zero = 0xF0 if code == 1 else 48
     for k in range(4):
-        digit = np.int64(data[np.uint64(start + k)]) - 48
+        digit = np.int64(data[np.uint64(start + k)]) - zero
         if (digit < 0) | (digit > 9):
             return -1
         mti = mti * 10 + digit
@@ -148,17 +178,22 @@ def mti_value(data: Bytes, start: Int, end: Int) -> Int:
 
 @kernel
 def read_bitmap(
-    data: Bytes, at: Int, is_hex: Int, chars: NDArray[np.uint16]
+    data: Bytes, at: Int, code: Int, chars: NDArray[np.uint16], to_ascii: NDArray[np.uint8]
 ) -> tuple[np.uint64, bool]:
-    """Return one bitmap, field 1 in the top bit, and whether its characters were right."""
+    """Return one bitmap, field 1 in the top bit, and whether its characters were right.
+
+    ``code``: 0 bytes, 1 hex characters, 2 hex characters of EBCDIC. ``chars`` is of ASCII.
+    """
     word = _ZERO
-    if is_hex == 0:
+    if code == 0:
         for k in range(8):
             word = (word << _EIGHT) | np.uint64(data[np.uint64(at + k)])
         return word, True
     bits = np.uint16(_HEX)
     for k in range(16):
         byte = data[np.uint64(at + k)]
+        if code == 2:
+            byte = to_ascii[byte]
         bits &= chars[byte]
         nibble = (np.int64(byte) & 15) + 9 * (np.int64(byte) >> 6)
         word = (word << _FOUR) | np.uint64(nibble & 15)

@@ -7,7 +7,9 @@ from numpy.typing import NDArray
 
 from engine.siphash import siphash_bytes_word
 from engine.wire.columns import Fault
-from engine.wire.dialect import Use
+from engine.wire.fault_kernels import is_date, is_moment, is_time, of_version, reject, set_fault
+from engine.wire.later_kernels import take_later_values
+from engine.wire.profile import Profile
 from engine.wire.scan_kernels import (
     Int,
     digits_value,
@@ -16,6 +18,8 @@ from engine.wire.scan_kernels import (
     reverse_bits,
     word_before,
 )
+from engine.wire.table import DialectTable
+from engine.wire.uses import Use
 from ledger.jit import kernel
 
 Array = NDArray[Any]
@@ -28,7 +32,8 @@ _ONES = np.uint64(0x0101010101010101)
 _DOUBLED = np.uint64(0x00FF00FF00FF00FF)  # of a word that ends with the check digit
 _FROM_FIVE = np.uint64(0x7B7B7B7B7B7B7B7B)  # lifts 5 and above to 0x80
 _NINE, _SEVEN, _SUM_SHIFT = np.uint64(9), np.uint64(7), np.uint64(56)
-_THIRTY_TWO = np.uint64(32)
+_THIRTY_TWO, _SIXTEEN = np.uint64(32), np.uint64(16)
+_BLANK = 32
 _MISSING, _VALUE = int(Fault.MISSING), int(Fault.VALUE)
 
 _PAN, _MERCHANT = int(Use.PAN), int(Use.MERCHANT)
@@ -42,22 +47,20 @@ _ACQUIRER, _FORWARDER = int(Use.ACQUIRER), int(Use.FORWARDER)
 _CURRENCY, _BILLING_CURRENCY = int(Use.CURRENCY), int(Use.BILLING_CURRENCY)
 _NETWORK_CODE, _REPLACEMENT = int(Use.NETWORK_CODE), int(Use.REPLACEMENT)
 _RRN, _TERMINAL, _ORIGINAL = int(Use.RRN), int(Use.TERMINAL), int(Use.ORIGINAL)
+_FUNCTION, _REASON, _PARTIAL = int(Use.FUNCTION), int(Use.REASON), int(Use.PARTIAL)
+_APPROVAL = int(Use.APPROVAL)
+_SIGN_ON, _SIGN_OFF = int(Profile.SIGN_ON), int(Profile.SIGN_OFF)
+_ECHO_TEST, _KEY_CHANGE = int(Profile.ECHO_TEST), int(Profile.KEY_CHANGE)
+_CUT_OVER = int(Profile.CUT_OVER)
 
 _CARET, _EQUALS, _LETTER_D = 94, 61, 68
 _LETTER_B = 66  # format code of a track 1 that holds a card number
 
 
 @kernel
-def set_fault(row: Any, fault: Int, number: Int, offset: Int) -> None:
-    """Note a fault; of several, the one in the lowest field is kept."""
-    if row.fault == 0 or (0 < number < row.fault_field):
-        row.fault, row.fault_field, row.fault_offset = fault, number, offset
-
-
-@kernel
 def take_values(
-    arena: Bytes,
-    number_of: NDArray[np.uint8],
+    text: Bytes,
+    table: DialectTable,
     hash_key: NDArray[np.uint64],
     row: Any,
     pan_block: Bytes,
@@ -66,33 +69,70 @@ def take_values(
 ) -> None:
     """Write all value columns of a row, and its row of ``pan_block``, from the fields found.
 
-    ``found`` is int64[3, 32] by Use: number (-1 = none), arena offset (-1 = absent), length.
+    ``found`` is int64[4, 48] by Use: number (-1 = none), where it stands in ``text`` (-1 = absent),
+    its characters there, and its arena offset.
     """
+    number_of = table.number_of
     row.amount, row.billing_amount = found[0, _AMOUNT], found[0, _BILLING_AMOUNT]
     row.acquirer, row.forwarder = found[0, _ACQUIRER], found[0, _FORWARDER]
     row.pcode, row.stan = found[0, _PCODE], found[0, _STAN]
     row.mcc, row.country = found[0, _MCC], found[0, _COUNTRY]
     row.entry_mode, row.condition = found[0, _ENTRY_MODE], found[0, _CONDITION]
-    row.network_code = found[0, _NETWORK_CODE]
+    row.network_code, row.function = found[0, _NETWORK_CODE], found[0, _FUNCTION]
+    row.reason, row.partial = found[0, _REASON], found[0, _PARTIAL]
     _take_times(number_of, row, found)
-    _take_currencies(arena, number_of, row, found)
-    _take_original(arena, number_of, row, found)
+    _take_currencies(text, number_of, row, found)
+    _take_original(text, table, row, found)
     row.rrn_a, row.rrn_b, row.terminal, row.merchant = _ZERO, 0, _ZERO, _ZERO
+    row.approval, row.original_amount = _ZERO, -1
     at = found[1, _RRN]
     if at >= 0:
-        row.rrn_a = load_word(arena, at)
-        row.rrn_b = load_word(arena, at + 4) >> _THIRTY_TWO
+        row.rrn_a = load_word(text, at)
+        row.rrn_b = load_word(text, at + 4) >> _THIRTY_TWO
     at = found[1, _TERMINAL]
     if at >= 0:
-        row.terminal = load_word(arena, at)
+        row.terminal = _last_eight(text, at, found[2, _TERMINAL])
     at = found[1, _MERCHANT]
     if at >= 0:
         acquirer = np.uint64(row.acquirer)
         hashed = siphash_bytes_word(
-            hash_key[0], hash_key[1], arena, at, found[2, _MERCHANT], acquirer
+            hash_key[0], hash_key[1], text, at, found[2, _MERCHANT], acquirer
         )
         row.merchant = max(hashed, _ONE)  # 0 says absent
-    _take_card(arena, number_of, row, pan_block, i, found)
+    at = found[1, _APPROVAL]
+    if at >= 0:
+        row.approval = load_word(text, at - 2) >> _SIXTEEN
+    if table.framing[row.dialect].version != 0:
+        take_later_values(text, table, row, found)
+    if table.framing[row.dialect].networks:
+        row.network_code = _network_code(row, table.profile)
+    _take_card(text, number_of, row, pan_block, i, found)
+
+
+@kernel
+def _last_eight(text: Bytes, at: Int, length: Int) -> np.uint64:
+    """Return eight characters; of a longer text the last ones that are not blanks."""
+    while length > 8 and text[np.uint64(at + length - 1)] == _BLANK:
+        length -= 1
+    return load_word(text, at + length - 8)
+
+
+@kernel
+def _network_code(row: Any, profile: NDArray[np.int64]) -> Int:
+    """Return the code of 1987 for the dialect's own one; an unknown one keeps clear of these."""
+    code = np.int64(row.network_code)
+    own = profile[row.dialect]
+    if code < 0:
+        return code
+    if code == own[_SIGN_ON]:
+        return 1
+    if code == own[_SIGN_OFF]:
+        return 2
+    if code == own[_ECHO_TEST]:
+        return 301
+    if code == own[_KEY_CHANGE]:
+        return 161
+    return 201 if code == own[_CUT_OVER] else 1000 + code
 
 
 @kernel
@@ -100,91 +140,64 @@ def _take_times(number_of: NDArray[np.uint8], row: Any, found: NDArray[np.int64]
     """Write the date and time columns; a value that cannot be is a fault and stays absent."""
     transmitted, time = found[0, _TRANSMITTED], found[0, _LOCAL_TIME]
     date, expiry = found[0, _LOCAL_DATE], found[0, _EXPIRY]
-    if transmitted >= 0 and not _is_moment(transmitted):
-        _reject(number_of, row, found, _TRANSMITTED)
+    if transmitted >= 0 and not is_moment(transmitted):
+        reject(number_of, row, found, _TRANSMITTED)
         transmitted = -1
-    if time >= 0 and not _is_time(time):
-        _reject(number_of, row, found, _LOCAL_TIME)
+    if time >= 0 and not is_time(time):
+        reject(number_of, row, found, _LOCAL_TIME)
         time = -1
-    if date >= 0 and not _is_date(date):
-        _reject(number_of, row, found, _LOCAL_DATE)
+    if date >= 0 and not is_date(date):
+        reject(number_of, row, found, _LOCAL_DATE)
         date = -1
     if expiry >= 0 and not 1 <= expiry % 100 <= 12:
-        _reject(number_of, row, found, _EXPIRY)
+        reject(number_of, row, found, _EXPIRY)
         expiry = -1
     row.transmitted = max(transmitted, 0)
     row.local_time, row.local_date, row.expiry_yymm = time, date, expiry
 
 
 @kernel
-def _reject(number_of: NDArray[np.uint8], row: Any, found: NDArray[np.int64], use: Int) -> None:
-    """Blame the field with this use for its value, and take it out of the valid ones."""
-    number = np.int64(number_of[row.dialect, use])
-    if number <= 64:
-        row.bitmap_hi &= ~(_TOP >> np.uint64(number - 1))
-    else:
-        row.bitmap_lo &= ~(_TOP >> np.uint64(number - 65))
-    set_fault(row, _VALUE, number, found[1, use] - row.start)
-
-
-@kernel
 def _take_currencies(
-    arena: Bytes, number_of: NDArray[np.uint8], row: Any, found: NDArray[np.int64]
+    text: Bytes, number_of: NDArray[np.uint8], row: Any, found: NDArray[np.int64]
 ) -> None:
     row.currency, row.billing_currency = -1, -1
     at = found[1, _CURRENCY]
     if at >= 0:
-        row.currency = digits_value(arena, at, 3)
+        row.currency = digits_value(text, at, 3)
         if row.currency < 0:
-            _reject(number_of, row, found, _CURRENCY)
+            reject(number_of, row, found, _CURRENCY)
     at = found[1, _BILLING_CURRENCY]
     if at >= 0:
-        row.billing_currency = digits_value(arena, at, 3)
+        row.billing_currency = digits_value(text, at, 3)
         if row.billing_currency < 0:
-            _reject(number_of, row, found, _BILLING_CURRENCY)
+            reject(number_of, row, found, _BILLING_CURRENCY)
 
 
 @kernel
-def _is_date(mmdd: Int) -> bool:
-    month, day = mmdd // 100, mmdd % 100
-    return 1 <= month <= 12 and 1 <= day <= 31
-
-
-@kernel
-def _is_time(hhmmss: Int) -> bool:
-    return hhmmss < 240000 and hhmmss // 100 % 100 < 60 and hhmmss % 100 < 60
-
-
-@kernel
-def _is_moment(mmddhhmmss: Int) -> bool:
-    return _is_date(mmddhhmmss // 1_000_000) and _is_time(mmddhhmmss % 1_000_000)
-
-
-@kernel
-def _take_original(
-    arena: Bytes, number_of: NDArray[np.uint8], row: Any, found: NDArray[np.int64]
-) -> None:
+def _take_original(text: Bytes, table: DialectTable, row: Any, found: NDArray[np.int64]) -> None:
     """DE90: MTI 4, STAN 6, transmitted 10, acquirer 11, forwarder 11; DE95: amount 12, others."""
+    number_of = table.number_of
     row.original_mti, row.original_stan, row.original_transmitted = -1, -1, 0
     row.original_acquirer, row.original_forwarder, row.replacement_amount = -1, -1, -1
     at = found[1, _REPLACEMENT]
     if at >= 0:
-        row.replacement_amount = digits_value(arena, at, 12)
+        row.replacement_amount = digits_value(text, at, 12)
         if row.replacement_amount < 0:
-            _reject(number_of, row, found, _REPLACEMENT)
+            reject(number_of, row, found, _REPLACEMENT)
     at = found[1, _ORIGINAL]
     if at < 0:
         return
-    mti = digits_value(arena, at, 4)
-    stan = digits_value(arena, at + 4, 6)
-    transmitted = digits_value(arena, at + 10, 10)
-    acquirer = digits_value(arena, at + 20, 11)
-    forwarder = digits_value(arena, at + 31, 11)
+    mti = digits_value(text, at, 4)
+    stan = digits_value(text, at + 4, 6)
+    transmitted = digits_value(text, at + 10, 10)
+    acquirer = digits_value(text, at + 20, 11)
+    forwarder = digits_value(text, at + 31, 11)
     known = (mti >= 0) & (stan >= 0) & (transmitted >= 0) & (acquirer >= 0) & (forwarder >= 0)
-    if not known or (transmitted != 0 and not _is_moment(transmitted)):  # zeros: not known
-        _reject(number_of, row, found, _ORIGINAL)
+    if not known or (transmitted != 0 and not is_moment(transmitted)):  # zeros: not known
+        reject(number_of, row, found, _ORIGINAL)
         return
-    row.original_mti, row.original_stan, row.original_transmitted = mti, stan, transmitted
+    row.original_mti = of_version(mti, table.framing[row.dialect].version)
+    row.original_stan, row.original_transmitted = stan, transmitted
     row.original_acquirer, row.original_forwarder = acquirer, forwarder
 
 
@@ -205,14 +218,14 @@ def _take_card(
     if track >= 0:
         count, expiry = _read_track2(arena, track, found[2, _TRACK2])
         if not _agrees(arena, row, track, count, expiry, at, size):
-            _reject(number_of, row, found, _TRACK2)
+            reject(number_of, row, found, _TRACK2)
         elif size == 0:
             at, size = track, count
     track = found[1, _TRACK1]
     if track >= 0 and found[2, _TRACK1] > 0 and arena[np.uint64(track)] == _LETTER_B:
         count, expiry = _read_track1(arena, track, found[2, _TRACK1])
         if not _agrees(arena, row, track + 1, count, expiry, at, size):
-            _reject(number_of, row, found, _TRACK1)
+            reject(number_of, row, found, _TRACK1)
         elif size == 0:
             at, size = track + 1, count
     _clear_block(pan_block, i)

@@ -68,7 +68,7 @@ FIELD_39 = re.search(r"(?m)^39 = .*$", TEXT)[0]
     [
         ('name = "iso87-bin"\n', "", "`name`"),
         ("[framing]", "[framing", "not TOML"),
-        ("header_bytes = 2 ", "header_bytes = 3 ", "header_bytes"),
+        ("header_bytes = 2 ", "header_bytes = 5 ", "header_bytes"),
         ("max_bytes = 8192", "max_bytes = 8", "framing: 12 <= min_bytes"),
         ("max_bytes = 8192", "max_bytes = 8192\nspeed = 1", "speed"),
         ('bitmap = "binary"', 'bitmap = "octal"', "octal"),

@@ -30,12 +30,13 @@ from tests.oracle import codec as oracle
 pytestmark = pytest.mark.kernels
 
 SPECS = {"iso87-bin": iso8583.specs.default, "iso87-hex": iso8583.specs.default_ascii}
-EACH = pytest.mark.parametrize("dialect", DIALECTS, ids=lambda d: d.name)
+EACH = pytest.mark.parametrize("dialect", DIALECTS[:2], ids=lambda d: d.name)
+EVERY = pytest.mark.parametrize("dialect", DIALECTS, ids=lambda d: d.name)
 
 
 def assert_like_oracle(dialect: Dialect, message: bytes) -> None:
     """Compare the kernel's row of one message with the oracle's."""
-    batch = decode([(DIALECTS.index(dialect), frame(message))])
+    batch = decode([(DIALECTS.index(dialect), frame(message, dialect))])
     if len(message) < dialect.framing.min_bytes:
         assert batch.rows == 0
         return
@@ -46,9 +47,9 @@ def assert_like_oracle(dialect: Dialect, message: bytes) -> None:
     assert bytes(batch.pan_block[0]) == expected.block()
 
 
-@EACH
+@EVERY
 @given(data=st.data())
-@settings(max_examples=200)
+@settings(max_examples=60)
 def test_decode_equals_the_oracle_on_valid_messages(dialect: Dialect, data: st.DataObject) -> None:
     """Every column, span and card block of a valid message is as the plain decoder has it."""
     mti, values = data.draw(messages(dialect))
@@ -57,9 +58,9 @@ def test_decode_equals_the_oracle_on_valid_messages(dialect: Dialect, data: st.D
     assert oracle.decode(dialect, message, KEY).columns["fault"] in (Fault.NONE, Fault.MISSING)
 
 
-@EACH
+@EVERY
 @given(data=st.data())
-@settings(max_examples=300)
+@settings(max_examples=100)
 def test_decode_equals_the_oracle_on_mutated_messages(
     dialect: Dialect, data: st.DataObject
 ) -> None:
@@ -74,9 +75,9 @@ def test_decode_equals_the_oracle_on_mutated_messages(
     assert_like_oracle(dialect, changed)
 
 
-@EACH
+@EVERY
 @given(body=st.binary(max_size=120), high=st.sets(st.integers(2, 64), max_size=8))
-@settings(max_examples=200)
+@settings(max_examples=60)
 def test_decode_equals_the_oracle_on_random_bytes(
     dialect: Dialect, body: bytes, high: set[int]
 ) -> None:
@@ -119,7 +120,7 @@ def test_decode_agrees_with_pyiso8583(dialect: Dialect, data: st.DataObject) -> 
         assert ours[at : at + length] == parts[str(number)]["data"]
 
 
-@EACH
+@EVERY
 def test_frame_split_at_every_offset_decodes_the_same(dialect: Dialect) -> None:
     """Bytes that arrive in two pieces, wherever cut, give the rows of one piece."""
     row = DIALECTS.index(dialect)

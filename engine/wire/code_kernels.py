@@ -1,0 +1,198 @@
+"""Fields that are not written in ASCII: EBCDIC, packed digits, hex, and lengths of any kind.
+
+BCD is read eight bytes at a time, as digits are in ``scan_kernels``: the word ends where the field
+ends, and what came before the field is blanked.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.wire.elements import Code, Prefix, Unit
+from engine.wire.scan_kernels import Int, digits_value, load_word, zoned_value
+from engine.wire.table import IS_HEX, Char
+from ledger.jit import kernel
+
+Array = NDArray[Any]
+Bytes = NDArray[np.uint8]
+
+_ZERO = np.uint64(0)
+_ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
+_EIGHTS = np.uint64(0x8888888888888888)
+_LOW = np.uint64(0x0F0F0F0F0F0F0F0F)
+_BYTES, _SHORTS = np.uint64(0x00FF00FF00FF00FF), np.uint64(0x0000FFFF0000FFFF)
+_WORDS = np.uint64(0x00000000FFFFFFFF)
+_SIX, _HUNDRED, _MYRIAD, _MILLIARD = (np.uint64(n) for n in (6, 100, 10_000, 100_000_000))
+_ONE, _TWO, _FOUR, _EIGHT = (np.uint64(n) for n in (1, 2, 4, 8))
+_SIXTEEN, _THIRTY_TWO, _TOP_BYTE = (np.uint64(n) for n in (16, 32, 56))
+_FIFTEEN = np.uint64(15)
+
+_ASCII, _EBCDIC, _RAW = int(Code.ASCII), int(Code.EBCDIC), int(Code.RAW)
+_BCD, _BCD_LEFT = int(Code.BCD), int(Code.BCD_LEFT)
+_PREFIX_ASCII, _PREFIX_EBCDIC = int(Prefix.ASCII), int(Prefix.EBCDIC)
+_PREFIX_BCD, _PREFIX_BINARY = int(Prefix.BCD), int(Prefix.BINARY)
+_DIGITS, _HEX_BYTES = int(Unit.DIGITS), int(Unit.HEX_BYTES)
+_DIGIT, _TRACK, _SIGN = int(Char.DIGIT), int(Char.TRACK), int(Char.SIGN)
+_NUMBER_DIGITS = 18
+_EQUALS, _NIBBLE_D, _NIBBLE_F = 61, 13, 15
+
+
+@kernel
+def length_of(data: Bytes, at: Int, size: Int, code: Int) -> Int:
+    """Return the number that a length prefix of ``size`` bytes says; -1 = it says none."""
+    if code == _PREFIX_ASCII:
+        return digits_value(data, at, size)
+    if code == _PREFIX_EBCDIC:
+        return zoned_value(data, at, size)
+    value: Int = 0
+    if code == _PREFIX_BINARY:
+        for k in range(size):
+            value = (value << 8) | np.int64(data[np.uint64(at + k)])
+        return value
+    for k in range(size):
+        byte = np.int64(data[np.uint64(at + k)])
+        if (byte >> 4 > 9) | (byte & 15 > 9):
+            return -1
+        value = value * 100 + (byte >> 4) * 10 + (byte & 15)
+    return value
+
+
+@kernel
+def bytes_of(units: Int, unit: Int) -> Int:
+    """Return the bytes on the wire of a length in its unit."""
+    if unit == _DIGITS:
+        return (units + 1) >> 1
+    return units * 2 if unit == _HEX_BYTES else units
+
+
+@kernel
+def coded_value(
+    data: Bytes, at: Int, length: Int, units: Int, field: Any, chars: NDArray[np.uint16]
+) -> tuple[Int, Int]:
+    """Return (value or -1, offset of the first byte that cannot be or -1) of a field.
+
+    Parameters
+    ----------
+    data, at, length : the bytes of the field, none of them past the end.
+    units : its length as counted: digits of BCD.
+    field : FIELD row; chars : u2[256] of its character set.
+    """
+    code = np.int64(field.data_code)
+    if (code == _BCD) | (code == _BCD_LEFT):
+        return _packed(data, at, length, units, field, chars)
+    bits = np.int64(field.char_bits)
+    if (bits == _DIGIT) & (code == _EBCDIC) & (0 < length <= _NUMBER_DIGITS) & (field.signed == 0):
+        value = zoned_value(data, at, length)
+        if value >= 0:
+            return value, -1
+    for k in range(length):
+        wanted = _SIGN if k == 0 and field.signed == 1 else bits
+        if chars[data[np.uint64(at + k)]] & wanted == 0:
+            return -1, at + k
+    return -1, -1
+
+
+@kernel
+def _packed(
+    data: Bytes, at: Int, length: Int, units: Int, field: Any, chars: NDArray[np.uint16]
+) -> tuple[Int, Int]:
+    """BCD: the sign character if it has one, then digits; an odd half byte is 0 or F."""
+    if field.signed == 1:
+        if length < 1 or chars[data[np.uint64(at)]] & _SIGN == 0:
+            return -1, at
+        at += 1
+        length -= 1
+    digits = units if field.unit == _DIGITS else 2 * length
+    is_left = field.data_code == _BCD_LEFT
+    if length == 0:
+        return -1, -1
+    if (field.char_bits == _DIGIT) & (length <= 8):
+        word = load_word(data, at + length - 8)
+        word &= _ALL << np.uint64(64 - 8 * length)
+        pad = _ZERO
+        if digits & 1:
+            shift = _TOP_BYTE if is_left else np.uint64(64 - 8 * length + 4)
+            pad = (word >> shift) & _FIFTEEN
+            word &= ~(_FIFTEEN << shift)
+        wrong = word & ((word << _ONE) | (word << _TWO)) & _EIGHTS
+        if (wrong == _ZERO) & ((pad == _ZERO) | (pad == _FIFTEEN)):
+            value = _eight_bytes(word)
+            return (value // 10 if is_left and digits & 1 else value), -1
+    return -1, _first_wrong_half(data, at, length, digits, field)
+
+
+@kernel
+def _eight_bytes(word: np.uint64) -> Int:
+    """Return the sixteen digits of a word, its lowest byte first."""
+    word -= _SIX * ((word >> _FOUR) & _LOW)
+    word = (word & _BYTES) * _HUNDRED + ((word >> _EIGHT) & _BYTES)
+    word = (word & _SHORTS) * _MYRIAD + ((word >> _SIXTEEN) & _SHORTS)
+    return np.int64((word & _WORDS) * _MILLIARD + (word >> _THIRTY_TWO))
+
+
+@kernel
+def half_byte(data: Bytes, at: Int, k: Int) -> Int:
+    """Return the half byte number ``k`` from ``at``, the higher one of a byte first."""
+    byte = np.int64(data[np.uint64(at + (k >> 1))])
+    return byte & 15 if k & 1 else byte >> 4
+
+
+@kernel
+def first_digit(length: Int, digits: Int, code: Int) -> Int:
+    """Return which half byte has the first digit: 1 where a filler comes before it."""
+    return 1 if code == _BCD and digits < 2 * length else 0
+
+
+@kernel
+def _first_wrong_half(data: Bytes, at: Int, length: Int, digits: Int, field: Any) -> Int:
+    begin = first_digit(length, digits, np.int64(field.data_code))
+    is_track = field.char_bits == _TRACK
+    for k in range(2 * length):
+        half = half_byte(data, at, k)
+        is_pad = k < begin or k >= begin + digits
+        if is_pad and (half == 0 or half == _NIBBLE_F):
+            continue
+        if not is_pad and (half <= 9 or (is_track and half == _NIBBLE_D)):
+            continue
+        if not is_pad and half == _NIBBLE_F and field.unit != _DIGITS and k == 2 * length - 1:
+            continue  # counted in bytes: the last one may be filled up
+        return at + (k >> 1)
+    return -1
+
+
+@kernel
+def turn(
+    data: Bytes,
+    at: Int,
+    length: Int,
+    units: Int,
+    field: Any,
+    to_ascii: NDArray[np.uint8],
+    out: Bytes,
+    to: Int,
+) -> Int:
+    """Write a field in ASCII at ``out[to:]``; return its characters. It is known to be right."""
+    code = np.int64(field.data_code)
+    if (code == _BCD) | (code == _BCD_LEFT):
+        digits = units if field.unit == _DIGITS else 2 * length
+        begin = first_digit(length, digits, code)
+        if digits > 0 and half_byte(data, at, begin + digits - 1) == _NIBBLE_F:
+            digits -= 1
+        for k in range(digits):
+            half = half_byte(data, at, begin + k)
+            out[np.uint64(to + k)] = 48 + half if half <= 9 else _EQUALS
+        return digits
+    if code == _EBCDIC:
+        for k in range(length):
+            out[np.uint64(to + k)] = to_ascii[data[np.uint64(at + k)]]
+        return length
+    for k in range(length):
+        out[np.uint64(to + k)] = data[np.uint64(at + k)]
+    return length
+
+
+@kernel
+def is_hex(field: Any) -> bool:
+    """Return whether the field's bytes are written as hex characters."""
+    return (field.flags & IS_HEX) != 0
