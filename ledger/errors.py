@@ -21,6 +21,18 @@ class UnknownOutcomeError(StorageError):
     """The store cannot say whether a batch was kept; it must be neither acknowledged nor redone."""
 
 
+class StoreUnavailable(LedgerError):  # noqa: N818 - reads as the fact it states
+    """The database of the ledger cannot be reached, or has no room for us, now."""
+
+
+class StoreSettingsError(LedgerError):
+    """The database would lose what it acknowledges: a setting is not the one that is needed."""
+
+
+class LostRecordsError(StorageError):
+    """The database holds less than was acknowledged; nobody may write on until it is mended."""
+
+
 class StorageInUse(LedgerError):  # noqa: N818 - reads as the fact it states
     """Another process holds the data folder."""
 

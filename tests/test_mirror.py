@@ -57,6 +57,9 @@ COVERED_BY = {
     "ledger/errors.py": "tests/ledger/test_recovery.py",
     "ledger/rows.py": "tests/ledger/test_export.py",
     "ledger/disk.py": "tests/ledger/test_store_file.py",
+    "ledger/postgres/programs.py": "tests/ledger/postgres/test_server.py",
+    "ledger/postgres/*.py": "tests/ledger/test_store_postgres.py",
+    "ledger/stores/postgres*.py": "tests/ledger/test_store_postgres.py",
     "ledger/stores/*.py": "tests/ledger/test_store_file.py",
     "bench/bench_*.py": "tests/bench/test_figures.py",  # pytest-benchmark cases: tests themselves
     "bench/enrich.py": "tests/bench/test_workload.py",
