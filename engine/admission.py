@@ -79,6 +79,7 @@ def admit(
                 month_day, month_yymm = day, year % 100 * 100 + month
             item["decision"] = _static_decision(row, item, cards, accounts, month_yymm)
             item["kind"] = Kind.CHECK if row["amount"] == 0 else Kind.AUTHORIZE
+            item["hold_life_h"] = settings[Setting.HOLD_LIFE_H]
         item["exponent"] = min(exponents[min(item["currency"], 999)], 4)
 
 
@@ -139,9 +140,9 @@ def _blank(item: Row, i: Int) -> None:
     item["response"] = 0
     item["currency"] = 0
     item["expiry_yymm"] = 0
+    item["hold_life_h"] = 0
     item["exponent"] = 2
     item["entry_class"] = 0
-    item["spare"] = 0
 
 
 @kernel

@@ -5,8 +5,9 @@ ledger records; nothing leaves before the caller has made the records durable. G
 state, bytes and times it does the same on every machine: it opens nothing, reads no clock and draws
 no random number. The result does not depend on where batches are cut.
 
-    decode -> tokens -> admit -> match -> payments, shared counters
-           -> wave by wave: features, PRE rules, score, POST rules, decide and post, velocity
+    decode -> tokens -> admit
+           -> pass by pass, mostly one: match -> payments, shared counters
+              -> wave by wave: features, PRE rules, score, POST rules, decide and post, velocity
            -> records -> replies -> encode
 """
 
@@ -37,7 +38,8 @@ from engine.wire.columns import FIELD_COUNT, REPLY, REQUEST
 from engine.wire.encode_kernels import REPLY_OVERHEAD_BYTES, encode_batch
 from engine.wire.kernels import decode_batch
 from engine.wire.table import DialectTable
-from ledger.authorizations import Cursor, batch_rows_max
+from ledger.authorizations import batch_rows_max
+from ledger.deadlines import LIFE_H_MAX, next_due
 from ledger.money import EXPONENT
 from ledger.record import RECORD, SCORE_NONE, Flag
 from scoring.features import EXTRAS, FEATURES, SHARED
@@ -125,6 +127,8 @@ class Authorizer:
     ) -> None:
         if workspace.rows > batch_rows_max(len(state.ring)):
             raise ValueError("limits.authorizations_max is less than four times a batch")
+        if not 1 <= settings.hold_life_h <= LIFE_H_MAX:
+            raise ValueError(f"a hold lives 1 to {LIFE_H_MAX} hours")
         self.state = state
         self.table = table
         self.tables = tables
@@ -155,7 +159,7 @@ class Authorizer:
         segments : SEGMENT, in order of arrival, in and out; links : LINK, one a segment, the same.
         lap : told each stage's name when it ends.
         """
-        work, state = self.work, self.state
+        work = self.work
         count = decode_batch(
             work.arena,
             segments,
@@ -169,32 +173,23 @@ class Authorizer:
         lap("decode")
         self.tokenizer.tokens(work.pan_block, count, work.tokens)
         lap("tokens")
-        item_count, record_count, wave_count = self._find(count, links)
-        lap("find")
-        payment_count = fill_payments(
-            count, work.items, work.request, work.payments, work.facts, work.arrivals
-        )
-        shared_pass(
-            work.payments,
-            work.arrivals[:payment_count],
-            state.merchant_velocity,
-            state.bin_velocity,
-            self.tables.curves,
-            work.shared,
-        )
-        lap("shared")
-        self._work_waves(item_count, wave_count, lap)
-        outcome = self._finish(count, item_count, record_count)
+        self._admit(count, links)
+        items, records = count, 0
+        first = 0
+        while first < count:
+            last, items_end, records, waves = self._match(first, count, links, items, records)
+            assert last > first, "a pass takes one request at least"
+            lap("find")
+            self._work(first, last, items, items_end, waves, lap)
+            first, items = last, items_end
+        outcome = self._finish(count, items, records)
         lap("encode")
         return outcome
 
     def holds_are_due(self, now_ns: int) -> bool:
-        """Whether the sweep has a row past its deadline at ``now_ns``: a hold, perhaps."""
-        cursor, ring = self.state.cursor, self.state.ring
-        sweep = max(int(cursor[Cursor.SWEEP]), int(cursor[Cursor.HEAD]) - len(ring)) + 1
-        if sweep > int(cursor[Cursor.HEAD]):
-            return False
-        return int(ring[sweep & (len(ring) - 1)]["deadline_s"]) <= now_ns // 1_000_000_000
+        """Whether a hold has ended at ``now_ns`` and is not released yet."""
+        state, now_s = self.state, np.int64(now_ns // 1_000_000_000)
+        return bool(next_due(state.ring, state.wheel, state.cursor, now_s) != 0)
 
     def expire(self, now_ns: int) -> NDArray[np.void]:
         """Release holds that are due at ``now_ns``, at most a batch full; return their records.
@@ -202,14 +197,14 @@ class Authorizer:
         Card traffic expires holds as it goes; this is for the time when there is none.
         """
         work, state = self.work, self.state
-        count = collect_due(state.ring, state.cursor, now_ns, work.rows, work.items)
+        count = collect_due(state.ring, state.wheel, state.cursor, now_ns, work.rows, work.items)
         work.hits[:count] = 0
         work.scores[:count] = SCORE_NONE
         work.order[:count] = np.arange(count)
         self._post(work.order[:count])
         return self._records(count, count)
 
-    def _find(self, count: int, links: NDArray[np.void]) -> tuple[int, int, int]:
+    def _admit(self, count: int, links: NDArray[np.void]) -> None:
         work, state = self.work, self.state
         admit(
             work.request,
@@ -224,36 +219,65 @@ class Authorizer:
             state.cursor,
             work.items,
         )
+
+    def _match(
+        self, first: int, count: int, links: NDArray[np.void], item_count: int, record_count: int
+    ) -> tuple[int, int, int, int]:
+        """Match requests from ``first`` on; return (next, items, records, waves)."""
+        work, state = self.work, self.state
         slots = (state.id_index.slots, state.rrn_index.slots, state.merchant_index.slots)
-        table_size = min(len(work.wave_table), 1 << max(4, (4 * count).bit_length()))
-        counts: tuple[int, int, int] = match(
+        table_size = min(len(work.wave_table), 1 << max(4, (4 * (count - first)).bit_length()))
+        done: tuple[int, int, int, int] = match(
             work.request,
+            first,
             count,
             links,
             state.ring,
+            state.wheel,
             slots,
             state.merchants,
             self.settings,
             state.cursor,
             work.wave_table[:table_size],
             work.items,
+            item_count,
+            record_count,
         )
-        return counts
+        return done
 
-    def _work_waves(self, item_count: int, wave_count: int, lap: Lap) -> None:
-        """Work the waves one after the other, then the items that touch no account."""
-        work = self.work
-        work.hits[:item_count] = 0
-        work.scores[:item_count] = SCORE_NONE
-        work.verdicts[:item_count] = 0
-        order_waves(item_count, work.items, wave_count, work.wave_bounds, work.order)
-        bounds: list[int] = work.wave_bounds[: 2 * wave_count + 2].tolist()
+    def _work(
+        self, first: int, last: int, items: int, items_end: int, wave_count: int, lap: Lap
+    ) -> None:
+        """Work one pass: requests ``first`` to ``last`` - 1, expiries ``items`` to the end.
+
+        Wave by wave, then the items that touch no account.
+        """
+        work, state = self.work, self.state
+        payment_count = fill_payments(
+            first, last, work.items, work.request, work.payments, work.facts, work.arrivals
+        )
+        shared_pass(
+            work.payments,
+            work.arrivals[:payment_count],
+            state.merchant_velocity,
+            state.bin_velocity,
+            self.tables.curves,
+            work.shared,
+        )
+        lap("shared")
+        for part in (slice(first, last), slice(items, items_end)):
+            work.hits[part] = 0
+            work.scores[part] = SCORE_NONE
+            work.verdicts[part] = 0
+        bounds_array = work.wave_bounds
+        order_waves(first, last, items, items_end, work.items, wave_count, bounds_array, work.order)
+        bounds: list[int] = bounds_array[: 2 * wave_count + 2].tolist()
         for wave in range(wave_count):
-            first, others, last = bounds[2 * wave : 2 * wave + 3]
-            payments = work.order[first:others]
+            start, others, end = bounds[2 * wave : 2 * wave + 3]
+            payments = work.order[start:others]
             if len(payments):
                 self._judge(payments, lap)
-            self._decide(work.order[first:last], payments, lap)
+            self._decide(work.order[start:end], payments, lap)
         loose = work.order[bounds[2 * wave_count] : bounds[2 * wave_count + 1]]
         if len(loose):
             self._decide(loose, loose[:0], lap)
@@ -337,7 +361,7 @@ class Authorizer:
             self.work.verdicts,
             self.state.accounts,
             self.state.ring,
-            self.settings,
+            self.state.wheel,
             self.table.responses,
             self.work.approved,
         )
@@ -385,7 +409,6 @@ class Authorizer:
             state.ring,
             state.accounts,
             state.cursor,
-            self.settings,
             np.array([self.program.version, model_version], np.uint32),
             records,
         )

@@ -18,6 +18,7 @@ from msgspec import Meta
 from engine import config_tree, limits
 from engine.errors import ConfigError
 from engine.link_config import Links, Listen, Seconds, Section
+from ledger.deadlines import LIFE_H_MAX
 
 ENV_PREFIX: Final = "DE39_"
 PLAIN_KEYS: Final = frozenset({"data"})  # of the top level; the others are tables
@@ -97,7 +98,12 @@ class Authorization(Section, frozen=True):
     """Times of an authorization."""
 
     hold_life_s: Annotated[
-        Seconds, Meta(description="an approved amount that nobody claims is given back after it")
+        int,
+        Meta(
+            ge=1,
+            le=LIFE_H_MAX * 3600,
+            description="an approved amount that nobody claims is given back after it",
+        ),
     ] = 7 * 86_400
     duplicate_window_s: Annotated[
         Seconds, Meta(description="a repeat within it gets the first answer again")

@@ -49,10 +49,11 @@ ITEM = np.dtype(
         ("response", "<u2"),  # DE39, first character in the low byte
         ("currency", "<u2"),
         ("expiry_yymm", "<u2"),
+        ("hold_life_h", "<u2"),
         ("role", "u1"),
         ("exponent", "u1"),
         ("entry_class", "u1"),  # scoring.payment.Entry
-        ("spare", "u1"),
+        ("spare", "u1", (7,)),
     ]
 )
 

@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.decision import Decision
-from engine.expiry import fill_expiry, next_due
+from engine.entries import enter, is_undecided, merchant_row, room_is_undecided
+from engine.expiry import take_due
 from engine.items import Role, Setting
-from ledger.authorizations import Cursor, State, remembered_rows
-from ledger.index import header_of, index_find, index_insert, index_remove
+from ledger.authorizations import State
+from ledger.deadlines import Wheel, next_due
+from ledger.index import header_of, index_find
 from ledger.jit import Int, Row, kernel
 from ledger.record import Flag, Kind
 
@@ -27,42 +29,56 @@ _GOLDEN = 0x9E3779B97F4A7C15  # 2^64 / golden ratio: spreads account numbers ove
 @kernel
 def match(
     request: NDArray[np.void],
+    first: Int,
     count: Int,
     links: NDArray[np.void],
     ring: NDArray[np.void],
+    wheel: Wheel,
     slots: Any,
     merchants: NDArray[np.uint64],
     settings: NDArray[np.int64],
     cursor: NDArray[np.int64],
     wave_table: NDArray[np.int64],
     items: NDArray[np.void],
-) -> tuple[Int, Int, Int]:
-    """Finish the items of ``count`` requests; return (items, records, waves).
+    item_count: Int,
+    record_count: Int,
+) -> tuple[Int, Int, Int, Int]:
+    """Finish the items of requests ``first`` to ``count`` - 1, or of the first of them.
+
+    Returns (where the next pass begins, items, records, waves). A pass ends before a request that
+    depends on what is decided about one before it: those are decided first. So a batch is cut where
+    it has to be, and where else it is cut makes no difference.
 
     Parameters
     ----------
-    request : REQUEST; links : LINK, in and out; ring : AUTHORIZATION ring, in and out.
+    request : REQUEST; links : LINK, in and out; ring : AUTHORIZATION ring, wheel : its deadlines,
+        in and out.
     slots : tuple of the index slots by identity, by RRN, and of merchants, in and out.
     merchants : u64 (merchant rows,), keyed hash of each merchant row, in and out.
-    wave_table : i64 (power of two >= 4 x items, 2), scratch.
-    items : ITEM (at least 2 x count,), in and out: expiries are added behind the requests.
+    wave_table : i64 (power of two >= 4 x requests, 2), scratch.
+    items : ITEM (at least 2 x count,), in and out: expiries are added behind ``item_count``.
+    record_count : records of the passes before.
     """
     id_slots, rrn_slots, merchant_slots = slots
     wave_table[:] = 0
-    _fetch(request, count, items, id_slots, rrn_slots, merchant_slots)
-    item_count = count
-    record_count = 0
+    if first == 0:
+        _fetch(request, count, items, id_slots, rrn_slots, merchant_slots)
     wave_count = 0
-    for i in range(count):
+    for i in range(first, count):
         item = items[i]
         link = links[request[i]["segment"]]
-        _session(request[i], item, link)
         if item["role"] == Role.SILENT or item["role"] == Role.ANSWER:
+            _session(request[i], item, link)
             continue
-        due = next_due(ring, cursor, np.int64(item["ts_ns"]) // _NS)
+        due = next_due(ring, wheel, cursor, np.int64(item["ts_ns"]) // _NS)
+        if (due > 0 and is_undecided(due, ring)) or room_is_undecided(ring, cursor):
+            return i, item_count, record_count, wave_count
+        _session(request[i], item, link)
+        if item["role"] == Role.ANSWER:
+            continue
         if due > 0:
             expiry = items[item_count]
-            fill_expiry(expiry, ring, due, np.int64(item["ts_ns"]))
+            take_due(expiry, ring, wheel, due, np.int64(item["ts_ns"]))
             expiry["record"] = record_count
             record_count += 1
             wave_count = max(wave_count, _take_wave(expiry, wave_table))
@@ -73,17 +89,17 @@ def match(
         if item["role"] == Role.REVERSE:
             item["original"] = _original(item, ring, id_slots, rrn_slots)
         pcode, number = request[i]["pcode"], record_count
-        if not enter(item, older, pcode, ring, id_slots, rrn_slots, cursor, number):
+        if not enter(item, older, pcode, ring, wheel, id_slots, rrn_slots, cursor, number):
             continue
         record_count += 1
-        if item["role"] == Role.REVERSE and item["original"] > 0:
-            _mark_closing(item["original"], request[i]["replacement_amount"], ring)
+        if item["original"] > 0:
+            _mark_closing(item["original"], ring)
         if item["role"] == Role.AUTHORIZE:
             item["merchant"] = merchant_row(
                 request[i]["merchant"], merchant_slots, merchants, settings, cursor
             )
         wave_count = max(wave_count, _take_wave(item, wave_table))
-    return item_count, record_count, wave_count
+    return count, item_count, record_count, wave_count
 
 
 @kernel
@@ -187,176 +203,6 @@ def _earlier(
 
 
 @kernel
-def forget(
-    entry: Int, ring: NDArray[np.void], id_slots: NDArray[np.void], rrn_slots: NDArray[np.void]
-) -> None:
-    """Stop finding ``entry`` by its identity: a newer message takes the identity over.
-
-    A tombstone is found no more at all: one reversal voids one original.
-    """
-    row = ring[entry & (ring.shape[0] - 1)]
-    index_remove(id_slots, row["id_lo"], row["id_hi"], entry)
-    row["id_hi"] = 0
-    row["id_lo"] = 0
-    if row["state"] == State.TOMBSTONE:
-        _forget_rrn(entry, ring, rrn_slots)
-
-
-@kernel
-def _forget_rrn(entry: Int, ring: NDArray[np.void], rrn_slots: NDArray[np.void]) -> None:
-    row = ring[entry & (ring.shape[0] - 1)]
-    if row["rrn_hi"] != 0:
-        index_remove(rrn_slots, row["rrn_lo"], row["rrn_hi"], entry)
-        row["rrn_hi"] = 0
-        row["rrn_lo"] = 0
-
-
-@kernel
-def enter(
-    item: Row,
-    older: Int,
-    pcode: Int,
-    ring: NDArray[np.void],
-    id_slots: NDArray[np.void],
-    rrn_slots: NDArray[np.void],
-    cursor: NDArray[np.int64],
-    record: Int,
-) -> bool:
-    """Give the message its row in the ring and its record; False = a table is at its bound.
-
-    ``older`` is the entry that it takes the identity over from; 0 = none. A refused message leaves
-    nothing changed.
-    """
-    entry = cursor[Cursor.HEAD] + 1
-    if not _has_room(ring, entry) or not index_insert(
-        id_slots, item["id_lo"], item["id_hi"], entry
-    ):
-        item["role"] = Role.ANSWER
-        item["decision"] = Decision.CAPACITY
-        cursor[Cursor.REFUSED] += 1
-        return False
-    _forget_oldest(entry, ring, id_slots, rrn_slots)
-    if older > 0:
-        forget(older, ring, id_slots, rrn_slots)
-    cursor[Cursor.HEAD] = entry
-    item["entry"] = entry
-    item["record"] = record
-    into = ring[entry & (ring.shape[0] - 1)]
-    _fill_entry(item, pcode, into, cursor[Cursor.NEXT_SEQ] + record)
-    if item["role"] == Role.AUTHORIZE:
-        if index_rrn(item["rrn_hi"], item["rrn_lo"], entry, ring, id_slots, rrn_slots):
-            item["flags"] |= Flag.VOIDED
-    else:
-        into["rrn_hi"] = 0
-        into["rrn_lo"] = 0
-        if item["original"] > 0:
-            original = ring[item["original"] & (ring.shape[0] - 1)]
-            item["account"] = original["account"]
-            item["card"] = original["card"]
-        else:
-            item["flags"] |= Flag.ORPHAN
-            item["account"] = 0
-            identity = item["original_hi"], item["original_lo"]
-            by_rrn = item["rrn_hi"], item["rrn_lo"]
-            plant_tombstone(identity, by_rrn, ring, id_slots, rrn_slots, cursor)
-    return True
-
-
-@kernel
-def _has_room(ring: NDArray[np.void], entry: Int) -> bool:
-    """Whether ``entry`` and the one after it may have a row; an open hold is never forgotten.
-
-    Two, since an orphan reversal takes a second row for its tombstone.
-    """
-    capacity = ring.shape[0]
-    for ahead in range(2):
-        old = entry + ahead - remembered_rows(capacity)
-        if old >= 1 and ring[old & (capacity - 1)]["state"] in (
-            State.OPEN,
-            State.PENDING,
-        ):
-            return False
-    return True
-
-
-@kernel
-def _forget_oldest(
-    entry: Int, ring: NDArray[np.void], id_slots: NDArray[np.void], rrn_slots: NDArray[np.void]
-) -> None:
-    """Stop finding the row that leaves the remembered ones when ``entry`` comes.
-
-    It stays as it is for as long as a batch lasts: messages before may have found it.
-    """
-    old = entry - remembered_rows(ring.shape[0])
-    if old < 1:
-        return
-    row = ring[old & (ring.shape[0] - 1)]
-    if row["id_hi"] != 0 or row["id_lo"] != 0:
-        forget(old, ring, id_slots, rrn_slots)
-    _forget_rrn(old, ring, rrn_slots)
-
-
-@kernel
-def _fill_entry(item: Row, pcode: Int, into: Row, seq: Int) -> None:
-    into["id_hi"] = item["id_hi"]
-    into["id_lo"] = item["id_lo"]
-    into["seq"] = seq
-    into["amount_minor"] = item["amount_minor"]
-    into["requested_minor"] = item["requested_minor"]
-    into["held_minor"] = 0
-    into["account"] = item["account"]
-    into["card"] = item["card"]
-    into["t_s"] = np.int64(item["ts_ns"]) // _NS
-    into["deadline_s"] = 0
-    into["pcode"] = max(pcode, 0)
-    into["result"] = 0
-    into["response"] = 0
-    into["currency"] = item["currency"]
-    into["kind"] = item["kind"]
-    into["state"] = State.PENDING
-    into["exponent"] = item["exponent"]
-    into["flags"] = 0
-
-
-@kernel
-def index_rrn(
-    rrn_hi: Int,
-    rrn_lo: Int,
-    entry: Int,
-    ring: NDArray[np.void],
-    id_slots: NDArray[np.void],
-    rrn_slots: NDArray[np.void],
-) -> bool:
-    """Let the newest authorization be found by RRN; return whether its reversal came before it.
-
-    Without room in the index it is found by identity only.
-    """
-    mask = ring.shape[0] - 1
-    into = ring[entry & mask]
-    into["rrn_hi"] = 0
-    into["rrn_lo"] = 0
-    if rrn_hi == 0:
-        return False
-    is_voided = False
-    older = index_find(rrn_slots, rrn_lo, rrn_hi)
-    if older >= 0:
-        first = ring[older & mask]
-        is_voided = (
-            first["state"] == State.TOMBSTONE
-            and first["requested_minor"] == into["requested_minor"]
-        )
-        index_remove(rrn_slots, rrn_lo, rrn_hi, older)
-        first["rrn_hi"] = 0
-        first["rrn_lo"] = 0
-        if is_voided:
-            forget(older, ring, id_slots, rrn_slots)
-    if index_insert(rrn_slots, rrn_lo, rrn_hi, entry):
-        into["rrn_hi"] = rrn_hi
-        into["rrn_lo"] = rrn_lo
-    return is_voided
-
-
-@kernel
 def _original(
     item: Row, ring: NDArray[np.void], id_slots: NDArray[np.void], rrn_slots: NDArray[np.void]
 ) -> Int:
@@ -384,85 +230,11 @@ def _original(
 
 
 @kernel
-def _mark_closing(entry: Int, replacement_minor: Int, ring: NDArray[np.void]) -> None:
-    """Keep the expiry sweep of this batch from a hold that a reversal before it gives back."""
+def _mark_closing(entry: Int, ring: NDArray[np.void]) -> None:
+    """Note that a message of this pass is about ``entry``; posting it takes the note back."""
     row = ring[entry & (ring.shape[0] - 1)]
-    if row["state"] == State.OPEN and replacement_minor <= 0:
+    if row["state"] == State.OPEN:
         row["state"] = State.CLOSING
-
-
-@kernel
-def plant_tombstone(
-    identity: tuple[Int, Int],
-    by_rrn: tuple[Int, Int],
-    ring: NDArray[np.void],
-    id_slots: NDArray[np.void],
-    rrn_slots: NDArray[np.void],
-    cursor: NDArray[np.int64],
-) -> None:
-    """Remember an original that was reversed before it came; its record is the reversal's.
-
-    Called right after the reversal got its own row. Nothing is planted when the original is known
-    but did not agree with the reversal.
-    """
-    hi, lo = identity
-    rrn_hi, rrn_lo = by_rrn
-    if index_find(id_slots, lo, hi) >= 0:
-        return
-    entry = cursor[Cursor.HEAD] + 1
-    if not index_insert(id_slots, lo, hi, entry):
-        return
-    cursor[Cursor.HEAD] = entry
-    _forget_oldest(entry, ring, id_slots, rrn_slots)
-    mask = ring.shape[0] - 1
-    reversal = ring[(entry - 1) & mask]
-    into = ring[entry & mask]
-    into["id_hi"] = hi
-    into["id_lo"] = lo
-    into["rrn_hi"] = 0
-    into["rrn_lo"] = 0
-    is_new = rrn_hi != 0 and index_find(rrn_slots, rrn_lo, rrn_hi) < 0
-    if is_new and index_insert(rrn_slots, rrn_lo, rrn_hi, entry):
-        into["rrn_hi"] = rrn_hi
-        into["rrn_lo"] = rrn_lo
-    into["seq"] = reversal["seq"]
-    into["amount_minor"] = reversal["amount_minor"]
-    into["requested_minor"] = reversal["requested_minor"]
-    into["held_minor"] = 0
-    into["account"] = 0
-    into["card"] = 0
-    into["t_s"] = reversal["t_s"]
-    into["deadline_s"] = 0
-    into["pcode"] = 0
-    into["result"] = 0
-    into["response"] = 0
-    into["currency"] = reversal["currency"]
-    into["kind"] = Kind.REVERSAL
-    into["state"] = State.TOMBSTONE
-    into["exponent"] = reversal["exponent"]
-    into["flags"] = 0
-
-
-@kernel
-def merchant_row(
-    hash_: Int,
-    slots: NDArray[np.void],
-    merchants: NDArray[np.uint64],
-    settings: NDArray[np.int64],
-    cursor: NDArray[np.int64],
-) -> Int:
-    """Return the merchant's dense row, a new one at first sight; 0 past the bound or unnamed."""
-    if hash_ == 0:
-        return 0
-    found = index_find(slots, hash_, hash_)
-    if found >= 0:
-        return found
-    row = cursor[Cursor.MERCHANTS] + 1
-    if row >= settings[Setting.MERCHANTS_MAX] or not index_insert(slots, hash_, hash_, row):
-        return 0
-    cursor[Cursor.MERCHANTS] = row
-    merchants[row] = hash_
-    return row
 
 
 @kernel

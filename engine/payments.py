@@ -13,7 +13,8 @@ _NS = 1_000_000_000
 
 @kernel
 def fill_payments(
-    count: int,
+    first: int,
+    last: int,
     items: NDArray[np.void],
     request: NDArray[np.void],
     payments: NDArray[np.void],
@@ -24,12 +25,13 @@ def fill_payments(
 
     Parameters
     ----------
-    items : ITEM (count,), matched; request : REQUEST.
+    first, last : the rows looked at, up to ``last`` - 1.
+    items : ITEM, matched; request : REQUEST.
     payments : PAYMENT, facts : RULE_FACTS, by item row, out.
-    order : i32 (count,), out: those rows in order of arrival. Returns how many.
+    order : i32 (last - first,), out: those rows in order of arrival. Returns how many.
     """
     filled = 0
-    for i in range(count):
+    for i in range(first, last):
         item = items[i]
         if item["role"] != Role.AUTHORIZE or item["record"] < 0:
             continue

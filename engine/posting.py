@@ -9,15 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.decision import Decision
-from engine.items import Role, Setting
+from engine.items import Role
 from engine.rules.tree import ActionKind
 from ledger.accounts import give_back, take
 from ledger.authorizations import Cursor, State
+from ledger.deadlines import Wheel, unschedule
 from ledger.jit import Int, Row, kernel
 from ledger.record import Flag, Kind
 
-_SECONDS_AN_HOUR = 3600
-_NS = 1_000_000_000
 _RULE_DECLINE = int(ActionKind.DECLINE)
 _RULE_STEP_UP = int(ActionKind.STEP_UP)
 
@@ -30,7 +29,7 @@ def decide(
     verdicts: NDArray[np.void],
     accounts: NDArray[np.void],
     ring: NDArray[np.void],
-    settings: NDArray[np.int64],
+    wheel: Wheel,
     codes: NDArray[np.uint16],
     approved: NDArray[np.uint8],
 ) -> None:
@@ -39,7 +38,7 @@ def decide(
     Parameters
     ----------
     order : i32 (k,), rows of items; items : ITEM, in and out; request : REQUEST.
-    verdicts : VERDICT by item row; accounts : ACCOUNT, in and out; ring : in and out.
+    verdicts : VERDICT by item row; accounts : ACCOUNT; ring, wheel : in and out.
     approved : u8 by item row, out: 1 = the payment counts as spending.
     """
     for k in range(order.shape[0]):
@@ -60,7 +59,7 @@ def decide(
             continue
         if item["response"] == 0 and item["request"] >= 0:
             item["response"] = codes[request[item["request"]]["dialect"], item["decision"]]
-        apply_outcome(item, accounts, ring, settings[Setting.HOLD_LIFE_H])
+        apply_outcome(item, accounts, ring, wheel)
 
 
 @kernel
@@ -104,7 +103,7 @@ def _judge_reversal(item: Row, row: Row, ring: NDArray[np.void]) -> None:
 
 @kernel
 def apply_outcome(
-    item: Row, accounts: NDArray[np.void], ring: NDArray[np.void], hold_life_h: Int
+    item: Row, accounts: NDArray[np.void], ring: NDArray[np.void], wheel: Wheel
 ) -> None:
     """Move the money and the states that the item's kind and decision imply."""
     mask = ring.shape[0] - 1
@@ -115,27 +114,39 @@ def apply_outcome(
             take(accounts[item["account"]], item["amount_minor"])
             own["held_minor"] = item["amount_minor"]
             own["state"] = State.OPEN
-        elif item["decision"] == Decision.CHECKED:
-            own["state"] = State.CHECKED
+        else:
+            unschedule(item["entry"], ring, wheel)
+            if item["decision"] == Decision.CHECKED:
+                own["state"] = State.CHECKED
     else:
-        if item["original"] != 0 and item["released_minor"] > 0:
-            original = ring[item["original"] & mask]
-            give_back(accounts[item["account"]], item["released_minor"])
-            original["held_minor"] -= item["released_minor"]
-            if original["held_minor"] == 0:
-                is_expiry = item["kind"] == Kind.EXPIRE
-                original["state"] = State.EXPIRED if is_expiry else State.REVERSED
+        if item["original"] != 0:
+            _release(item, accounts, ring, wheel)
         if item["kind"] == Kind.REVERSAL:
             own["state"] = State.REVERSAL
             own["account"] = item["account"]
             own["card"] = item["card"]
     if item["entry"] != 0:
-        own["deadline_s"] = np.int64(own["t_s"]) + hold_life_h * _SECONDS_AN_HOUR
         own["result"] = item["decision"]
         own["response"] = item["response"]
     if item["account"] != 0:
         item["otb_after_minor"] = accounts[item["account"]]["otb_minor"]
         item["hold_after_minor"] = accounts[item["account"]]["hold_minor"]
+
+
+@kernel
+def _release(item: Row, accounts: NDArray[np.void], ring: NDArray[np.void], wheel: Wheel) -> None:
+    """Give back what a reversal or an expiry releases of its original's hold."""
+    original = ring[item["original"] & (ring.shape[0] - 1)]
+    if original["state"] == State.CLOSING:
+        original["state"] = State.OPEN
+    if item["released_minor"] <= 0:
+        return
+    give_back(accounts[item["account"]], item["released_minor"])
+    original["held_minor"] -= item["released_minor"]
+    if original["held_minor"] == 0:
+        is_expiry = item["kind"] == Kind.EXPIRE
+        original["state"] = State.EXPIRED if is_expiry else State.REVERSED
+        unschedule(item["original"], ring, wheel)
 
 
 @kernel
@@ -148,7 +159,6 @@ def write_records(
     ring: NDArray[np.void],
     accounts: NDArray[np.void],
     cursor: NDArray[np.int64],
-    settings: NDArray[np.int64],
     versions: NDArray[np.uint32],
     records: NDArray[np.void],
 ) -> None:
@@ -172,7 +182,7 @@ def write_records(
         _write_outcome(item, into, seq, hits[i, 0], hits[i, 1], versions)
         into["score"] = scores[i]
         into["ref_seq"] = ring[item["original"] & mask]["seq"] if item["original"] > 0 else 0
-        into["hold_life_h"] = settings[Setting.HOLD_LIFE_H]
+        into["hold_life_h"] = item["hold_life_h"]
         if item["request"] >= 0:
             _write_request(request[item["request"]], into)
         else:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.admission import rrn_identity
+from engine.entries import enter, merchant_row
 from engine.events import Outcome, apply_event
 from engine.items import ITEM, Role, Setting
-from engine.matching import enter, merchant_row
 from engine.payments import fill_payments, requests_of_records
 from engine.posting import apply_outcome
 from engine.rules.columns import RULE_FACTS
@@ -21,6 +21,7 @@ from engine.state import EngineState
 from engine.waves import unwind
 from engine.wire.columns import REQUEST
 from ledger.authorizations import Cursor, batch_rows_max, entry_of_seq
+from ledger.deadlines import Wheel
 from ledger.errors import LedgerError
 from ledger.index import index_find
 from ledger.jit import Row, kernel
@@ -98,6 +99,7 @@ class Replayer:
             state.accounts,
             state.cards,
             state.ring,
+            state.wheel,
             state.merchants,
             self._settings,
             state.cursor,
@@ -107,7 +109,7 @@ class Replayer:
         if reason != _FINE:
             raise ReplayError(f"record {int(records[done]['seq'])}: {_REASONS[reason]}")
         payment_count = fill_payments(
-            count, self._items, self._request, self._payments, self._facts, self._arrivals
+            0, count, self._items, self._request, self._payments, self._facts, self._arrivals
         )
         payments = self._arrivals[:payment_count]
         shared_pass(
@@ -138,6 +140,7 @@ def restore(
     accounts: NDArray[np.void],
     cards: NDArray[np.void],
     ring: NDArray[np.void],
+    wheel: Wheel,
     merchants: NDArray[np.uint64],
     settings: NDArray[np.int64],
     cursor: NDArray[np.int64],
@@ -176,11 +179,10 @@ def restore(
             item["original"] = entry_of_seq(ring, head, np.int64(record["ref_seq"]))
             if item["original"] < 0:
                 return i, _NO_ORIGINAL
-        if kind == Kind.EXPIRE:
-            cursor[Cursor.SWEEP] = max(cursor[Cursor.SWEEP], item["original"])
-        else:
-            older = index_find(slots[0], item["id_lo"], item["id_hi"])
-            if not enter(item, max(older, 0), record["pcode"], ring, slots[0], slots[1], cursor, 0):
+        if kind != Kind.EXPIRE:
+            older = max(index_find(slots[0], item["id_lo"], item["id_hi"]), 0)
+            pcode = record["pcode"]
+            if not enter(item, older, pcode, ring, wheel, slots[0], slots[1], cursor, 0):
                 return i, _NO_ROOM
             if item["role"] == Role.AUTHORIZE:
                 item["merchant"] = merchant_row(
@@ -188,7 +190,7 @@ def restore(
                 )
                 approved[i] = 1 if record["kind"] == Kind.AUTHORIZE and record["result"] == 0 else 0
         item["record"] = i
-        apply_outcome(item, accounts, ring, np.int64(record["hold_life_h"]))
+        apply_outcome(item, accounts, ring, wheel)
         if not _agrees(record, item):
             return i, _CHECK_VALUE
         if item["account"] != 0:
@@ -241,6 +243,7 @@ def _item_of_record(record: Row, named: NDArray[np.uint64], tables: Any, item: R
     item["response"] = record["response"]
     item["currency"] = record["currency"]
     item["expiry_yymm"] = record["expiry_yymm"]
+    item["hold_life_h"] = record["hold_life_h"]
     item["exponent"] = min(exponents[min(record["currency"], 999)], 4)
     item["entry_class"] = record["entry_class"]
     if record["kind"] == Kind.REVERSAL:

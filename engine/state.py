@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from engine.cards import new_cards
 from ledger.accounts import new_accounts
 from ledger.authorizations import Cursor, State, new_cursor, new_ring, remembered_rows
+from ledger.deadlines import Wheel, new_wheel, rebuild
 from ledger.index import Index
 from scoring import velocity
 
@@ -41,6 +42,7 @@ class EngineState:
     cards: NDArray[np.void] = field(init=False)
     tokens: NDArray[np.uint64] = field(init=False)
     ring: NDArray[np.void] = field(init=False)
+    wheel: Wheel = field(init=False)
     merchants: NDArray[np.uint64] = field(init=False)
     card_velocity: NDArray[np.void] = field(init=False)
     merchant_velocity: NDArray[np.void] = field(init=False)
@@ -57,6 +59,7 @@ class EngineState:
         self.cards = new_cards(bounds.cards_max + 1)
         self.tokens = np.zeros((bounds.cards_max + 1, 2), np.uint64)
         self.ring = new_ring(bounds.authorizations_max)
+        self.wheel = new_wheel(bounds.authorizations_max)
         self.merchants = np.zeros(bounds.merchants_max, np.uint64)
         self.card_velocity = velocity.new_cards(bounds.cards_max + 1)
         self.merchant_velocity = velocity.new_merchants(bounds.merchants_max)
@@ -128,8 +131,8 @@ class EngineState:
         """Return what the journal folds into, trimmed to what is in use, by name.
 
         The ring comes as its living rows in order of entry; BIN counters as the rows in use and
-        their numbers. Sweep position and engine time are left out: the one only says where to look
-        next, the other moves with messages that leave no record.
+        their numbers. Sweep position and engine time are left out: the one follows from the ring,
+        the other moves with messages that leave no record.
         """
         cursor = self.cursor.copy()
         cursor[Cursor.SWEEP] = 0
@@ -173,7 +176,7 @@ class EngineState:
         first = int(self.cursor[Cursor.HEAD]) + 1 - len(ring)
         places = np.arange(first, first + len(ring), dtype=np.int64) & (len(self.ring) - 1)
         self.ring[places] = ring
-        self.cursor[Cursor.SWEEP] = first - 1
+        rebuild(self.ring, np.int64(first), self.wheel, self.cursor)
         if len(ring):
             self.cursor[Cursor.LAST_TS_NS] = int(ring["t_s"].max()) * 1_000_000_000
         self.rebuild_indexes()

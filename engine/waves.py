@@ -17,7 +17,10 @@ _NS = 1_000_000_000
 
 @kernel
 def order_waves(
-    item_count: int,
+    first: int,
+    last: int,
+    extra: int,
+    extra_end: int,
     items: NDArray[np.void],
     wave_count: int,
     bounds: NDArray[np.int32],
@@ -27,32 +30,36 @@ def order_waves(
 
     Parameters
     ----------
-    items : ITEM (item_count,), matched.
+    first, last, extra, extra_end : item rows ``first`` to ``last`` - 1 are requests of the pass,
+        rows ``extra`` to ``extra_end`` - 1 its expiries.
+    items : ITEM, matched.
     bounds : i32 (2 x wave_count + 3,), out: wave w has its payments at [2w], its other items at
         [2w + 1] up to [2w + 2]; the items without an account follow up to the last bound.
-    order : i32 (item_count,), out: item rows.
+    order : i32, out: item rows.
     """
-    last = 2 * wave_count
-    bounds[: last + 3] = 0
-    for i in range(item_count):
-        if items[i]["record"] >= 0:
-            bounds[_group(items[i], last) + 1] += 1
-    for g in range(last + 1):
+    loose = 2 * wave_count
+    bounds[: loose + 3] = 0
+    for start, end in ((first, last), (extra, extra_end)):
+        for i in range(start, end):
+            if items[i]["record"] >= 0:
+                bounds[_group(items[i], loose) + 1] += 1
+    for g in range(loose + 1):
         bounds[g + 1] += bounds[g]
-    for i in range(item_count):
-        if items[i]["record"] >= 0:
-            group = _group(items[i], last)
-            order[bounds[group]] = i
-            bounds[group] += 1
-    for g in range(last + 1, 0, -1):
+    for start, end in ((first, last), (extra, extra_end)):
+        for i in range(start, end):
+            if items[i]["record"] >= 0:
+                group = _group(items[i], loose)
+                order[bounds[group]] = i
+                bounds[group] += 1
+    for g in range(loose + 1, 0, -1):
         bounds[g] = bounds[g - 1]
     bounds[0] = 0
 
 
 @kernel
-def _group(item: np.void, last: Int) -> Int:
+def _group(item: np.void, loose: Int) -> Int:
     if item["wave"] < 0:
-        return last
+        return loose
     return 2 * np.int64(item["wave"]) + (0 if item["role"] == Role.AUTHORIZE else 1)
 
 

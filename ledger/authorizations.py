@@ -28,7 +28,7 @@ class State(IntEnum):
     EXPIRED = 6
     TOMBSTONE = 7
     REVERSAL = 8
-    CLOSING = 9  # open, and will be reversed or expire in the batch at hand: only inside one
+    CLOSING = 9  # open, and a message of the batch at hand is about it: only inside one
 
 
 AUTHORIZATION = np.dtype(
@@ -44,7 +44,7 @@ AUTHORIZATION = np.dtype(
         ("account", "<u4"),
         ("card", "<u4"),
         ("t_s", "<u4"),
-        ("deadline_s", "<u4"),  # its hold, if any, expires at this second; 0 = a tombstone
+        ("deadline_s", "<u4"),  # its hold ends at this second; 0 = it holds nothing
         ("pcode", "<u4"),
         ("result", "<u2"),
         ("response", "<u2"),
@@ -62,7 +62,7 @@ class Cursor(IntEnum):
     """Slots of the ``cursor`` array: scalars that kernels move along."""
 
     HEAD = 0  # the last entry number given out; 0 = none
-    SWEEP = 1  # entries up to here hold nothing or were looked at by the expiry sweep
+    SWEEP = 1  # no hold ends in a minute (since 1970) before this one
     LAST_TS_NS = 2  # engine time never falls
     NEXT_SEQ = 3
     MERCHANTS = 4  # merchant rows in use; row 0 is shared by those past the bound

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.matching import merchant_row
+from engine.entries import merchant_row
 from ledger.authorizations import Cursor, State
 from ledger.index import Index
 from tests.support.small_engine import START_NS, SmallEngine, pan

@@ -40,7 +40,7 @@ def test_payments_of_records_are_the_payments_of_requests(messages: list[Any]) -
         items["record"] = 0
 
         requests_of_records(record, request)
-        count = fill_payments(1, items, request, payments, facts, np.zeros(1, np.int32))
+        count = fill_payments(0, 1, items, request, payments, facts, np.zeros(1, np.int32))
 
         assert count == 1
         assert payments.tobytes() == work.payments[:1].tobytes()

@@ -43,7 +43,8 @@ def test_waves_are_the_naive_groups(drawn: list[tuple[int, Role, bool]]) -> None
     bounds = np.full(2 * wave_count + 3, -1, np.int32)
     order = np.full(len(items), -1, np.int32)
 
-    order_waves(len(drawn), items, wave_count, bounds, order)
+    half = len(drawn) // 2  # the second half as if they were the expiries
+    order_waves(0, half, half, len(drawn), items, wave_count, bounds, order)
 
     for wave in range(wave_count):
         first, others, last = bounds[2 * wave : 2 * wave + 3]

@@ -21,7 +21,6 @@ RESPONSE = {
     "VOIDED_BY_REVERSAL": "12", "ORIGINAL_NOT_FOUND": "25", "NOT_SIGNED_ON": "91",
     "MESSAGE_NOT_SERVED": "12", "DEADLINE_PASSED": "91", "OVERLOADED": "91",
 }  # fmt: skip
-SWEEP_STEPS = 8
 HOUR_S = 3600
 
 
@@ -106,7 +105,6 @@ class Core:
     window_s: int = 24 * HOUR_S
     now_s: int = 0
     next_seq: int = 1
-    swept: int = 0
     entries: list[Entry] = field(default_factory=list)
     by_identity: dict[tuple[Any, ...], Entry] = field(default_factory=dict)
     by_rrn: dict[tuple[Any, ...], Entry] = field(default_factory=dict)
@@ -162,21 +160,16 @@ class Core:
         return _answer("NETWORK_OK")
 
     def _expire_one(self) -> None:
-        """Release at most one due hold; look at a few entries that hold nothing on the way."""
-        for _ in range(SWEEP_STEPS):
-            if self.swept == len(self.entries):
-                return
-            entry = self.entries[self.swept]
-            if entry.deadline > self.now_s:
-                return
-            self.swept += 1
-            if entry.state == "open":
-                self.accounts[entry.account or 0].hold -= entry.held
-                self.accounts[entry.account or 0].credit(entry.held)
-                entry.held, entry.state = 0, "closed"
-                self.expired.append(entry)
-                self.next_seq += 1
-                return
+        """Release the hold that ended first, if one has ended."""
+        ended = [e for e in self.entries if e.state == "open" and e.deadline <= self.now_s]
+        if not ended:
+            return
+        entry = min(ended, key=lambda e: e.deadline)  # the first entered of equals
+        self.accounts[entry.account or 0].hold -= entry.held
+        self.accounts[entry.account or 0].credit(entry.held)
+        entry.held, entry.state = 0, "closed"
+        self.expired.append(entry)
+        self.next_seq += 1
 
     def _again(self, first: Entry, request: Request) -> Answer:
         same = all(
@@ -321,7 +314,7 @@ class Core:
             self._booked_currency(request),
             dict(request),
             self.now_s,
-            deadline=self.now_s + self.hold_life_h * HOUR_S,
+            deadline=-(-(self.now_s + self.hold_life_h * HOUR_S) // 60) * 60,
         )
         self.next_seq += 1
         self.entries.append(entry)

@@ -16,7 +16,7 @@ from ledger.record import Kind
 from tests.support.draws import SECONDS_S, Traffic, stream, streams
 from tests.support.small_engine import START_NS, SmallEngine, pan
 from tests.support.steps import play_steps
-from tests.support.streams import Message, Player
+from tests.support.streams import Message, Player, in_its_own_time
 
 pytestmark = pytest.mark.kernels
 
@@ -85,6 +85,38 @@ def test_operators_events_stand_at_their_place_in_any_cut(seed: int, cuts: list[
     play_steps(cut, steps, cuts)
 
     _same(single, cut)
+
+
+_HOURS_S = (0, 0, 0, 60, 600, 3_600, 3_600, 5_400, 9 * 3_600, 30 * 3_600)
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 2**32 - 1), st.lists(st.integers(1, 7), max_size=12))
+def test_a_batch_may_span_more_than_the_life_of_a_hold(seed: int, cuts: list[int]) -> None:
+    """Time comes with the messages: holds are placed, reversed and expire within one batch."""
+    traffic = Traffic(cards=6, accounts=3, events=False, gaps_s=_HOURS_S, links=1)
+    messages = [in_its_own_time(message) for message in stream(Random(seed), traffic, 50)]
+    options = {"hold_life_h": 1, "clock_from_messages": True}
+    single = _play(messages, [1] * len(messages), **options)
+
+    _same(single, _play(messages, [], **options))
+    _same(single, _play(messages, cuts, **options))
+
+
+def test_a_hold_expires_before_the_next_message_of_its_own_batch() -> None:
+    """A payment, and 30 hours later another one: one batch has the records of two."""
+    base = {"mti": 100, "pcode": 0, "acquirer": 42, "currency": 840, "pan": pan(1), "amount": 500}
+    messages = [
+        in_its_own_time(Message(START_NS + hours * 3600 * 10**9, 0, {**base, "stan": stan}))
+        for stan, hours in enumerate((0, 0, 30, 60, 60), 1)
+    ]
+    options = {"plain": True, "clock_from_messages": True}
+
+    whole = _play(messages, [], **options)
+
+    _same(_play(messages, [1] * 5, **options), whole)
+    kinds = whole.played.all_records()["kind"].tolist()
+    assert kinds == [1, 1, 8, 1, 8, 1, 8, 1]
 
 
 def test_holds_expire_at_the_same_place_after_a_batch_of_declines() -> None:

@@ -46,7 +46,6 @@ class DiskEngine:
         self.notes: list[str] = []
         self.partition = open_partition(data, bounds, segment_bytes=1 << 20, note=self.notes.append)
         self.state = self.partition.state
-        self.hold_life_s = 24 * 3600
         self.authorizer = Authorizer(
             self.state,
             TABLE,

@@ -41,6 +41,7 @@ class Traffic:
     gaps_s: tuple[int, ...] = MINUTES_AND_DAYS_S
     events: bool = True
     merchants: int = 2
+    links: int = 2
 
 
 def streams(traffic: Traffic, most: int = 40) -> st.SearchStrategy[list[Any]]:
@@ -59,7 +60,7 @@ def stream(random: Random, traffic: Traffic, length: int, start_ns: int = START_
     ts_ns = start_ns
     for _ in range(length):
         ts_ns += random.choice(traffic.gaps_s) * 10**9
-        link = 1 if random.random() < 0.1 else 0
+        link = 1 if random.random() < 0.1 and traffic.links == 2 else 0
         kind = random.random()
         if kind < 0.04 and traffic.events:
             steps.append(_event(random, traffic))

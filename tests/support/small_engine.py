@@ -14,6 +14,7 @@ from engine.tokens import Tokenizer, pan_blocks
 from engine.wire.dialect import load_builtin
 from engine.wire.table import SEGMENT, compile_dialects
 from engine.wire.text import add_header, build_message
+from ledger.authorizations import Cursor
 from ledger.pan import luhn_digit
 from ledger.record import Kind
 from scoring.registry import default_model_path, load_model
@@ -48,8 +49,8 @@ class SmallEngine:
         merchants: int = 64,
         hold_life_h: int = 24,
         rows: int = 64,
+        clock_from_messages: bool = False,
     ) -> None:
-        self.hold_life_s = hold_life_h * 3600
         self.state = EngineState(Bounds(64, 64, merchants, ring))
         self.authorizer = Authorizer(
             self.state,
@@ -59,7 +60,7 @@ class SmallEngine:
             TABLES,
             Tokenizer(bytes(32)),
             HASH_KEY,
-            Settings(hold_life_h=hold_life_h),
+            Settings(hold_life_h=hold_life_h, clock_from_messages=clock_from_messages),
             Workspace(min(rows, ring // 4), 1 << 16),
         )
         cards = accounts * cards_each
@@ -89,6 +90,7 @@ class SmallEngine:
         state = self.state
         done = apply_events(self.events, state.accounts, state.cards, state.cursor)
         assert done == len(self.events)
+        state.cursor[Cursor.LAST_TS_NS] = START_NS
         self.load_tokens(cards)
 
     def load_tokens(self, cards: int) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import iso8583
@@ -14,7 +15,7 @@ from engine.events import apply_events
 from engine.items import LINK
 from engine.wire.table import SEGMENT
 from engine.wire.text import add_header, build_message
-from tests.support.small_engine import DIALECT, SmallEngine
+from tests.support.small_engine import DIALECT, START_NS, SmallEngine
 
 _PLACES = {
     "pan": (2, "{}"), "pcode": (3, "{:06d}"), "amount": (4, "{:012d}"),
@@ -119,8 +120,6 @@ class Player:
                 if any(link == message.link for link, *_ in seen):
                     return i
                 seen.append(key)
-            if message.ts_ns - messages[0].ts_ns >= self.engine.hold_life_s * 10**9:
-                return i
         return min(len(messages), work.rows)
 
     def _batch(self, messages: Sequence[Message]) -> None:
@@ -172,3 +171,13 @@ def at(message: Message, **changes: Any) -> Message:
     """Return the message with values of its request changed; None removes one."""
     request = {**message.request, **changes}
     return replace(message, request={k: v for k, v in request.items() if v is not None})
+
+
+def in_its_own_time(message: Message) -> Message:
+    """Return the message as it comes where its DE7 is the clock: all of them arrive at once.
+
+    The original that a reversal names keeps its DE7.
+    """
+    moment = datetime.fromtimestamp(message.ts_ns // 10**9, UTC)
+    request = {**message.request, "transmitted": int(moment.strftime("%m%d%H%M%S"))}
+    return Message(START_NS, message.link, request)

@@ -1,0 +1,278 @@
+"""Rows of the ring: how a recorded message gets one, is found by it, and is forgotten.
+
+A restart gives records their rows by the same lines (``engine.replay``).
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.decision import Decision
+from engine.items import Role, Setting
+from ledger.authorizations import Cursor, State, remembered_rows
+from ledger.deadlines import Wheel, deadline_of, schedule
+from ledger.index import index_find, index_insert, index_remove
+from ledger.jit import Int, Row, kernel
+from ledger.record import Flag, Kind
+
+_NS = 1_000_000_000
+
+
+@kernel
+def forget(
+    entry: Int, ring: NDArray[np.void], id_slots: NDArray[np.void], rrn_slots: NDArray[np.void]
+) -> None:
+    """Stop finding ``entry`` by its identity: a newer message takes the identity over.
+
+    A tombstone is found no more at all: one reversal voids one original.
+    """
+    row = ring[entry & (ring.shape[0] - 1)]
+    index_remove(id_slots, row["id_lo"], row["id_hi"], entry)
+    row["id_hi"] = 0
+    row["id_lo"] = 0
+    if row["state"] == State.TOMBSTONE:
+        _forget_rrn(entry, ring, rrn_slots)
+
+
+@kernel
+def _forget_rrn(entry: Int, ring: NDArray[np.void], rrn_slots: NDArray[np.void]) -> None:
+    row = ring[entry & (ring.shape[0] - 1)]
+    if row["rrn_hi"] != 0:
+        index_remove(rrn_slots, row["rrn_lo"], row["rrn_hi"], entry)
+        row["rrn_hi"] = 0
+        row["rrn_lo"] = 0
+
+
+@kernel
+def enter(
+    item: Row,
+    older: Int,
+    pcode: Int,
+    ring: NDArray[np.void],
+    wheel: Wheel,
+    id_slots: NDArray[np.void],
+    rrn_slots: NDArray[np.void],
+    cursor: NDArray[np.int64],
+    record: Int,
+) -> bool:
+    """Give the message its row in the ring and its record; False = a table is at its bound.
+
+    ``older`` is the entry that it takes the identity over from; 0 = none. A refused message leaves
+    nothing changed.
+    """
+    entry = cursor[Cursor.HEAD] + 1
+    if not _has_room(ring, entry) or not index_insert(
+        id_slots, item["id_lo"], item["id_hi"], entry
+    ):
+        item["role"] = Role.ANSWER
+        item["decision"] = Decision.CAPACITY
+        cursor[Cursor.REFUSED] += 1
+        return False
+    _forget_oldest(entry, ring, id_slots, rrn_slots)
+    if older > 0:
+        forget(older, ring, id_slots, rrn_slots)
+    cursor[Cursor.HEAD] = entry
+    item["entry"] = entry
+    item["record"] = record
+    into = ring[entry & (ring.shape[0] - 1)]
+    _fill_entry(item, pcode, into, cursor[Cursor.NEXT_SEQ] + record)
+    if item["role"] == Role.AUTHORIZE:
+        if item["kind"] == Kind.AUTHORIZE and item["decision"] == Decision.APPROVED:
+            into["deadline_s"] = deadline_of(into["t_s"], item["hold_life_h"])
+            schedule(entry, ring, wheel, cursor)
+        if index_rrn(item["rrn_hi"], item["rrn_lo"], entry, ring, id_slots, rrn_slots):
+            item["flags"] |= Flag.VOIDED
+    else:
+        into["rrn_hi"] = 0
+        into["rrn_lo"] = 0
+        if item["original"] > 0:
+            original = ring[item["original"] & (ring.shape[0] - 1)]
+            item["account"] = original["account"]
+            item["card"] = original["card"]
+        else:
+            item["flags"] |= Flag.ORPHAN
+            item["account"] = 0
+            identity = item["original_hi"], item["original_lo"]
+            by_rrn = item["rrn_hi"], item["rrn_lo"]
+            plant_tombstone(identity, by_rrn, ring, id_slots, rrn_slots, cursor)
+    return True
+
+
+@kernel
+def is_undecided(entry: Int, ring: NDArray[np.void]) -> bool:
+    """Whether a message of this pass will still change the hold of ``entry``."""
+    state = ring[entry & (ring.shape[0] - 1)]["state"]
+    return state == State.PENDING or state == State.CLOSING
+
+
+@kernel
+def room_is_undecided(ring: NDArray[np.void], cursor: NDArray[np.int64]) -> bool:
+    """Whether this pass decides if the next message may have a row: see ``_has_room``."""
+    oldest = cursor[Cursor.HEAD] + 1 - remembered_rows(ring.shape[0])
+    if oldest >= 1 and is_undecided(oldest, ring):
+        return True
+    return oldest + 1 >= 1 and is_undecided(oldest + 1, ring)
+
+
+@kernel
+def _has_room(ring: NDArray[np.void], entry: Int) -> bool:
+    """Whether ``entry`` and the one after it may have a row; an open hold is never forgotten.
+
+    Two, since an orphan reversal takes a second row for its tombstone.
+    """
+    capacity = ring.shape[0]
+    for ahead in range(2):
+        old = entry + ahead - remembered_rows(capacity)
+        if old >= 1 and ring[old & (capacity - 1)]["state"] == State.OPEN:
+            return False
+    return True
+
+
+@kernel
+def _forget_oldest(
+    entry: Int, ring: NDArray[np.void], id_slots: NDArray[np.void], rrn_slots: NDArray[np.void]
+) -> None:
+    """Stop finding the row that leaves the remembered ones when ``entry`` comes.
+
+    It stays as it is for as long as a batch lasts: messages before may have found it.
+    """
+    old = entry - remembered_rows(ring.shape[0])
+    if old < 1:
+        return
+    row = ring[old & (ring.shape[0] - 1)]
+    if row["id_hi"] != 0 or row["id_lo"] != 0:
+        forget(old, ring, id_slots, rrn_slots)
+    _forget_rrn(old, ring, rrn_slots)
+
+
+@kernel
+def _fill_entry(item: Row, pcode: Int, into: Row, seq: Int) -> None:
+    into["id_hi"] = item["id_hi"]
+    into["id_lo"] = item["id_lo"]
+    into["seq"] = seq
+    into["amount_minor"] = item["amount_minor"]
+    into["requested_minor"] = item["requested_minor"]
+    into["held_minor"] = 0
+    into["account"] = item["account"]
+    into["card"] = item["card"]
+    into["t_s"] = np.int64(item["ts_ns"]) // _NS
+    into["deadline_s"] = 0
+    into["pcode"] = max(pcode, 0)
+    into["result"] = 0
+    into["response"] = 0
+    into["currency"] = item["currency"]
+    into["kind"] = item["kind"]
+    into["state"] = State.PENDING
+    into["exponent"] = item["exponent"]
+    into["flags"] = 0
+
+
+@kernel
+def index_rrn(
+    rrn_hi: Int,
+    rrn_lo: Int,
+    entry: Int,
+    ring: NDArray[np.void],
+    id_slots: NDArray[np.void],
+    rrn_slots: NDArray[np.void],
+) -> bool:
+    """Let the newest authorization be found by RRN; return whether its reversal came before it.
+
+    Without room in the index it is found by identity only.
+    """
+    mask = ring.shape[0] - 1
+    into = ring[entry & mask]
+    into["rrn_hi"] = 0
+    into["rrn_lo"] = 0
+    if rrn_hi == 0:
+        return False
+    is_voided = False
+    older = index_find(rrn_slots, rrn_lo, rrn_hi)
+    if older >= 0:
+        first = ring[older & mask]
+        is_voided = (
+            first["state"] == State.TOMBSTONE
+            and first["requested_minor"] == into["requested_minor"]
+        )
+        index_remove(rrn_slots, rrn_lo, rrn_hi, older)
+        first["rrn_hi"] = 0
+        first["rrn_lo"] = 0
+        if is_voided:
+            forget(older, ring, id_slots, rrn_slots)
+    if index_insert(rrn_slots, rrn_lo, rrn_hi, entry):
+        into["rrn_hi"] = rrn_hi
+        into["rrn_lo"] = rrn_lo
+    return is_voided
+
+
+@kernel
+def plant_tombstone(
+    identity: tuple[Int, Int],
+    by_rrn: tuple[Int, Int],
+    ring: NDArray[np.void],
+    id_slots: NDArray[np.void],
+    rrn_slots: NDArray[np.void],
+    cursor: NDArray[np.int64],
+) -> None:
+    """Remember an original that was reversed before it came; its record is the reversal's.
+
+    Called right after the reversal got its own row. Nothing is planted when the original is known
+    but did not agree with the reversal.
+    """
+    hi, lo = identity
+    rrn_hi, rrn_lo = by_rrn
+    if index_find(id_slots, lo, hi) >= 0:
+        return
+    entry = cursor[Cursor.HEAD] + 1
+    if not index_insert(id_slots, lo, hi, entry):
+        return
+    cursor[Cursor.HEAD] = entry
+    _forget_oldest(entry, ring, id_slots, rrn_slots)
+    mask = ring.shape[0] - 1
+    reversal = ring[(entry - 1) & mask]
+    into = ring[entry & mask]
+    into["id_hi"] = hi
+    into["id_lo"] = lo
+    into["rrn_hi"] = 0
+    into["rrn_lo"] = 0
+    is_new = rrn_hi != 0 and index_find(rrn_slots, rrn_lo, rrn_hi) < 0
+    if is_new and index_insert(rrn_slots, rrn_lo, rrn_hi, entry):
+        into["rrn_hi"] = rrn_hi
+        into["rrn_lo"] = rrn_lo
+    into["seq"] = reversal["seq"]
+    into["amount_minor"] = reversal["amount_minor"]
+    into["requested_minor"] = reversal["requested_minor"]
+    into["held_minor"] = 0
+    into["account"] = 0
+    into["card"] = 0
+    into["t_s"] = reversal["t_s"]
+    into["deadline_s"] = 0
+    into["pcode"] = 0
+    into["result"] = 0
+    into["response"] = 0
+    into["currency"] = reversal["currency"]
+    into["kind"] = Kind.REVERSAL
+    into["state"] = State.TOMBSTONE
+    into["exponent"] = reversal["exponent"]
+    into["flags"] = 0
+
+
+@kernel
+def merchant_row(
+    hash_: Int,
+    slots: NDArray[np.void],
+    merchants: NDArray[np.uint64],
+    settings: NDArray[np.int64],
+    cursor: NDArray[np.int64],
+) -> Int:
+    """Return the merchant's dense row, a new one at first sight; 0 past the bound or unnamed."""
+    if hash_ == 0:
+        return 0
+    found = index_find(slots, hash_, hash_)
+    if found >= 0:
+        return found
+    row = cursor[Cursor.MERCHANTS] + 1
+    if row >= settings[Setting.MERCHANTS_MAX] or not index_insert(slots, hash_, hash_, row):
+        return 0
+    cursor[Cursor.MERCHANTS] = row
+    merchants[row] = hash_
+    return row
