@@ -12,6 +12,7 @@ from tests.support.streams import Message, Player, at
 pytestmark = pytest.mark.kernels
 
 _HOUR_NS = 3600 * 10**9
+_MINUTE_NS = 60 * 10**9
 _PAYMENT = Message(
     START_NS,
     0,
@@ -90,7 +91,7 @@ def test_holds_end_without_traffic_a_batch_at_a_time() -> None:
     player = Player(SmallEngine(1, 1, plain=True, rows=4), (False,))
     player.play([at(_PAYMENT, stan=n) for n in range(1, 11)])
     state, authorizer = player.engine.state, player.engine.authorizer
-    due_ns = START_NS + 24 * _HOUR_NS
+    due_ns = -(-(START_NS + 24 * _HOUR_NS) // _MINUTE_NS) * _MINUTE_NS  # at a whole minute
     assert not authorizer.holds_are_due(due_ns - 10**9)
 
     counts = []
