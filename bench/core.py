@@ -133,14 +133,18 @@ class Core:
             for name, ns in self.stage_ns.items()
         ]  # fmt: skip
 
-    def _one(self, count: int) -> None:
+    def authorize_next(self, count: int) -> NDArray[np.void]:
+        """Authorize the next ``count`` payments as one batch; return their records."""
         start = self._next * self._size
         data = self._frames[start : start + count * self._size]
         self._next += count
         self.authorizer.work.arena[: len(data)] = data
         self._segments[0]["start"], self._segments[0]["end"] = 0, len(data)
-        outcome = self.authorizer.run(self._segments, 1, self._links, self._lap)
-        encoded = self._encoder.encode([(outcome.records, ())], self._position, 0)
+        return self.authorizer.run(self._segments, 1, self._links, self._lap).records
+
+    def _one(self, count: int) -> None:
+        records = self.authorize_next(count)
+        encoded = self._encoder.encode([(records, ())], self._position, 0)
         head = hashlib.sha256(encoded[:256]).digest()
         self._position = self._position._replace(
             seq=self.state.next_seq, batch_no=self._position.batch_no + 1, head=head

@@ -5,7 +5,7 @@ in the same folder and turn by turn with its baselines: a bare pwrite and fdatas
 bytes into a file of zeros (what the disk can do; no hash, no header, no queue), and one write and
 one fdatasync a record into a file that grows (what one would do otherwise). Recovery checks
 headers, chain and hashes; its baseline is SHA-256 over the same bytes alone, the least that any
-check of them costs.
+check of them costs. ``bench.recovery`` adds the fold into the engine's state.
 """
 
 import hashlib
@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.figures import Figure, print_figures, rate_figure, seconds_of_runs
+from bench.recovery import start_figures
 from ledger.commit import CommitJob, Committer
 from ledger.journal import Records, batch_bytes
 from ledger.record import RECORD
@@ -55,6 +56,7 @@ def run(
     with tempfile.TemporaryDirectory(prefix="de39-bench-", dir=folder or Path.cwd()) as place:
         found = commit_figures(Path(place), runs=runs, seconds=seconds)
         found.append(recovery_figure(Path(place), runs=runs))
+        found += start_figures(Path(place), runs=runs)
     print_figures(found, as_json=json)
 
 

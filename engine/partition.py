@@ -20,6 +20,7 @@ from engine.state import Bounds, EngineState
 from engine.tokens import Tokenizer
 from ledger.authorizations import Cursor
 from ledger.journal import Batch, BlobKind
+from ledger.record import RECORD
 from ledger.snapshot import Snapshot, load_latest, write_snapshot
 from ledger.snapshot import state_hash as snapshot_hash
 from ledger.stores.file import FileStore, lock_folder, open_file_store
@@ -170,10 +171,18 @@ class _Feed:
     def flush(self) -> None:
         """Apply what waits."""
         if self._parts:
-            records = np.concatenate(self._parts)
+            records = _joined(self._parts)
             self._replayer.apply(records, self._originals)
             self.count += len(records)
         self._parts, self._originals, self._waiting = [], [], 0
+
+
+def _joined(parts: list[NDArray[np.void]]) -> NDArray[np.void]:
+    """Return ``parts`` RECORD (k,) one after the other, copied as plain bytes."""
+    if len(parts) == 1:
+        return parts[0]
+    raw = np.concatenate([np.ascontiguousarray(part).view(np.uint8) for part in parts])
+    return raw.view(RECORD)
 
 
 class StateFold:
@@ -187,7 +196,11 @@ class StateFold:
         """Apply one batch."""
         self._feed(batch)
 
+    def finish(self) -> None:
+        """Apply what still waits to be applied."""
+        self._feed.flush()
+
     def state_hash(self) -> str:
         """Return the SHA-256 of the state after the last batch."""
-        self._feed.flush()
+        self.finish()
         return snapshot_hash(self.state.arrays())

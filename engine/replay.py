@@ -26,7 +26,7 @@ from ledger.errors import LedgerError
 from ledger.index import index_find
 from ledger.jit import Row, kernel
 from ledger.money import EXPONENT
-from ledger.record import Kind
+from ledger.record import RECORD, Kind
 from scoring.kernels import card_update, shared_pass
 from scoring.payment import PAYMENT
 from scoring.tables import Tables
@@ -62,6 +62,7 @@ class Replayer:
         self._settings[Setting.MERCHANTS_MAX] = state.bounds.merchants_max
         chunk = min(chunk, batch_rows_max(len(state.ring)))
         self._chunk = chunk
+        self._records = np.zeros(chunk, RECORD)
         self._items = np.zeros(chunk, ITEM)
         self._request = np.zeros(chunk, REQUEST)
         self._payments = np.zeros(chunk, PAYMENT)
@@ -80,10 +81,12 @@ class Replayer:
         for row, identity in originals:
             named[row] = np.frombuffer(identity, np.uint64)
         for first in range(0, len(records), self._chunk):
+            part = np.ascontiguousarray(records[first : first + self._chunk])
             # A copy: the caller's may be read-only, and kernels are compiled for writable arrays.
-            self._apply(
-                records[first : first + self._chunk].copy(), named[first : first + self._chunk]
-            )
+            # As plain bytes: NumPy copies structured rows field by field.
+            mine = self._records[: len(part)]
+            mine.view(np.uint8)[:] = part.view(np.uint8)
+            self._apply(mine, named[first : first + self._chunk])
 
     def _apply(self, records: NDArray[np.void], named: NDArray[np.uint64]) -> None:
         state = self.state
@@ -156,6 +159,7 @@ def restore(
     slots : index slots by identity, by RRN, of merchants; in and out, as are all state arrays.
     items : ITEM (k,), approved : u8 (k,), out: what the velocity pass needs.
     """
+    words = np.empty(5, np.uint64)
     for i in range(records.shape[0]):
         record = records[i]
         item = items[i]
@@ -173,7 +177,7 @@ def restore(
                 return i, _CHECK_VALUE
             cursor[Cursor.NEXT_SEQ] += 1
             continue
-        _item_of_record(record, named[i], tables, item)
+        _item_of_record(record, named[i], tables, item, words)
         if record["ref_seq"] != 0:
             head = cursor[Cursor.HEAD]
             item["original"] = entry_of_seq(ring, head, np.int64(record["ref_seq"]))
@@ -209,7 +213,9 @@ def _agrees(record: Row, item: Row) -> bool:
 
 
 @kernel
-def _item_of_record(record: Row, named: NDArray[np.uint64], tables: Any, item: Row) -> None:
+def _item_of_record(
+    record: Row, named: NDArray[np.uint64], tables: Any, item: Row, words: NDArray[np.uint64]
+) -> None:
     """Fill the ITEM as it stood when the record was made."""
     hash_key, exponents = tables
     item["id_hi"] = record["id_hi"]
@@ -220,7 +226,7 @@ def _item_of_record(record: Row, named: NDArray[np.uint64], tables: Any, item: R
         record["rrn_b"],
         record["terminal"],
         record["acquirer"],
-        np.empty(5, np.uint64),
+        words,
     )
     item["original_hi"] = named[0]
     item["original_lo"] = named[1]

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from ledger.ahead import read_ahead
 from ledger.disk import Disk, OsDisk, storage_errors, write_exact
 from ledger.errors import LedgerError, NoJournalError, StorageError
 from ledger.journal import (
@@ -198,7 +199,7 @@ class FileStore:
                 partition=partition,
                 disk=self._disk,
             )
-            for batch in scan:
+            for batch in read_ahead(scan):
                 if on_batch is not None:
                     on_batch(batch)
             self._continue(scan)

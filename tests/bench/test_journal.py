@@ -1,19 +1,26 @@
 """The journal benchmark runs and says what it is compared with."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from bench.journal import BATCHES, run
+from bench.recovery import start_figures
 
 
-def test_figures_name_their_baseline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_figures_name_their_baseline(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every batch size and recovery are reported, the headline first, nothing is left behind."""
+    small = partial(start_figures, cards=50, payments=3_000)
+    monkeypatch.setattr("bench.journal.start_figures", small)
     run(json=True, runs=1, seconds=0.02, folder=tmp_path)
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     names = [f"journal.commit.{batch}{kind}" for batch in BATCHES for kind in ("", ".by-record")]
-    assert [figure["name"] for figure in figures] == [*names, "journal.recovery"]
+    starts = ["journal.start", "journal.start.by-core"]
+    assert [figure["name"] for figure in figures] == [*names, "journal.recovery", *starts]
     assert figures[0]["name"] == "journal.commit.1024"
     assert figures[0]["baseline_name"] == "pwrite + fdatasync of the same bytes"
     assert all(figure["value"] > 0 and figure["baseline_name"] for figure in figures)
