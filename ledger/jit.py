@@ -2,8 +2,8 @@
 
 A kernel releases the GIL and is compiled without fastmath. Numba's on-disk cache does not notice a
 change in a kernel that another one calls, so it is used only when ``NUMBA_CACHE_DIR`` is set:
-``engine.kernel_cache`` sets it to a folder named by a hash of every source, the Numba version and
-the processor. Imported as a bare library, kernels compile afresh.
+``engine.kernel_cache`` sets it, and tells Numba to keep the kernels of each file in a folder named
+by a hash of all that they can see. Imported as a bare library, kernels compile afresh.
 """
 
 import os

@@ -1,6 +1,7 @@
 """The folder of compiled kernels is another one whenever the machine code could differ."""
 
 import importlib.util
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -66,6 +67,50 @@ def test_change_of_a_kernel_or_what_it_imports_is_a_new_folder(house: Path, name
     assert fingerprint(house) != before
 
 
+@pytest.mark.parametrize(
+    ("name", "compiles"),
+    [
+        ("engine/clip_kernels.py", {"clip_kernels"}),
+        ("scoring/deep.py", {"clip_kernels"}),
+        ("ledger/other_kernels.py", {"other_kernels"}),
+        ("ledger/jit.py", {"clip_kernels", "other_kernels"}),
+        ("engine/cli.py", set()),
+    ],
+)
+def test_only_kernels_that_see_a_change_compile_again(
+    house: Path, monkeypatch: pytest.MonkeyPatch, name: str, compiles: set[str]
+) -> None:
+    """Each file with kernels has a folder of its own; the others keep theirs."""
+    text = KERNELS.replace("LEAST", "0").replace("MOST", "1").partition(")\n")[2]
+    other = "from ledger.jit import kernel\n" + text
+    (house / "ledger" / "other_kernels.py").write_text(other, encoding="utf-8")
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(house / "cache" / "kernels-0"))
+    before = folders(house)
+    path = house / name
+    path.write_text(path.read_text(encoding="utf-8") + "MORE = 1\n", encoding="utf-8")
+    after = folders(house)
+    assert {stem for stem in before if before[stem] != after[stem]} == compiles
+
+
+def test_equal_sources_share_kernels(
+    house: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A second clone with the same sources finds the compiled kernels of the first."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache" / "kernels-0"))
+    second = tmp_path / "second"
+    shutil.copytree(house, second, ignore=shutil.ignore_patterns("second"))
+    (second / "ledger" / "other_kernels.py").write_text("x = 1\n", encoding="utf-8")
+    (house / "ledger" / "other_kernels.py").write_text("x = 1\n", encoding="utf-8")
+    assert folders(house) == folders(second)
+
+
+def folders(house: Path) -> dict[str, str]:
+    """Return where the house's copy keeps the kernels of two files, by the name of the file."""
+    locator = copy_of(house).ModuleLocator
+    files = (house / "engine" / "clip_kernels.py", house / "ledger" / "other_kernels.py")
+    return {file.stem: locator(1, file.resolve()).get_cache_path() for file in files}
+
+
 @pytest.mark.parametrize("name", ["engine/cli.py", "bench/nothing.py"])
 def test_change_elsewhere_keeps_the_folder(house: Path, name: str) -> None:
     """An edit that no kernel can see does not cost a compilation."""
@@ -102,7 +147,9 @@ def test_processor_has_its_own_folder(house: Path, monkeypatch: pytest.MonkeyPat
 def test_every_kernel_of_the_project_counts() -> None:
     """All files with kernels, and the jit modules that compile them, are in the hash."""
     root = Path(kernel_cache.__file__).parent.parent
-    sources = kernel_cache._sources()
+    sources = kernel_cache._closure(
+        [name for name, text in kernel_cache._texts().items() if b"\n@kernel" in text]
+    )
     with_kernels = {
         str(path.relative_to(root).with_suffix("")).replace("/", ".")
         for package in ("engine", "scoring", "ledger", "bench")
@@ -121,6 +168,7 @@ def test_folder_lies_where_the_environment_says(
     module = copy_of(house)
     monkeypatch.delitem(sys.modules, "numba", raising=False)
     monkeypatch.setenv("NUMBA_CACHE_DIR", "restored after the test")
+    monkeypatch.setenv("NUMBA_CACHE_LOCATOR_CLASSES", "restored after the test")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     monkeypatch.delenv("DE39_KERNEL_CACHE", raising=False)
     assert module.configure().parent == tmp_path / "xdg" / "de39"
