@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from cyclopts import Parameter
 
+from bench.said import Progress, say
 from bench.stream import StreamError, load_stream
 from bench.traffic import Traffic
 from bench.workload import Workload
@@ -55,11 +56,11 @@ def train(
     json
         Print one JSON object.
     """
-    started, progress = time.monotonic(), _Progress()
+    started, progress = time.monotonic(), Progress()
     if min(customers, days - HISTORY_DAYS) < 1:
         raise UsageError(f"expected 1 or more customers and more than {HISTORY_DAYS} days")
     traffic = _traffic(stream, customers, days, seed)
-    _say(f"{len(traffic):,} payments of {traffic.customers:,} cards")
+    say(f"{len(traffic):,} payments of {traffic.customers:,} cards")
     payments = traffic.payments()
     labels = (traffic.scenario > 0).astype(np.uint8)
     features, _, _ = compute_features(
@@ -87,7 +88,7 @@ def train(
     path = default_model_path() if out is None else out
     path.parent.mkdir(parents=True, exist_ok=True)
     save_model(model, path)
-    _say(f"written in {time.monotonic() - started:.1f} s: {path}")
+    say(f"written in {time.monotonic() - started:.1f} s: {path}")
     _print(model, as_json=json)
 
 
@@ -139,21 +140,3 @@ def _print(model: Model, *, as_json: bool) -> None:
                 )
             continue
         sys.stdout.write(f"{name:<16} {value}\n")
-
-
-class _Progress:
-    """Says how far the work is, once a second and at the end of each part."""
-
-    def __init__(self) -> None:
-        self._last_s = time.monotonic()
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        now_s = time.monotonic()
-        if done == total or now_s - self._last_s >= 1.0:
-            self._last_s = now_s
-            _say(f"{what}: {done:,} of {total:,}")
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"de39: {text}\n")
-    sys.stderr.flush()

@@ -101,8 +101,15 @@ def train_model(
     filled[:, _MCC_RISK] = mcc_risk[np.minimum(payments["mcc"], MCC_COUNT - 1)]
     if not np.isfinite(filled).all():
         raise ModelError("features hold NaN or infinity; they come from compute_features")
-    booster = _boosted(
-        filled[:cut], labels[:cut], seed, trees, depth, learning_rate, threads, progress
+    booster = boosted(
+        filled[:cut],
+        labels[:cut],
+        seed=seed,
+        trees=trees,
+        depth=depth,
+        learning_rate=learning_rate,
+        threads=threads,
+        progress=progress,
     )
     forest, cuts = forest_from_booster(booster), sigmoid_cuts()
     rest = filled[cut:]
@@ -129,6 +136,17 @@ def train_model(
     return model_from_bytes(model_bytes(forest, cuts, mcc_risk, meta))
 
 
+def score_rows(
+    model: Model, features: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.uint16]]:
+    """Return margins f32[n] and scores u16[n] (basis points) of rows f32[n, k], as when serving."""
+    forest, idx = model.forest, np.arange(len(features), dtype=np.int32)
+    margins, scores = np.zeros(len(features), np.float32), np.zeros(len(features), np.uint16)
+    score_margins(features, idx, forest.nodes, forest.leaves, forest.depth, forest.base, margins)
+    score_bp(margins, idx, model.cuts, scores)
+    return margins, scores
+
+
 def learn_mcc_risk(payments: NDArray[np.void], labels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return f32[10000]: fraud rate by category, drawn to the overall rate where data is thin."""
     mcc = np.minimum(payments["mcc"], MCC_COUNT - 1).astype(np.int64)
@@ -138,17 +156,18 @@ def learn_mcc_risk(payments: NDArray[np.void], labels: NDArray[np.uint8]) -> NDA
     return ((frauds + MCC_PRIOR_ROWS * overall) / (rows + MCC_PRIOR_ROWS)).astype(np.float32)
 
 
-def _boosted(
+def boosted(
     features: NDArray[np.float32],
     labels: NDArray[np.uint8],
+    *,
     seed: int,
     trees: int,
     depth: int,
     learning_rate: float,
     threads: int,
-    progress: Progress | None,
+    progress: Progress | None = None,
 ) -> Any:
-    """Return a trained ``xgboost.Booster``."""
+    """Return a trained ``xgboost.Booster``: exact splits, or 4,096 bins past EXACT_ROWS_MAX."""
     import xgboost  # noqa: PLC0415 - heavy, and never needed to serve
 
     exact = len(labels) <= EXACT_ROWS_MAX

@@ -69,6 +69,8 @@ COVERED_BY = {
     "bench/frame_kernels.py": "tests/bench/test_frames.py",
     "bench/load_*.py": "tests/bench/test_load_client.py",
     "bench/echo*.py": "tests/bench/test_load_client.py",
+    "bench/data_sets.py": "tests/bench/test_evaluate.py",
+    "bench/said.py": "tests/bench/test_evaluate.py",
     "bench/switch_process.py": "tests/bench/test_demo.py",
 }
 
