@@ -50,6 +50,7 @@ _COMMANDS = {
     "ledger verify": "engine.ledger_commands:verify",
     "ledger tail": "engine.ledger_commands:tail",
     "ledger export": "engine.ledger_commands:export",
+    "ledger books": "engine.books_commands:books",
     "config check": "engine.config_commands:config_check",
     "config show": "engine.config_commands:config_show",
     "config schema": "engine.config_commands:config_schema",

@@ -19,6 +19,7 @@ from engine import config_tree, limits
 from engine.errors import ConfigError
 from engine.link_config import Links, Listen, Seconds, Section
 from ledger.deadlines import LIFE_H_MAX
+from ledger.postgres.connect import hosts_of
 
 ENV_PREFIX: Final = "DE39_"
 PLAIN_KEYS: Final = frozenset({"data"})  # of the top level; the others are tables
@@ -57,11 +58,27 @@ class Ledger(Section, frozen=True):
 
     store: Annotated[
         Literal["file", "postgres"],
-        Meta(description="where the journal is kept; only file in this version"),
+        Meta(description="where the journal is kept"),
     ] = "file"
     dsn: Annotated[
-        str, Meta(description="of the database; a secret, set it by DE39_LEDGER__DSN")
+        str,
+        Meta(
+            description="of the database; a secret, set it by DE39_LEDGER__DSN; "
+            "empty = an embedded PostgreSQL in the data folder"
+        ),
     ] = ""
+    replica_count: Annotated[
+        int,
+        Meta(ge=0, le=8, description="standbys of the database that must have a commit"),
+    ] = 0
+    commit_timeout_s: Annotated[
+        Annotated[int, Meta(ge=1, le=60)],
+        Meta(description="wait for one answer of the database, after which it is unknown"),
+    ] = 5
+    retry_s: Annotated[
+        Annotated[int, Meta(ge=1, le=3600)],
+        Meta(description="wait for a database that can tell, after which the engine stops"),
+    ] = 30
     segment_bytes: Annotated[
         int,
         Meta(ge=limits.MIB, le=1024 * limits.MIB, description="a journal file, written ahead"),
@@ -289,10 +306,7 @@ def _faults(config: Config) -> Iterator[tuple[str, str]]:
                 f"listen[{i}].address" if i < len(config.listen) else "http.address",
                 (f"{address} is taken by another listener; choose another port"),
             )
-    if config.ledger.store == "postgres":
-        yield "ledger.store", '"postgres" is not available in this version; use "file"'
-    if config.ledger.dsn:
-        yield "ledger.dsn", 'only for store = "postgres"; leave it out'
+    yield from _ledger_faults(config.ledger)
     for key, value in (("rules.file", config.rules.file), ("scoring.model", config.scoring.model)):
         if not value:
             yield key, 'expected a path, "default" or "none"'
@@ -300,6 +314,21 @@ def _faults(config: Config) -> Iterator[tuple[str, str]]:
         yield "data", "expected a folder"
     if config.clock.source == "message" and config.clock.start is None:
         yield "clock.start", 'needed with source = "message", such as 2026-01-31T00:00:00Z'
+
+
+def _ledger_faults(ledger: Ledger) -> Iterator[tuple[str, str]]:
+    if ledger.store != "postgres":
+        for key in ("dsn", "replica_count"):
+            if getattr(ledger, key):
+                yield f"ledger.{key}", 'only for store = "postgres"; leave it out'
+        return
+    if ledger.dsn:
+        try:
+            hosts_of(ledger.dsn)
+        except ValueError as problem:
+            yield "ledger.dsn", str(problem)
+    elif ledger.replica_count:
+        yield "ledger.replica_count", "needs ledger.dsn: the embedded server has no standbys"
 
 
 def _listen_faults(listen: Listen) -> Iterator[tuple[str, str]]:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import ParamSpec, TypeVar
 
-from ledger.errors import LedgerError, StorageInUse
+from ledger.errors import LedgerError, StorageInUse, StoreSettingsError, StoreUnavailable
 from ledger.pan import hide_pans
 from scoring.errors import ModelError
 
@@ -141,6 +141,8 @@ def _one_line(problem: Exception) -> str:
 # Errors of others, most special first.
 _FOREIGN: tuple[tuple[tuple[type[BaseException], ...], Exit], ...] = (
     ((StorageInUse,), Exit.TEMPORARY),
+    ((StoreUnavailable,), Exit.UNAVAILABLE),
+    ((StoreSettingsError,), Exit.CONFIG),
     ((LedgerError, sqlite3.Error), Exit.IO),
     ((ModelError,), Exit.CONFIG),
     ((FileNotFoundError, IsADirectoryError, NotADirectoryError), Exit.USAGE),

@@ -12,7 +12,7 @@ from engine.replies import approval_code
 from engine.rules.program import Program
 from engine.rules.tree import ActionKind, Mode
 from ledger.record import SCORE_NONE, Flag, Kind
-from ledger.recovery import scan_running
+from ledger.stores.place import scan_journal
 from ledger.vault import Vault
 from scoring.features import FEATURES
 
@@ -26,7 +26,7 @@ def find_records(
 ) -> list[NDArray[np.void]]:
     """Return up to ``limit`` RECORD rows that match, newest first; reads the journal through."""
     found: list[NDArray[np.void]] = []
-    for batch in scan_running(data):
+    for batch in scan_journal(data):
         records = batch.records
         wanted = np.isin(records["kind"], _KINDS)
         if rrn is not None:

@@ -19,8 +19,8 @@ from ledger import verify as verifying
 from ledger.errors import LedgerError
 from ledger.pan import HIDDEN
 from ledger.record import Kind
-from ledger.recovery import scan_running
 from ledger.rows import CardText
+from ledger.stores.place import scan_journal
 from ledger.vault import KEY_FILE, Vault, VaultError
 
 _DECISIONS = {int(decision): decision.name.lower() for decision in Decision}
@@ -44,7 +44,7 @@ def verify(
     json
         Print one JSON object: records, batches, approved, declined, head, state_hash, ok.
     """
-    fold = _fold(data)
+    fold = fold_of(data)
     facts = verifying.verify(data, fold, on_progress=_Progress("verified"))
     if json:
         sys.stdout.write(json_text.dumps(facts) + "\n")
@@ -108,7 +108,7 @@ def export(
     sys.stderr.write(f"de39: {count:,} records exported\n")
 
 
-def _fold(data: Path) -> StateFold | None:
+def fold_of(data: Path) -> StateFold | None:
     """Return the fold that checks balances; its tables are as large as the journal needs."""
     key = data / KEY_FILE
     if not key.exists():
@@ -125,7 +125,7 @@ def _bounds_needed(data: Path) -> Bounds:
     seen = 0
     # What is wrong with a journal is told by the pass that verifies it.
     with contextlib.suppress(LedgerError):
-        for batch in scan_running(data):
+        for batch in scan_journal(data):
             records = batch.records
             if len(records):
                 accounts = max(accounts, int(records["account"].max()))

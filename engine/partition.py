@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +20,12 @@ from engine.tokens import Tokenizer
 from ledger.authorizations import Cursor
 from ledger.journal import Batch, BlobKind
 from ledger.record import RECORD
+from ledger.segment import SEGMENT_BYTES
 from ledger.snapshot import Snapshot, load_latest, write_snapshot
 from ledger.snapshot import state_hash as snapshot_hash
-from ledger.stores.file import FileStore, lock_folder, open_file_store
+from ledger.stores.file import lock_folder
+from ledger.stores.place import Store, StoreChoice, open_store
+from ledger.stores.postgres import Patience
 from ledger.vault import Vault
 from scoring.tables import Tables, tables
 
@@ -37,7 +39,7 @@ class Partition:
     data: Path
     vault: Vault
     state: EngineState
-    store: FileStore
+    store: Store
     tables: Tables
     tokenizer: Tokenizer
     hash_key: NDArray[np.uint64]
@@ -71,26 +73,43 @@ def bounds_of(config: Config) -> Bounds:
     )
 
 
+def choice_of(config: Config) -> StoreChoice:
+    """Return where the journal is by a configuration."""
+    ledger = config.ledger
+    return StoreChoice(
+        is_postgres=ledger.store == "postgres",
+        dsn=ledger.dsn,
+        replica_count=ledger.replica_count,
+        patience=Patience(ledger.commit_timeout_s, ledger.retry_s),
+        segment_bytes=ledger.segment_bytes,
+    )
+
+
 def open_partition(
-    data: Path, bounds: Bounds, *, segment_bytes: int | None = None, note: Note = lambda _: None
+    data: Path,
+    bounds: Bounds,
+    *,
+    segment_bytes: int | None = None,
+    choice: StoreChoice | None = None,
+    note: Note = lambda _: None,
 ) -> Partition:
     """Open ``data`` for writing, made if it is not there.
 
+    ``choice`` says where the journal is; None = in files, of ``segment_bytes`` each.
     ``note`` is told, one line each, of anything an operator should see: a cut tail, a skipped
     snapshot. Raises the ledger's and the vault's errors, ``ConfigError`` where a bound is below
     what the folder holds, ``ReplayError`` where records and state disagree.
     """
+    choice = choice or StoreChoice(segment_bytes=segment_bytes or SEGMENT_BYTES)
     lock = lock_folder(data)
     try:
-        return _open(data, bounds, segment_bytes, note, lock)
+        return _open(data, bounds, choice, note, lock)
     except BaseException:
         os.close(lock)
         raise
 
 
-def _open(
-    data: Path, bounds: Bounds, segment_bytes: int | None, note: Note, lock: int
-) -> Partition:
+def _open(data: Path, bounds: Bounds, choice: StoreChoice, note: Note, lock: int) -> Partition:
     vault = Vault.open(data)
     try:
         hash_key = np.frombuffer(vault.keys.hash_key, np.uint64).copy()
@@ -98,14 +117,13 @@ def _open(
         replayer = Replayer(state, constants, hash_key)
         snapshot = load_latest(data, on_damaged=note)
         feed = _Feed(replayer, _restore(state, snapshot))
-        options: dict[str, Any] = {} if segment_bytes is None else {"segment_bytes": segment_bytes}
-        store = open_file_store(
+        store = open_store(
             data,
+            choice,
             start=None if snapshot is None else snapshot.position,
             at_least_seq=0 if snapshot is None else snapshot.seq,
             on_batch=feed,
-            is_locked=True,
-            **options,
+            note=note,
         )
         feed.flush()
         if store.torn is not None:

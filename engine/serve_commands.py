@@ -17,7 +17,7 @@ from engine.events import apply_events
 from engine.importing import read_import
 from engine.observe import Log
 from engine.operations import EVENTS_A_BATCH
-from engine.partition import bounds_of, open_partition
+from engine.partition import bounds_of, choice_of, open_partition
 from engine.registrar import Registrar, RegistrarError
 from engine.switch import Switch
 from ledger.commit import CommitJob, Committer
@@ -119,7 +119,9 @@ def _checked_only(file: Path) -> dict[str, int]:
 
 def _import_offline(file: Path, config: Config) -> dict[str, int]:
     """Import into a stopped engine's folder; the journal is durable when this returns."""
-    partition = open_partition(Path(config.data), bounds_of(config), note=_report)
+    partition = open_partition(
+        Path(config.data), bounds_of(config), choice=choice_of(config), note=_report
+    )
     failures: list[Exception] = []
     try:
         _, cards, _ = partition.vault.last_numbers()

@@ -28,7 +28,7 @@ from engine.limits import ARENA_BYTES
 from engine.metrics import BuildInfo, Counter, Gauge, Metrics, Queue, RuleLabel, Table
 from engine.observe import Fields, Log
 from engine.operations import EngineOperations
-from engine.partition import Partition, bounds_of, open_partition
+from engine.partition import Partition, bounds_of, choice_of, open_partition
 from engine.pipeline import Pipeline, event_job
 from engine.registrar import Registrar
 from engine.rules.program import Program, default_rules_path, load_rules, no_rules
@@ -129,7 +129,7 @@ class Switch:
         partition = open_partition(
             data,
             bounds_of(self.config),
-            segment_bytes=self.config.ledger.segment_bytes,
+            choice=choice_of(self.config),
             note=lambda text: self.log.warning("ledger.note", msg=text),
         )
         try:

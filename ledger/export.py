@@ -15,8 +15,8 @@ from typing import Any, BinaryIO, Literal
 import msgspec
 
 from ledger.disk import storage_errors
-from ledger.recovery import scan_running
 from ledger.rows import COLUMNS, CardText, chunks_of, rows_of
+from ledger.stores.place import scan_journal
 
 Format = Literal["csv", "jsonl", "parquet"]
 Chunk = Mapping[str, Sequence[Any]]
@@ -56,7 +56,7 @@ def export(
         Parquet to standard output.
     """
     chunks = _counted(
-        chunks_of(scan_running(data), card_text, decisions), on_progress or _print_progress
+        chunks_of(scan_journal(data), card_text, decisions), on_progress or _print_progress
     )
     if out is None:
         if format == "parquet":

@@ -15,10 +15,11 @@ from ledger.disk import OsDisk
 from ledger.errors import LedgerError, NoJournalError, RotError, StorageError
 from ledger.journal import Batch, Position
 from ledger.record import Kind
-from ledger.recovery import SegmentFile, scan_running
+from ledger.recovery import SegmentFile
 from ledger.rows import CardText, Row, chunks_of, rows_of
 from ledger.segment import segment_indexes, segment_path
 from ledger.snapshot import latest_seq
+from ledger.stores.place import read_place, scan_journal, start_of_newest
 
 _REQUEST_KINDS = (Kind.AUTHORIZE, Kind.PARTIAL, Kind.CHECK)
 _YES_RESULTS = (0, 2)  # approved, checked
@@ -70,7 +71,7 @@ def verify(
     end = Position()
     error: LedgerError | None = None
     try:
-        for batch in scan_running(data):
+        for batch in scan_journal(data):
             _count(counts, batch)
             end = batch.after
             if fold is not None:
@@ -117,7 +118,7 @@ def tail(
     yield from islice(rows, max(0, held - count), None)
     end = batches[-1].after if batches else None
     while follow and (wait or _wait)():
-        news: list[Batch] = list(scan_running(data, start=end))
+        news: list[Batch] = list(scan_journal(data, start=end))
         for columns in chunks_of(news, card_text, decisions):
             yield from rows_of(columns)
         end = news[-1].after if news else end
@@ -151,13 +152,15 @@ def _require_reached(end: Position, known_seq: int) -> None:
 
 def _last_batches(data: Path, count: int) -> list[Batch]:
     """Return the newest batches that together hold ``count`` records, or all there are."""
+    if read_place(data) is not None:
+        return _newest(scan_journal(data, start=start_of_newest(data, count)), count)
     disk = OsDisk()
     indexes = segment_indexes(disk, data)
     back = 1
     while True:
         first = max(0, len(indexes) - back)
         start = _start_of(data, indexes[first]) if indexes else None
-        kept = _newest(scan_running(data, start=start), count)
+        kept = _newest(scan_journal(data, start=start), count)
         if first == 0 or sum(len(batch.records) for batch in kept) >= count:
             return kept
         back *= 2

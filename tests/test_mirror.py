@@ -60,6 +60,8 @@ COVERED_BY = {
     "ledger/disk.py": "tests/ledger/test_store_file.py",
     "ledger/postgres/programs.py": "tests/ledger/postgres/test_server.py",
     "ledger/postgres/*.py": "tests/ledger/test_store_postgres.py",
+    "ledger/books/*.py": "tests/ledger/books/test_projector.py",
+    "ledger/stores/place.py": "tests/ledger/test_place.py",
     "ledger/stores/postgres*.py": "tests/ledger/test_store_postgres.py",
     "ledger/stores/*.py": "tests/ledger/test_store_file.py",
     "bench/bench_*.py": "tests/bench/test_figures.py",  # pytest-benchmark cases: tests themselves

@@ -58,7 +58,7 @@ RETURNING batch_no
 """
 
 FIELDS = "format, cluster, epoch, batch_no, seq, last_epoch, head"
-READ_HEAD = f"SELECT {FIELDS} FROM de39.head WHERE partition = $1"  # noqa: S608 - constants
+READ_HEAD = f"SELECT {FIELDS} FROM de39.head WHERE partition = $1"
 NEW_HEAD = """
 INSERT INTO de39.head (partition, format, cluster, epoch, batch_no, seq, last_epoch, head, writer)
 VALUES ($1, $2, $3, 0, 1, 1, 0, $4, $5) ON CONFLICT DO NOTHING
@@ -66,11 +66,11 @@ VALUES ($1, $2, $3, 0, 1, 1, 0, $4, $5) ON CONFLICT DO NOTHING
 TAKE_EPOCH = f"""
 UPDATE de39.head SET epoch = epoch + 1, writer = $3, opened_at = now()
 WHERE partition = $1 AND epoch = $2 RETURNING {FIELDS}
-"""  # noqa: S608 - constants
+"""
 # Moves nothing, and its commit is durable only after all commits before it are.
 SETTLE = f"""
 UPDATE de39.head SET epoch = epoch WHERE partition = $1 AND epoch = $2 RETURNING {FIELDS}
-"""  # noqa: S608 - constants
+"""
 # The batch that holds the record $2 before the end, and what came before it.
 TAIL_START = """
 WITH wanted AS (

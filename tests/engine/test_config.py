@@ -96,9 +96,15 @@ def test_relative_paths_count_from_the_file(tmp_path: Path) -> None:
         ("[limits]\ncards_max = 1.5", "limits.cards_max: expected int, got float"),
         ('[ledger]\nstore = "s3"', "ledger.store: invalid enum value"),
         (
-            '[ledger]\nstore = "postgres"',
-            'ledger.store: "postgres" is not available in this version',
+            '[ledger]\nstore = "postgres"\ndsn = "host=db password=s"',
+            'ledger.dsn: expected "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"',
         ),
+        (
+            '[ledger]\nstore = "postgres"\nreplica_count = 1',
+            "ledger.replica_count: needs ledger.dsn",
+        ),
+        ("[ledger]\nreplica_count = 1", "ledger.replica_count: only for store"),
+        ('[ledger]\nstore = "postgres"\nretry_s = 0', "ledger.retry_s: expected int >= 1"),
         ('[ledger]\ndsn = "postgresql://u:secret@h/d"', "ledger.dsn: only for store"),
         ('[http]\naddress = "127.0.0.1"', "http.address: expected HOST:PORT"),
         ('[http]\naddress = "127.0.0.1:99999"', "http.address: expected HOST:PORT"),

@@ -14,6 +14,7 @@ from ledger.commit import CommitJob, Committer
 from ledger.journal import Blob, BlobKind
 from ledger.pan import Pan
 from ledger.snapshot import state_hash
+from ledger.stores.place import StoreChoice
 from tests.support.small_engine import MODEL, RULES, START_NS, TABLE, TABLES, pan
 from tests.support.streams import Player
 
@@ -42,9 +43,13 @@ def import_of(accounts: int, cards_each: int, first: int = 1) -> Import:
 class DiskEngine:
     """Opens ``data``; close it by ``with``. Everything played is committed before it returns."""
 
-    def __init__(self, data: Path, bounds: Bounds = BOUNDS) -> None:
+    def __init__(
+        self, data: Path, bounds: Bounds = BOUNDS, choice: StoreChoice | None = None
+    ) -> None:
         self.notes: list[str] = []
-        self.partition = open_partition(data, bounds, segment_bytes=1 << 20, note=self.notes.append)
+        self.partition = open_partition(
+            data, bounds, segment_bytes=1 << 20, choice=choice, note=self.notes.append
+        )
         self.state = self.partition.state
         self.authorizer = Authorizer(
             self.state,

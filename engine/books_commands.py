@@ -1,0 +1,147 @@
+"""``de39 ledger books``: bring the double-entry books up to the journal, follow it, check it."""
+
+import json as json_text
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from engine.errors import ProblemFoundError, UsageError, run_command
+from engine.ledger_commands import fold_of
+from ledger.books.check import Difference, differences
+from ledger.books.projector import Books
+from ledger.journal import Batch
+from ledger.postgres.server import EmbeddedServer
+from ledger.stores.place import database_of, read_place, scan_journal
+
+DSN_VARIABLE = "DE39_BOOKS_DSN"
+_DATA = Path("de39-data")
+_LOOK_S = 0.25
+_SHOWN = 20
+
+
+@run_command
+def books(
+    *,
+    data: Path = _DATA,
+    dsn: str | None = None,
+    embedded: Annotated[bool, Parameter(negative="")] = False,
+    follow: Annotated[bool, Parameter(negative="")] = False,
+    check: Annotated[bool, Parameter(negative="")] = False,
+    dry_run: Annotated[bool, Parameter(negative="")] = False,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Write the journal into double-entry books in PostgreSQL; each record goes in once.
+
+    Parameters
+    ----------
+    data
+        The data folder; an engine may be running on it and is not slowed.
+    dsn
+        The database of the books; else DE39_BOOKS_DSN, else that of the journal.
+    embedded
+        Books in the data folder's own PostgreSQL, started if it does not run.
+    follow
+        Go on with each record that comes, until interrupted.
+    check
+        Then compare the books with the fold of the journal; exit code 1 on a difference.
+    dry_run
+        Say how many records are due, write nothing.
+    json
+        Print one JSON object.
+    """
+    if follow and (check or dry_run):
+        raise UsageError("--follow does not end: give it without --check and --dry-run")
+    with _database(data, dsn, is_embedded=embedded) as place, Books(place, note=_say) as opened:
+        if dry_run:
+            due = sum(len(batch.records) for batch in _news(data, opened))
+            _print({"records": opened.watermark.seq, "due": due}, as_json=json)
+            return
+        count = opened.project(_news(data, opened), on_progress=_Progress())
+        facts: dict[str, Any] = {"records": opened.watermark.seq, "projected": count}
+        if check:
+            found = _checked(data, place)
+            facts |= {"ok": not found, "differences": [str(one) for one in found[:_SHOWN]]}
+        _print(facts, as_json=json)
+        while follow:
+            time.sleep(_LOOK_S)
+            if opened.project(_news(data, opened)):
+                _say(f"books up to record {opened.watermark.seq:,}")
+        if check and found:
+            raise ProblemFoundError(
+                f"{len(found)} figures differ between books and engine; the first: {found[0]}"
+            )
+
+
+@contextmanager
+def _database(data: Path, dsn: str | None, *, is_embedded: bool) -> Iterator[str]:
+    """Give the dsn of the books; an embedded server runs until the end at least."""
+    dsn = dsn or os.environ.get(DSN_VARIABLE)
+    if dsn and is_embedded:
+        raise UsageError(f"--embedded is a database of its own: leave out --dsn and {DSN_VARIABLE}")
+    if dsn:
+        yield dsn
+    elif is_embedded:
+        server = EmbeddedServer(data)
+        try:
+            yield server.dsn
+        finally:
+            server.close()
+    elif read_place(data) is not None:
+        with database_of(data) as found:
+            yield found
+    else:
+        raise UsageError("where are the books? give --dsn, DE39_BOOKS_DSN or --embedded")
+
+
+def _news(data: Path, opened: Books) -> Iterator[Batch]:
+    position = opened.watermark.position if opened.watermark.cluster is not None else None
+    return scan_journal(data, start=position)
+
+
+def _checked(data: Path, place: str) -> list[Difference]:
+    """Fold the journal up to the books' last record and compare."""
+    with Books(place) as again:
+        last = again.watermark.seq
+        fold = fold_of(data)
+        if fold is None:
+            raise UsageError(f"{data} has no vault: the engine's state cannot be folded without")
+        for batch in scan_journal(data):
+            if batch.header.first_seq > last:
+                break
+            fold(batch)
+        fold.state_hash()  # applies what waits
+        return differences(again, fold.state.accounts, fold.state.ring)
+
+
+def _print(facts: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json_text.dumps(facts) + "\n")
+    else:
+        for name, value in facts.items():
+            sys.stdout.write(f"{name:<12} {value}\n")
+    sys.stdout.flush()
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"de39: {text}\n")
+    sys.stderr.flush()
+
+
+class _Progress:
+    """Says on stderr how far the books are, once a second."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._last_s = clock()
+
+    def __call__(self, seq: int) -> None:
+        now_s = self._clock()
+        if now_s - self._last_s >= 1.0:
+            self._last_s = now_s
+            _say(f"books up to record {seq:,}")

@@ -1,0 +1,186 @@
+"""Where the journal of a data folder is: in its files, in its own PostgreSQL, or in another one.
+
+The folder remembers it in ``journal/database`` (0600, for a dsn holds a password), so commands that
+only know the folder find the journal, and no engine begins a second one beside it.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from ledger.disk import OsDisk, storage_errors, write_exact
+from ledger.errors import StorageError, StoreSettingsError
+from ledger.journal import Batch, Position
+from ledger.postgres.reading import scan_postgres, tail_start
+from ledger.postgres.server import EmbeddedServer
+from ledger.recovery import scan_running
+from ledger.segment import SEGMENT_BYTES, journal_folder, segment_indexes
+from ledger.stores.file import FileStore, open_file_store
+from ledger.stores.postgres import Patience, PostgresStore
+from ledger.stores.postgres_open import Opening, open_postgres_store
+
+PLACE_NAME = "database"
+Store = FileStore | PostgresStore
+
+
+class StoreChoice(NamedTuple):
+    """What the configuration says of the store."""
+
+    is_postgres: bool = False
+    dsn: str = ""  # "" = the embedded server of the data folder
+    replica_count: int = 0
+    patience: Patience = Patience()
+    segment_bytes: int = SEGMENT_BYTES  # of the file store
+
+
+class Place(NamedTuple):
+    """A database that holds the journal of a folder."""
+
+    dsn: str  # "" = the embedded server of the folder
+
+
+def open_store(
+    data: Path,
+    choice: StoreChoice,
+    *,
+    start: Position | None = None,
+    at_least_seq: int = 0,
+    on_batch: Callable[[Batch], None] = lambda _: None,
+    note: Callable[[str], None] = lambda _: None,
+) -> Store:
+    """Open or make the journal of ``data``, whose lock the caller holds.
+
+    Parameters
+    ----------
+    start, at_least_seq, on_batch
+        See ``open_file_store``.
+    note
+        Told what an operator should see, one line each.
+
+    Raises
+    ------
+    StoreSettingsError
+        The journal of this folder is in the other store.
+    LedgerError
+        See the stores.
+    """
+    place = read_place(data)
+    if not choice.is_postgres:
+        if place is not None:
+            raise StoreSettingsError(
+                f'the journal of {data} is in PostgreSQL: set ledger.store = "postgres"'
+            )
+        return open_file_store(
+            data,
+            start=start,
+            at_least_seq=at_least_seq,
+            on_batch=on_batch,
+            is_locked=True,
+            segment_bytes=choice.segment_bytes,
+        )
+    if segment_indexes(OsDisk(), data):
+        raise StoreSettingsError(
+            f'the journal of {data} is in files: set ledger.store = "file", or begin with an '
+            "empty data folder"
+        )
+    if place is not None and bool(place.dsn) != bool(choice.dsn):
+        is_in = "the database that ledger.dsn named before" if place.dsn else "its own PostgreSQL"
+        raise StoreSettingsError(f"the journal of {data} is in {is_in}: set ledger.dsn as it was")
+    server = None if choice.dsn else EmbeddedServer(data)
+    try:
+        store = open_postgres_store(
+            data,
+            Opening(
+                choice.dsn if server is None else server.dsn, choice.replica_count, choice.patience
+            ),
+            start=start,
+            at_least_seq=at_least_seq,
+            on_batch=on_batch,
+            note=note,
+            on_close=(lambda: None) if server is None else server.close,
+        )
+    except BaseException:
+        if server is not None:
+            server.close()
+        raise
+    _write_place(data, Place(choice.dsn))
+    return store
+
+
+def read_place(data: Path) -> Place | None:
+    """Return the database of the folder's journal, or None if it is in files."""
+    path = journal_folder(data) / PLACE_NAME
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        return Place(str(fields["dsn"]))
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        raise StorageError(
+            f"{path} is damaged: remove it and start the engine with its configuration"
+        ) from None
+
+
+def _write_place(data: Path, place: Place) -> None:
+    if read_place(data) == place:
+        return
+    disk = OsDisk()
+    path = journal_folder(data) / PLACE_NAME
+    aside = path.with_suffix(".tmp")
+    with storage_errors("writing", path):
+        handle = disk.open(aside, create=True)
+        try:
+            write_exact(disk, handle, json.dumps(place._asdict()).encode(), 0, aside)
+            disk.fdatasync(handle)
+        finally:
+            disk.close(handle)
+        disk.rename(aside, path)
+        disk.fsync_dir(path.parent)
+
+
+@contextmanager
+def database_of(data: Path) -> Iterator[str]:
+    """Give the dsn of the folder's database; an embedded server runs at least until the end.
+
+    ``DE39_LEDGER__DSN`` goes before what the folder remembers. Raises ``StorageError`` where the
+    journal is in files.
+    """
+    place = read_place(data)
+    if place is None:
+        raise StorageError(f"the journal of {data} is in files, not in a database")
+    if place.dsn:
+        yield os.environ.get("DE39_LEDGER__DSN") or place.dsn
+        return
+    server = EmbeddedServer(data)
+    try:
+        yield server.dsn
+    finally:
+        server.close()
+
+
+def scan_journal(data: Path, *, start: Position | None = None) -> Iterator[Batch]:
+    """Iterate over the batches of the folder's journal, wherever it is; an engine may be writing.
+
+    Parameters
+    ----------
+    data
+        The data folder.
+    start
+        Between two batches; None = the first.
+    """
+    if read_place(data) is None:
+        yield from scan_running(data, start=start)
+        return
+    with database_of(data) as dsn:
+        yield from scan_postgres(dsn, start=start)
+
+
+def start_of_newest(data: Path, count: int) -> Position | None:
+    """Return a place at or before the newest ``count`` records; None = the journal's beginning."""
+    if read_place(data) is not None:
+        with database_of(data) as dsn:
+            return tail_start(dsn, count)
+    raise StorageError("only for a journal in a database")

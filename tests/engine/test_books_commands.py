@@ -1,0 +1,88 @@
+"""``de39 ledger books``: the books equal the engine, and what does not is named."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from engine.books_commands import books
+from ledger.stores.place import StoreChoice
+from tests.ledger.test_place import used
+from tests.support.postgres import Database
+
+pytestmark = pytest.mark.kernels
+
+
+def run(capsys: pytest.CaptureFixture[str], **words: object) -> tuple[int, dict, str]:  # type: ignore[type-arg]
+    """Run the command; return exit code, its JSON and what it said on stderr."""
+    code = 0
+    try:
+        books(json=True, **words)  # type: ignore[arg-type]
+    except SystemExit as end:
+        code = int(end.code or 0)
+    told = capsys.readouterr()
+    lines = told.out.splitlines()
+    return code, json.loads(lines[-1]) if lines else {}, told.err
+
+
+def test_the_books_equal_the_engine(
+    database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Payments, declines, reversals and expiries of a folder, checked against its fold."""
+    used(tmp_path, None)
+    code, facts, _ = run(capsys, data=tmp_path, dsn=database.dsn, dry_run=True)
+    assert (code, facts["records"]) == (0, 0)
+    due = facts["due"]
+    assert due > 50
+    code, facts, _ = run(capsys, data=tmp_path, dsn=database.dsn, check=True)
+    assert code == 0
+    assert facts == {"records": due, "projected": due, "ok": True, "differences": []}
+    code, facts, _ = run(capsys, data=tmp_path, dsn=database.dsn, check=True)
+    assert (code, facts["projected"]) == (0, 0)
+
+
+def test_a_figure_that_differs_is_named(
+    database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One posting changed behind our back: exit code 1, account and figure."""
+    used(tmp_path, None)
+    run(capsys, data=tmp_path, dsn=database.dsn)
+    database.execute(
+        "ALTER TABLE de39_books.posting DISABLE TRIGGER append_only;"
+        "UPDATE de39_books.posting SET amount_minor = amount_minor + 7 "
+        "WHERE seq = (SELECT min(seq) FROM de39_books.posting WHERE account = 2)"
+    )
+    code, facts, err = run(capsys, data=tmp_path, dsn=database.dsn, check=True)
+    assert code == 1
+    assert not facts["ok"]
+    assert any(text.startswith("account 2: limit_minor is 50007") for text in facts["differences"])
+    assert "figures differ between books and engine" in err
+    assert "account 2" in err
+
+
+def test_books_beside_a_journal_in_the_same_database(
+    database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without an option the books are where the journal is."""
+    used(tmp_path, StoreChoice(is_postgres=True, dsn=database.dsn))
+    code, facts, _ = run(capsys, data=tmp_path, check=True)
+    assert (code, facts["ok"]) == (0, True)
+    assert database.fetchval("SELECT count(*) FROM de39_books.event") == facts["records"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ({}, "give --dsn"),
+        ({"dsn": "postgresql:///x", "embedded": True}, "leave out --dsn"),
+        ({"dsn": "postgresql:///x", "follow": True, "check": True}, "--follow does not end"),
+    ],
+)
+def test_words_that_do_not_fit(
+    words: dict[str, object], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Usage errors are one line and exit code 2."""
+    used(tmp_path, None)
+    code, _, err = run(capsys, data=tmp_path, **words)
+    assert code == 2
+    assert told in err
