@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from bench.journal import BATCHES, CommitLoad, bench_records, count_records, write_journal
+from bench.commit_load import CommitLoad, bench_records
+from bench.journal import BATCHES, count_records, write_journal
 from ledger.journal import BatchEncoder, Position
 from ledger.stores.file import open_file_store
 

@@ -13,32 +13,33 @@ import os
 import shutil
 import statistics
 import tempfile
-import threading
 import time
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
-
+from bench.commit_load import CommitLoad, bench_records
 from bench.figures import Figure, print_figures, rate_figure, seconds_of_runs
+from bench.journal_postgres import postgres_figures
 from bench.recovery import start_figures
-from ledger.commit import CommitJob, Committer
-from ledger.journal import Records, batch_bytes
+from ledger.journal import batch_bytes
 from ledger.record import RECORD
 from ledger.recovery import Scan
 from ledger.segment import journal_folder
-from ledger.stores.file import FileStore, open_file_store
+from ledger.stores.file import open_file_store
 
 BATCHES = (1_024, 256, 64, 1)  # the headline figure first
 _RECOVERY_RECORDS = 384_000
 _RECOVERY_BATCH = 256
-_IN_FLIGHT = 2
 _BARE_BYTES = 32 * 1024 * 1024
-_SEED = 39
-_TS_NS = 1_700_000_000_000_000_000
 
 
 def run(
-    *, json: bool = False, runs: int = 5, seconds: float = 0.4, folder: Path | None = None
+    *,
+    json: bool = False,
+    runs: int = 5,
+    seconds: float = 0.4,
+    folder: Path | None = None,
+    store: Literal["all", "file", "postgres"] = "all",
 ) -> None:
     """Measure commits and recovery, in records/s.
 
@@ -52,11 +53,17 @@ def run(
         Length of one measurement of commits.
     folder : Path
         Where to write; None = the current folder. Not one in memory: its syncs cost nothing.
+    store : str
+        Which stores: file, postgres, or all.
     """
+    found: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="de39-bench-", dir=folder or Path.cwd()) as place:
-        found = commit_figures(Path(place), runs=runs, seconds=seconds)
-        found.append(recovery_figure(Path(place), runs=runs))
-        found += start_figures(Path(place), runs=runs)
+        if store != "postgres":
+            found += commit_figures(Path(place), runs=runs, seconds=seconds)
+            found.append(recovery_figure(Path(place), runs=runs))
+            found += start_figures(Path(place), runs=runs)
+        if store != "file":
+            found += postgres_figures(Path(place), runs=runs, seconds=seconds)
     print_figures(found, as_json=json)
 
 
@@ -100,71 +107,6 @@ def recovery_figure(place: Path, *, runs: int) -> Figure:
     )
     shutil.rmtree(data)
     return figure
-
-
-class CommitLoad:
-    """Keeps a committer busy: one job being synced, one waiting, arrays used again.
-
-    Parameters
-    ----------
-    store
-        Opened for writing; closed by ``close``.
-    batch
-        Records of a job.
-    """
-
-    def __init__(self, store: FileStore, batch: int) -> None:
-        self._store = store
-        self._batch = batch
-        self._seq = store.position.seq
-        self._free = threading.Semaphore(_IN_FLIGHT)
-        self._failure: Exception | None = None
-        self._committer = Committer(store, self._on_durable, self._on_failure)
-        self._pool = [bench_records(batch) for _ in range(_IN_FLIGHT + 1)]
-        self._turn = 0
-
-    def commit_for(self, seconds: float) -> float:
-        """Commit for that long, to the last sync; return records/s."""
-        first = self._seq
-        started = time.perf_counter()
-        until = started + seconds
-        while time.perf_counter() < until:
-            self.commit_one()
-        for _ in range(_IN_FLIGHT):
-            self._free.acquire()
-        elapsed = time.perf_counter() - started
-        self._free.release(_IN_FLIGHT)
-        if self._failure is not None:
-            raise self._failure
-        return (self._seq - first) / elapsed
-
-    def commit_one(self) -> None:
-        """Hand in one job, waiting while the earlier ones are on their way."""
-        self._free.acquire()
-        records = self._pool[self._turn]
-        self._turn = (self._turn + 1) % len(self._pool)
-        records["seq"] = np.arange(self._seq, self._seq + self._batch, dtype=np.uint64)
-        self._seq += self._batch
-        if self._failure is None:
-            self._committer.submit(CommitJob(records, _TS_NS))
-
-    def close(self) -> None:
-        """Stop the thread and close the store."""
-        self._committer.close()
-        self._store.close()
-
-    def _on_durable(self, jobs: list[CommitJob]) -> None:
-        self._free.release(len(jobs))
-
-    def _on_failure(self, error: Exception) -> None:
-        self._failure = error
-        self._free.release(_IN_FLIGHT * 1_000_000)
-
-
-def bench_records(count: int) -> Records:
-    """Return ``count`` records of random bytes, which is as hard as records get."""
-    raw = np.random.default_rng(_SEED).integers(0, 256, count * RECORD.itemsize, np.uint8)
-    return raw.view(RECORD)
 
 
 def write_journal(data: Path, records: int, batch: int) -> None:

@@ -65,6 +65,8 @@ COVERED_BY = {
     "ledger/stores/postgres*.py": "tests/ledger/test_store_postgres.py",
     "ledger/stores/*.py": "tests/ledger/test_store_file.py",
     "bench/bench_*.py": "tests/bench/test_figures.py",  # pytest-benchmark cases: tests themselves
+    "bench/journal_*.py": "tests/bench/test_journal.py",
+    "bench/commit_load.py": "tests/bench/test_journal.py",
     "bench/enrich.py": "tests/bench/test_workload.py",
     "bench/workload_kernels.py": "tests/bench/test_workload.py",
     "bench/traffic.py": "tests/bench/test_workload.py",
