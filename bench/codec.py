@@ -1,4 +1,4 @@
-"""The codec against pyiso8583: one 0100 decoded and its 0110 encoded, at several batch sizes.
+"""The codec against pyiso8583: a 0100 with chip data decoded, its 0110 encoded, in every dialect.
 
 Both read and write the same bytes on one core in the same run. pyiso8583 takes a message at a
 time and makes dictionaries; the kernels take a batch and fill columns, checks and hash included.
@@ -14,36 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.figures import Figure, print_figures, rate_figure, seconds_of_runs
+from bench.messages import authorization
+from engine.decision import Decision
 from engine.wire.columns import FIELD_COUNT, REPLY, REQUEST
-from engine.wire.dialect import load_builtin
+from engine.wire.dialect import BUILTIN_DIALECTS, Dialect, load_builtin
 from engine.wire.encode_kernels import REPLY_OVERHEAD_BYTES, encode_batch
 from engine.wire.kernels import decode_batch
 from engine.wire.table import SEGMENT, compile_dialects, response_number
 from engine.wire.text import add_header, build_message
 
-BATCHES = (1024, 64, 1)  # the headline first
+BATCHES = (256, 1024, 64, 1)  # of the default dialect; the headline first, the others take it alone
 _WORK_FRAMES = 32_768  # in one run, whatever the batch size
 _BASELINE_FRAMES = 1_000
-
-FIELDS: dict[int, str] = {
-    2: "4111111111111111",
-    3: "000000",
-    4: "000000012345",
-    7: "1123214501",
-    11: "000123",
-    12: "214501",
-    13: "1123",
-    14: "3012",
-    18: "5411",
-    22: "051",
-    37: "123456789012",
-    41: "TERM0001",
-    42: "MERCHANT0000001",
-    43: "CORNER SHOP 12           SPRINGFIELD  US",
-    49: "840",
-    60: "POSDATA 0123456789012345678901",
-}
-_ECHO = (2, 3, 4, 7, 11, 12, 13, 32, 33, 37, 41, 42, 49)  # what the dialect returns on 0100
+DEFAULT = "iso87-bin"
+_ECHO = (2, 3, 4, 7, 11, 12, 13, 32, 33, 37, 41, 42, 49)  # what the default dialect returns on 0100
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,21 +79,22 @@ class CodecRig:
         self.encode()
 
 
-def sample_message() -> bytes:
-    """Return the 0100 that all figures are about, without its length header."""
-    return build_message(load_builtin("iso87-bin"), "0100", FIELDS)
+def sample_message(dialect: Dialect) -> bytes:
+    """Return the authorization that all figures are about, from its MTI on."""
+    return build_message(dialect, *authorization(dialect))
 
 
-def make_rig(batch: int) -> CodecRig:
+def make_rig(batch: int, name: str = DEFAULT) -> CodecRig:
     """Make the arrays of a batch of equal requests and approvals."""
-    dialect = load_builtin("iso87-bin")
-    frames = add_header(dialect, sample_message()) * batch
+    dialect = load_builtin(name)
+    frames = add_header(dialect, sample_message(dialect)) * batch
     segments = np.zeros(1, SEGMENT)
     segments[0]["end"] = len(frames)
     reply = np.zeros(batch, REPLY)
     reply["request"], reply["mti"] = np.arange(batch), 110
     reply["response"], reply["has_approval"] = response_number("00"), 1
     reply["approval"] = int.from_bytes(b"A1B2C3", "little")
+    reply["decision"] = Decision.APPROVED
     return CodecRig(
         arena=np.array(bytearray(frames), np.uint8),
         segments=segments,
@@ -166,27 +151,38 @@ def make_peer() -> Peer:
         from iso8583.specs import default
     except ImportError as error:
         raise SystemExit("bench codec compares with pyiso8583: pip install pyiso8583") from error
-    read, _ = iso8583.decode(sample_message(), default)
-    return Peer(sample_message(), dict(_answer(read)), iso8583, default)
+    message = sample_message(load_builtin(DEFAULT))
+    read, _ = iso8583.decode(message, default)
+    return Peer(message, dict(_answer(read)), iso8583, default)
 
 
-def measure(runs: int, batches: tuple[int, ...] = BATCHES) -> list[Figure]:
-    """Measure both sides ``runs`` times; rates are frames in a second, decode + encode first."""
+def measure(
+    runs: int, batches: tuple[int, ...] = BATCHES, dialects: tuple[str, ...] = BUILTIN_DIALECTS
+) -> list[Figure]:
+    """Measure both sides ``runs`` times; rates are frames in a second, decode + encode first.
+
+    The default dialect at every batch size, then each dialect at the first one. The baseline is
+    pyiso8583 with the default dialect: it speaks no other one but the hex variant.
+    """
     peer = make_peer()
     baselines = {
         "decode + encode": _rate(peer.both, runs),
         "decode": _rate(peer.decode, runs),
         "encode": _rate(peer.encode, runs),
     }
+    plan = [(DEFAULT, batch) for batch in batches]
+    plan += [(name, batches[0]) for name in dialects if name != DEFAULT]
     figures = []
-    for batch in batches:
-        rig = make_rig(batch)
+    for name, batch in plan:
+        rig = make_rig(batch, name)
+        if rig.decode() != batch or rig.request["fault"].any():
+            raise SystemExit(f"bench codec: the sample is at fault in {name}")
         rounds = max(1, _WORK_FRAMES // batch // (8 if batch == 1 else 1))
         works = {"decode + encode": rig.both, "decode": rig.decode, "encode": rig.encode}
-        for name, work in works.items():
+        for what, work in works.items():
             seconds = seconds_of_runs(partial(_repeat, work, rounds), runs)
-            title, against = f"codec {name}, batch {batch}", f"pyiso8583 {name}"
-            rate = baselines[name]
+            title, against = f"codec {name} {what}, batch {batch}", f"pyiso8583 {what}"
+            rate = baselines[what]
             figures.append(rate_figure(title, "frames/s", rounds * batch, seconds, against, rate))
     return figures
 
@@ -201,8 +197,8 @@ def _repeat(work: Callable[[], object], times: int) -> None:
         work()
 
 
-def run(*, json: bool = False, runs: int = 7, batch: int = 0) -> None:
-    """Compare the codec with pyiso8583 on one core.
+def run(*, json: bool = False, runs: int = 7, batch: int = 0, dialect: str = "") -> None:
+    """Compare the codec with pyiso8583 on one core, in every dialect.
 
     Parameters
     ----------
@@ -211,8 +207,13 @@ def run(*, json: bool = False, runs: int = 7, batch: int = 0) -> None:
     runs
         Runs of each figure; the median is reported.
     batch
-        Frames in a call; 0 = 1024, 64 and 1.
+        Frames in a call; 0 = 256, and for the default dialect 1024, 64 and 1 too.
+    dialect
+        One shipped dialect beside the default one; "" = all.
     """
     if runs < 1 or batch < 0:
         raise SystemExit("bench codec: --runs must be at least 1 and --batch at least 0")
-    print_figures(measure(runs, (batch,) if batch else BATCHES), as_json=json)
+    if dialect and dialect not in BUILTIN_DIALECTS:
+        raise SystemExit(f"bench codec: --dialect is one of {', '.join(BUILTIN_DIALECTS)}")
+    dialects = (dialect,) if dialect else BUILTIN_DIALECTS
+    print_figures(measure(runs, (batch,) if batch else BATCHES, dialects), as_json=json)

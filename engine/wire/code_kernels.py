@@ -87,7 +87,7 @@ def coded_value(
         if value >= 0:
             return value, -1
     for k in range(length):
-        wanted = _SIGN if k == 0 and field.signed == 1 else bits
+        wanted = _SIGN if k == 0 and field.signed != 0 else bits
         if chars[data[np.uint64(at + k)]] & wanted == 0:
             return -1, at + k
     return -1, -1
@@ -98,7 +98,7 @@ def _packed(
     data: Bytes, at: Int, length: Int, units: Int, field: Any, chars: NDArray[np.uint16]
 ) -> tuple[Int, Int]:
     """BCD: the sign character if it has one, then digits; an odd half byte is 0 or F."""
-    if field.signed == 1:
+    if field.signed != 0:
         if length < 1 or chars[data[np.uint64(at)]] & _SIGN == 0:
             return -1, at
         at += 1

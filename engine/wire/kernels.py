@@ -171,7 +171,8 @@ def _decode_rows(
                 if not right:
                     bad_at = first_outside(arena, at, length, ascii_chars, field.signed, char_bits)
             elif code != _RAW:
-                row_of = np.uint64(0) if code == _ASCII_HEX else dialect + _ONE
+                is_ascii = (code == _ASCII_HEX) | (field.signed == 1)
+                row_of = np.uint64(0) if is_ascii else dialect + _ONE
                 value, bad_at = coded_value(arena, at, length, units, field, chars[row_of])
             fault = _CHARSET
             if (field.part != 0) & (bad_at < 0):

@@ -113,7 +113,7 @@ def _condition_of_bits(environment: Int) -> Int:
 def _take_original_local(
     text: Bytes, table: DialectTable, row: Any, found: NDArray[np.int64]
 ) -> None:
-    """DE56: MTI 4, STAN as DE11, local date and time as DE12, acquirer behind its length."""
+    """DE56: MTI 4, STAN as DE11, local date and time as DE12, acquirer (LL in 1993)."""
     at, length = found[1, _ORIGINAL_LOCAL], found[2, _ORIGINAL_LOCAL]
     if at < 0:
         return
@@ -127,11 +127,12 @@ def _take_original_local(
         mti = digits_value(text, at, 4)
         stan = digits_value(text, at + 4, stan_digits)
         moment = digits_value(text, acquirer_at - 10, 10)
-    size: Int = 0
-    if length > acquirer_at - at + 2:
-        size = digits_value(text, acquirer_at, 2)
-        if 1 <= size <= 11 and acquirer_at + 2 + size == at + length:
-            acquirer = digits_value(text, acquirer_at + 2, size)
+    rest = at + length - acquirer_at
+    if table.framing[dialect].version == 2:  # the acquirer is what is left
+        if 1 <= rest <= 11:
+            acquirer = digits_value(text, acquirer_at, rest)
+    elif 3 <= rest <= 13 and digits_value(text, acquirer_at, 2) == rest - 2:
+        acquirer = digits_value(text, acquirer_at + 2, rest - 2)
     whole = (length == acquirer_at - at) | (acquirer >= 0)
     known = (mti >= 0) & (stan >= 0) & whole & (moment == 0 or is_moment(moment))
     if not known:

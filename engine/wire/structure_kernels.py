@@ -24,6 +24,7 @@ _TLV, _DATASET, _PDS = int(PartsKind.TLV), int(PartsKind.DATASET), int(PartsKind
 _SE, _NAMED, _BITMAP = int(PartsKind.SE), int(PartsKind.NAMED), int(PartsKind.BITMAP)
 _DIGIT = int(Char.DIGIT)
 _ASCII, _RAW = int(Code.ASCII), int(Code.RAW)
+_ASCII_HEX = int(Code.ASCII_HEX)
 _EBCDIC, _EBCDIC_HEX = int(Code.EBCDIC), int(Code.EBCDIC_HEX)
 _PARTIAL = int(Use.PARTIAL)
 _TAG_BYTES = 4
@@ -126,7 +127,8 @@ def _inner(
     if at + length > end or (is_hex(field) and length & 1):
         return -1
     code = np.int64(field.data_code)
-    row = 0 if (code == _ASCII) | (code == _RAW) else dialect + 1
+    is_ascii = (code == _ASCII) | (code == _RAW) | (code == _ASCII_HEX) | (field.signed == 1)
+    row = 0 if is_ascii else dialect + 1
     if code != _RAW:
         _, wrong_at = coded_value(data, at, length, units, field, chars[row])
         if wrong_at >= 0:

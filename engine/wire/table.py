@@ -116,7 +116,7 @@ FIELD = np.dtype(
         ("data_code", "u1"),  # Code
         ("unit", "u1"),  # Unit
         ("use", "u1"),
-        ("signed", "u1"),  # 1 = the first byte is C or D
+        ("signed", "u1"),  # 1 = the first byte is C or D, 2 = the same in EBCDIC
         ("pad", "u1"),  # what fills an odd half byte
         ("part", "u1"),  # row of ``parts``; 0 = not divided
         ("flags", "u1"),  # 1 = hex: lengths are even; 2 = to be turned into ASCII
@@ -217,7 +217,7 @@ def _fill(table: DialectTable, row: int, dialect: Dialect) -> None:
     table.to_ascii[row], table.from_ascii[row] = ascii_of(page), byte_of(page)
     table.profile[row] = dialect.profile
     for number, field in dialect.fields.items():
-        table.fields[row, number] = _field_row(field)
+        table.fields[row, number] = _field_row(field, dialect)
         if field.use != Use.NONE:
             table.number_of[row, field.use] = number
     _fill_framing(table.framing, row, dialect)
@@ -325,7 +325,7 @@ def _fill_parts(table: DialectTable, row: int, dialect: Dialect, next_part: int)
     for number, parts in dialect.parts.items():
         table.parts[next_part] = _part_row(parts, row)
         for inner, field in parts.fields.items():
-            table.part_fields[next_part, inner] = _field_row(field)
+            table.part_fields[next_part, inner] = _field_row(field, dialect)
         table.fields[row, number]["part"] = next_part
         next_part += 1
     return next_part
@@ -335,11 +335,15 @@ def _part_row(parts: Parts, dialect: int) -> tuple[int, ...]:
     return PartsKind[parts.kind.upper()], parts.bitmap_bytes, parts.lead, 0, dialect
 
 
-def _field_row(field: Field) -> tuple[int, ...]:
+def _field_row(field: Field, dialect: Dialect) -> tuple[int, ...]:
     bits = Char.HEX if field.is_hex else CHAR_OF_FORMAT[field.format]
+    signed = 0
+    if field.format == "x+n":
+        is_ascii = field.code == Code.ASCII or (field.is_bcd and dialect.encoding.text == "ascii")
+        signed = 1 if is_ascii else 2
     return (
         *(field.size, field.limit, bits, field.prefix_digits, field.prefix_bytes, field.prefix),
-        *(field.code, field.unit, field.use, field.format == "x+n", field.pad, 0),
+        *(field.code, field.unit, field.use, signed, field.pad, 0),
         IS_HEX if field.is_hex else 0,
     )
 

@@ -121,10 +121,10 @@ SHAPES: dict[Use, Shape] = {
     Use.PARTIAL: _fixed(("n",), 1),
     Use.CHIP: _variable(("b",), 999),
     Use.PIN_BLOCK: _fixed(("b",), 8),
-    Use.MAC: _fixed(("b",), 8),
-    Use.MAC_SECOND: _fixed(("b",), 8),
+    Use.MAC: _fixed(("b",), 8, 4),
+    Use.MAC_SECOND: _fixed(("b",), 8, 4),
     Use.AMOUNTS: _variable(("an", "ans"), 255),
-    Use.REMARK: _variable(("an", "ans"), 99),
+    Use.REMARK: _variable(("an", "ans"), 999),
 }
 # Read as characters, so a dialect that writes them otherwise has them turned into ASCII first.
 TEXT_USES = frozenset(

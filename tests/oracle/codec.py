@@ -304,13 +304,15 @@ def _original_local(dialect: Dialect, result: Decoded, found: dict[Use, bytes]) 
     own = dialect.field_of(Use.LOCAL_MOMENT)
     stan = dialect.fields[dialect.field_of(Use.STAN)].limit
     head = 4 + stan + (dialect.fields[own].limit if own else 12)
-    moment, acquirer = text[head - 10 : head], text[head + 2 :]
+    moment, acquirer = text[head - 10 : head], text[head + 2 * (dialect.version == 1) :]
     sound = len(text) >= head and text[: 4 + stan].isdigit() and moment.isdigit()
     if not sound or not (int(moment) == 0 or _moment(moment)):
         return False
     if len(text) > head:
         size = text[head : head + 2]
-        if not size.isdigit() or int(size) != len(acquirer) or not 1 <= len(acquirer) <= 11:
+        if dialect.version == 1 and not (size.isdigit() and int(size) == len(acquirer)):
+            return False
+        if not 1 <= len(acquirer) <= 11:
             return False
         if not acquirer.isdigit():
             return False

@@ -86,8 +86,8 @@ def columns(batch: Batch, row: int = 0) -> dict[str, int]:
 
 def field_spans(batch: Batch, row: int = 0) -> dict[int, tuple[int, int]]:
     """Return (offset, length) of every field that the row's bitmap words name."""
-    high, low = int(batch.request[row]["bitmap_hi"]), int(batch.request[row]["bitmap_lo"])
-    bits = f"{high:064b}{low:064b}"
+    names = ("bitmap_hi", "bitmap_lo", "bitmap_third")
+    bits = "".join(f"{int(batch.request[row][name]):064b}" for name in names)
     numbers = [i + 1 for i, bit in enumerate(bits) if bit == "1"]
     return {n: (int(batch.spans[row, n, 0]), int(batch.spans[row, n, 1])) for n in numbers}
 
@@ -134,6 +134,7 @@ def encode(
 
 _ALPHABETS = {
     "n": string.digits,
+    "a": string.ascii_letters + " ",
     "an": string.ascii_letters + string.digits + " ",
     "ans": "".join(map(chr, range(0x20, 0x7F))),
     "ns": "".join(chr(c) for c in range(0x20, 0x7F) if not chr(c).isalpha()),
@@ -219,7 +220,8 @@ def _dated(dialect: Dialect, field: Field, random: Random) -> str:
         own = dialect.field_of(Use.LOCAL_MOMENT)
         moment = moment.rjust(dialect.fields[own].limit if own else 12, "2")
         acquirer = _digits(random, random.randint(1, 11))
-        tail = random.choice(["", f"{len(acquirer):02d}{acquirer}"])
+        prefix = f"{len(acquirer):02d}" if dialect.version == 1 else ""
+        tail = random.choice(["", f"{prefix}{acquirer}"])
         return _digits(random, 4 + stan) + moment + tail
     if field.use == Use.LOCAL_MOMENT:
         return moment.rjust(capacity(field), "2")

@@ -23,7 +23,7 @@ DIFFERING = {54, 65}
 TEXT = (DIALECT_FOLDER / "iso87-bin.toml").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", BUILTIN_DIALECTS)
+@pytest.mark.parametrize("name", SPECS)
 def test_shipped_dialects_have_the_lengths_of_pyiso8583(name: str) -> None:
     """Length kind and wire size of every field agree with an independent table."""
     dialect = load_builtin(name)

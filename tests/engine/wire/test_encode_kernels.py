@@ -6,29 +6,43 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.wire.canon import wire_field
 from engine.wire.columns import Fault
 from engine.wire.dialect import Dialect
 from engine.wire.encode_kernels import REPLY_OVERHEAD_BYTES, reply_mti
-from engine.wire.text import build_message
+from engine.wire.text import build_message, default_envelope
 from tests.engine.wire.support import BIN, DIALECTS, KEY, SAMPLE, decode, encode, frame, messages
 from tests.oracle import codec as oracle
 
 pytestmark = pytest.mark.kernels
 
 SPECS = {"iso87-bin": iso8583.specs.default, "iso87-hex": iso8583.specs.default_ascii}
-EACH = pytest.mark.parametrize("dialect", DIALECTS, ids=lambda d: d.name)
+EACH = pytest.mark.parametrize("dialect", DIALECTS[:2], ids=lambda d: d.name)
+EVERY = pytest.mark.parametrize("dialect", DIALECTS, ids=lambda d: d.name)
+
+
+def fits(dialect: Dialect, number: int, data: bytes) -> bool:
+    """Return whether a dialect has a field for these data."""
+    field = dialect.fields.get(number)
+    if field is None or (field.format == "n" and not data.isdigit()):
+        return False
+    try:
+        wire_field(dialect, field, data, "extra")
+    except ValueError:
+        return False
+    return True
 
 
 def _answer(dialect: Dialect, message: bytes) -> dict[str, str]:
-    batch = decode([(DIALECTS.index(dialect), frame(message))])
+    batch = decode([(DIALECTS.index(dialect), frame(message, dialect))])
     (out,) = encode(batch, [(0, 110, b"00", b"ABC123", None)])
     assert int.from_bytes(out[:2], "big") == len(out) - 2
     return iso8583.decode(out[2:], SPECS[dialect.name])[0]
 
 
-@EACH
+@EVERY
 @given(data=st.data())
-@settings(max_examples=200)
+@settings(max_examples=60)
 def test_encode_equals_the_oracle(dialect: Dialect, data: st.DataObject) -> None:
     """Answers to valid and to damaged requests, with and without more fields, are byte-equal."""
     mti, values = data.draw(messages(dialect))
@@ -43,13 +57,20 @@ def test_encode_equals_the_oracle(dialect: Dialect, data: st.DataObject) -> None
     extra = data.draw(st.sampled_from([None, (44, b"004"), (44, b""), (54, b"0057840C" * 3)]))
     extra = data.draw(st.sampled_from([extra, (120, b"x" * 33), (4, b"000000000007")]))
     more = data.draw(st.sampled_from([(), ((55, b"AB"),), ((104, b"TEXT"), (55, b""))]))
+    extra = extra if extra and fits(dialect, *extra) else None
+    more = tuple(pair for pair in more if fits(dialect, *pair))
     has_mac = data.draw(st.booleans())
     mac_at: list[int] | None = [] if has_mac else None
-    batch = decode([(DIALECTS.index(dialect), frame(bytes(message)))])
+    envelope = default_envelope(dialect)
+    batch = decode([(DIALECTS.index(dialect), frame(bytes(message), dialect))])
+    assert batch.rows == 1
     (out,) = encode(batch, [(0, answer_mti, b"05", approval, extra)], more=more, mac_at=mac_at)
     arguments = (dialect, bytes(message), decoded, answer_mti, b"05", approval, extra)
-    assert out == oracle.encode(*arguments, more=more, has_mac=has_mac)
-    assert mac_at in (None, [len(out) - dialect.fields[64].size])
+    if dialect.framing.envelope == "visa":  # the header has the length of the whole
+        envelope = envelope[:3] + (len(envelope) + len(message)).to_bytes(2, "big") + envelope[5:]
+    assert out == oracle.encode(*arguments, more=more, has_mac=has_mac, envelope=envelope)
+    end = len(out) - len(dialect.framing.trailer) // 2
+    assert mac_at in (None, [end - dialect.fields[64].size])
 
 
 @EACH
