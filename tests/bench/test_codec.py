@@ -5,6 +5,7 @@ import pytest
 from iso8583.specs import default
 
 from bench.codec import make_rig, measure, run
+from engine.wire.dialect import BUILTIN_DIALECTS
 
 
 def test_rig_answers_what_the_baseline_answers() -> None:
@@ -19,10 +20,22 @@ def test_rig_answers_what_the_baseline_answers() -> None:
 
 def test_measure_puts_the_headline_first() -> None:
     """Decode and encode together lead, with the baseline named."""
-    figures = measure(runs=1, batches=(64,))
-    assert figures[0].name == "codec decode + encode, batch 64"
+    figures = measure(runs=1, batches=(64,), dialects=("iso87-bin", "mc-cis"))
+    assert figures[0].name == "codec iso87-bin decode + encode, batch 64"
+    assert figures[3].name == "codec mc-cis decode + encode, batch 64"
     assert figures[0].baseline_value > 0
-    assert len(figures) == 3
+    assert len(figures) == 6
+
+
+@pytest.mark.parametrize("name", BUILTIN_DIALECTS)
+def test_the_sample_is_sound_in_every_dialect(name: str) -> None:
+    """Twenty-two fields, chip data among them, are read without a fault and answered."""
+    rig = make_rig(2, name)
+    assert rig.decode() == 2
+    assert rig.encode() == rig.out_end[1] > 0
+    assert rig.request["fault"].tolist() == [0, 0]
+    words = [int(rig.request[0][word]) for word in ("bitmap_hi", "bitmap_lo")]
+    assert sum(word.bit_count() for word in words) == 22
 
 
 def test_run_refuses_impossible_numbers() -> None:
