@@ -143,4 +143,5 @@ def plain_value(dialect: Dialect, field: Field, data: bytes, units: int) -> str 
     """Return the value that ``wire_field`` writes as these bytes."""
     if field.code == Code.RAW:
         return data
-    return plain_data(dialect, field, data, units).decode("latin-1")
+    text = plain_data(dialect, field, data, units).decode("latin-1")
+    return bytes.fromhex(text) if field.is_hex else text

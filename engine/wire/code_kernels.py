@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.wire.elements import Code, Prefix, Unit
-from engine.wire.scan_kernels import Int, digits_value, load_word, zoned_value
+from engine.wire.scan_kernels import Int, digits_value, is_class, load_word, zoned_value
 from engine.wire.table import IS_HEX, Char
+from engine.wire.write_kernels import copy
 from ledger.jit import kernel
 
 Array = NDArray[Any]
@@ -28,6 +29,7 @@ _ONE, _TWO, _FOUR, _EIGHT = (np.uint64(n) for n in (1, 2, 4, 8))
 _SIXTEEN, _THIRTY_TWO, _TOP_BYTE = (np.uint64(n) for n in (16, 32, 56))
 _FIFTEEN = np.uint64(15)
 
+_ASCII_HEX = int(Code.ASCII_HEX)
 _ASCII, _EBCDIC, _RAW = int(Code.ASCII), int(Code.EBCDIC), int(Code.RAW)
 _BCD, _BCD_LEFT = int(Code.BCD), int(Code.BCD_LEFT)
 _PREFIX_ASCII, _PREFIX_EBCDIC = int(Prefix.ASCII), int(Prefix.EBCDIC)
@@ -35,6 +37,15 @@ _PREFIX_BCD, _PREFIX_BINARY = int(Prefix.BCD), int(Prefix.BINARY)
 _DIGITS, _HEX_BYTES = int(Unit.DIGITS), int(Unit.HEX_BYTES)
 _DIGIT, _TRACK, _SIGN = int(Char.DIGIT), int(Char.TRACK), int(Char.SIGN)
 _NUMBER_DIGITS = 18
+# Of a byte: 1 = two digits, 2 = two half bytes of a track (digits, or D between them).
+_PAIR = np.array(
+    [
+        (1 if byte >> 4 <= 9 and byte & 15 <= 9 else 0)
+        | (2 if byte >> 4 in (*range(10), 13) and byte & 15 in (*range(10), 13) else 0)
+        for byte in range(256)
+    ],
+    np.uint8,
+)
 _EQUALS, _NIBBLE_D, _NIBBLE_F = 61, 13, 15
 
 
@@ -68,7 +79,13 @@ def bytes_of(units: Int, unit: Int) -> Int:
 
 @kernel
 def coded_value(
-    data: Bytes, at: Int, length: Int, units: Int, field: Any, chars: NDArray[np.uint16]
+    data: Bytes,
+    at: Int,
+    length: Int,
+    units: Int,
+    field: Any,
+    chars: NDArray[np.uint16],
+    row: Int,
 ) -> tuple[Int, Int]:
     """Return (value or -1, offset of the first byte that cannot be or -1) of a field.
 
@@ -76,50 +93,74 @@ def coded_value(
     ----------
     data, at, length : the bytes of the field, none of them past the end.
     units : its length as counted: digits of BCD.
-    field : FIELD row; chars : u2[256] of its character set.
+    field : FIELD row; chars : u2[1 + D, 256]; row : of its character set there.
     """
     code = np.int64(field.data_code)
     if (code == _BCD) | (code == _BCD_LEFT):
-        return _packed(data, at, length, units, field, chars)
+        return _packed(data, at, length, units, field, chars, row)
     bits = np.int64(field.char_bits)
     if (bits == _DIGIT) & (code == _EBCDIC) & (0 < length <= _NUMBER_DIGITS) & (field.signed == 0):
         value = zoned_value(data, at, length)
         if value >= 0:
             return value, -1
+    if code == _ASCII_HEX and is_class(data, at, length, chars[0], bits):
+        return -1, -1
     for k in range(length):
         wanted = _SIGN if k == 0 and field.signed != 0 else bits
-        if chars[data[np.uint64(at + k)]] & wanted == 0:
+        if chars[row, data[np.uint64(at + k)]] & wanted == 0:
             return -1, at + k
     return -1, -1
 
 
 @kernel
 def _packed(
-    data: Bytes, at: Int, length: Int, units: Int, field: Any, chars: NDArray[np.uint16]
+    data: Bytes,
+    at: Int,
+    length: Int,
+    units: Int,
+    field: Any,
+    chars: NDArray[np.uint16],
+    row: Int,
 ) -> tuple[Int, Int]:
     """BCD: the sign character if it has one, then digits; an odd half byte is 0 or F."""
     if field.signed != 0:
-        if length < 1 or chars[data[np.uint64(at)]] & _SIGN == 0:
+        if length < 1 or chars[row, data[np.uint64(at)]] & _SIGN == 0:
             return -1, at
         at += 1
         length -= 1
+        value = _digits_of(data, at, length, 2 * length, _BCD)
+        if value >= 0:
+            return value, -1
     digits = units if field.unit == _DIGITS else 2 * length
-    is_left = field.data_code == _BCD_LEFT
-    if length == 0:
-        return -1, -1
-    if (field.char_bits == _DIGIT) & (length <= 8):
-        word = load_word(data, at + length - 8)
-        word &= _ALL << np.uint64(64 - 8 * length)
-        pad = _ZERO
-        if digits & 1:
-            shift = _TOP_BYTE if is_left else np.uint64(64 - 8 * length + 4)
-            pad = (word >> shift) & _FIFTEEN
-            word &= ~(_FIFTEEN << shift)
-        wrong = word & ((word << _ONE) | (word << _TWO)) & _EIGHTS
-        if (wrong == _ZERO) & ((pad == _ZERO) | (pad == _FIFTEEN)):
-            value = _eight_bytes(word)
-            return (value // 10 if is_left and digits & 1 else value), -1
     return -1, _first_wrong_half(data, at, length, digits, field)
+
+
+@kernel
+def packed_value(data: Bytes, at: Int, length: Int, units: Int, field: Any) -> Int:
+    """Return the digits of a field of up to eight bytes of BCD as a number; -1 = it is not that."""
+    code = np.int64(field.data_code)
+    if (code < _BCD) | (code > _BCD_LEFT) | (field.char_bits != _DIGIT) | (field.signed != 0):
+        return -1
+    return _digits_of(data, at, length, units if field.unit == _DIGITS else 2 * length, code)
+
+
+@kernel
+def _digits_of(data: Bytes, at: Int, length: Int, digits: Int, code: Int) -> Int:
+    if (length < 1) | (length > 8):
+        return -1
+    word = load_word(data, at + length - 8)
+    word &= _ALL << np.uint64(64 - 8 * length)
+    pad = _ZERO
+    is_left_odd = (code == _BCD_LEFT) & (digits & 1 != 0)
+    if digits & 1:
+        shift = _TOP_BYTE if is_left_odd else np.uint64(64 - 8 * length + 4)
+        pad = (word >> shift) & _FIFTEEN
+        word &= ~(_FIFTEEN << shift)
+    wrong = word & ((word << _ONE) | (word << _TWO)) & _EIGHTS
+    if (wrong != _ZERO) | ((pad != _ZERO) & (pad != _FIFTEEN)):
+        return -1
+    value = _eight_bytes(word)
+    return value // 10 if is_left_odd else value
 
 
 @kernel
@@ -148,6 +189,18 @@ def first_digit(length: Int, digits: Int, code: Int) -> Int:
 def _first_wrong_half(data: Bytes, at: Int, length: Int, digits: Int, field: Any) -> Int:
     begin = first_digit(length, digits, np.int64(field.data_code))
     is_track = field.char_bits == _TRACK
+    if digits == 2 * length or begin == 0:  # whole bytes at one look
+        wanted = 2 if is_track else 1
+        k: Int = 0
+        while k < digits >> 1 and _PAIR[data[np.uint64(at + k)]] & wanted:
+            k += 1
+        if 2 * k == digits and digits == 2 * length:
+            return -1
+        if 2 * k + 1 == digits:
+            last = np.int64(data[np.uint64(at + k)])
+            is_digit = (last >> 4 <= 9) | (is_track & (last >> 4 == _NIBBLE_D))
+            if is_digit & ((last & 15 == 0) | (last & 15 == _NIBBLE_F)):
+                return -1
     for k in range(2 * length):
         half = half_byte(data, at, k)
         is_pad = k < begin or k >= begin + digits
@@ -169,6 +222,7 @@ def turn(
     units: Int,
     field: Any,
     to_ascii: NDArray[np.uint8],
+    dialect: Int,
     out: Bytes,
     to: Int,
 ) -> Int:
@@ -179,16 +233,18 @@ def turn(
         begin = first_digit(length, digits, code)
         if digits > 0 and half_byte(data, at, begin + digits - 1) == _NIBBLE_F:
             digits -= 1
-        for k in range(digits):
-            half = half_byte(data, at, begin + k)
-            out[np.uint64(to + k)] = 48 + half if half <= 9 else _EQUALS
+        to -= begin
+        for k in range(length):
+            byte = np.int64(data[np.uint64(at + k)])
+            high, low = byte >> 4, byte & 15
+            out[np.uint64(to + 2 * k)] = 48 + high if high <= 9 else _EQUALS
+            out[np.uint64(to + 2 * k + 1)] = 48 + low if low <= 9 else _EQUALS
         return digits
     if code == _EBCDIC:
         for k in range(length):
-            out[np.uint64(to + k)] = to_ascii[data[np.uint64(at + k)]]
+            out[np.uint64(to + k)] = to_ascii[dialect, data[np.uint64(at + k)]]
         return length
-    for k in range(length):
-        out[np.uint64(to + k)] = data[np.uint64(at + k)]
+    copy(data, at, out, to, length)
     return length
 
 

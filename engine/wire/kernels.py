@@ -11,7 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.wire.code_kernels import bytes_of, coded_value, length_of, turn
+from engine.wire.code_kernels import (
+    bytes_of,
+    coded_value,
+    length_of,
+    packed_value,
+    turn,
+)
 from engine.wire.columns import Fault
 from engine.wire.elements import Code, Prefix
 from engine.wire.fault_kernels import set_fault
@@ -99,7 +105,7 @@ def _decode_rows(
     framing, chars, variants = table.framing, table.chars, table.variants
     number_of, lowest_bit = table.number_of, table.lowest_bit
     parts, part_fields, to_ascii = table.parts, table.part_fields, table.to_ascii
-    ascii_chars = chars[0]
+    ascii_chars, profile = chars[0], table.profile
     # By use of a field: its value (-1 = none), where it can be read in ASCII (-1 = absent), its
     # length there, its arena offset. Every field writes here, those without a use into entry 0, so
     # that the loop does not branch on the use.
@@ -121,7 +127,7 @@ def _decode_rows(
             row.fault = _MTI
         else:
             at, high, low, third = _read_bitmaps(
-                arena, start, end, rule, ascii_chars, to_ascii[dialect], row
+                arena, start, end, rule, ascii_chars, to_ascii, row
             )
 
         left = reverse_bits(high & ~_TOP)
@@ -171,9 +177,11 @@ def _decode_rows(
                 if not right:
                     bad_at = first_outside(arena, at, length, ascii_chars, field.signed, char_bits)
             elif code != _RAW:
-                is_ascii = (code == _ASCII_HEX) | (field.signed == 1)
-                row_of = np.uint64(0) if is_ascii else dialect + _ONE
-                value, bad_at = coded_value(arena, at, length, units, field, chars[row_of])
+                value = packed_value(arena, at, length, units, field)
+                if value < 0:
+                    is_ascii = (code == _ASCII_HEX) | (field.signed == 1)
+                    row_of = np.uint64(0) if is_ascii else dialect + _ONE
+                    value, bad_at = coded_value(arena, at, length, units, field, chars, row_of)
             fault = _CHARSET
             if (field.part != 0) & (bad_at < 0):
                 bad_at = check_parts(arena, at, length, field, parts, part_fields, chars, found)
@@ -188,7 +196,7 @@ def _decode_rows(
                     to = _TEXT_BEGIN + np.int64(use) * _TEXT_ROOM
                     found[1, use] = to
                     found[2, use] = turn(
-                        arena, at, length, units, field, to_ascii[dialect], scratch, to
+                        arena, at, length, units, field, to_ascii, dialect, scratch, to
                     )
                 spans[i, number, 0] = at - start
                 spans[i, number, 1] = length
@@ -198,9 +206,9 @@ def _decode_rows(
             at += length
         _keep(row, base, good)
         if rule.is_plain:
-            take_values(arena, table, hash_key, row, pan_block, i, found)
+            take_values(arena, number_of, hash_key, row, rule, profile, pan_block, i, found)
         else:
-            take_values(scratch, table, hash_key, row, pan_block, i, found)
+            take_values(scratch, number_of, hash_key, row, rule, profile, pan_block, i, found)
         if at >= 0 and at != end:
             set_fault(row, _TRAILING, 0, at - start)
         kind = message_of[dialect, max(row.mti, 0)]
@@ -255,7 +263,7 @@ def _read_bitmaps(
     at = start + mti_bytes
     high, right = _ZERO, False
     if end - at >= width:
-        high, right = read_bitmap(arena, at, code, chars, to_ascii)
+        high, right = read_bitmap(arena, at, code, chars, to_ascii, row.dialect)
     if not right:
         set_fault(row, _BITMAP, 0, mti_bytes)
         return -1, _ZERO, _ZERO, _ZERO
@@ -267,7 +275,7 @@ def _read_bitmaps(
         if end - at < width:
             set_fault(row, _BITMAP, number, at - start)
             return -1, high, low, third
-        word, right = read_bitmap(arena, at, code, chars, to_ascii)
+        word, right = read_bitmap(arena, at, code, chars, to_ascii, row.dialect)
         if not right:  # the fields of the bitmaps before can still be read
             set_fault(row, _BITMAP, number, at - start)
             word = _ZERO

@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from engine.wire.fault_kernels import is_moment, of_version, reject
 from engine.wire.scan_kernels import Int, digits_value
-from engine.wire.table import DialectTable
 from engine.wire.uses import Use
 from ledger.jit import kernel
 
 Bytes = NDArray[np.uint8]
 
-_STAN, _TRANSMITTED, _FUNCTION = int(Use.STAN), int(Use.TRANSMITTED), int(Use.FUNCTION)
+_TRANSMITTED, _FUNCTION = int(Use.TRANSMITTED), int(Use.FUNCTION)
 _NETWORK_CODE, _LOCAL_MOMENT = int(Use.NETWORK_CODE), int(Use.LOCAL_MOMENT)
 _POS_CODES, _POS_BITS = int(Use.POS_CODES), int(Use.POS_BITS)
 _ORIGINAL_LOCAL, _ORIGINAL_AMOUNT = int(Use.ORIGINAL_LOCAL), int(Use.ORIGINAL_AMOUNT)
@@ -41,9 +40,10 @@ _CLASS_NETWORK = 8
 
 
 @kernel
-def take_later_values(text: Bytes, table: DialectTable, row: Any, found: NDArray[np.int64]) -> None:
+def take_later_values(
+    text: Bytes, number_of: NDArray[np.uint8], row: Any, rule: Any, found: NDArray[np.int64]
+) -> None:
     """Write the columns that fields of 1993 and 2003 fill; ``found`` as of ``take_values``."""
-    number_of = table.number_of
     dialect = row.dialect
     if number_of[dialect, _NETWORK_CODE] == 0 and row.mti // 100 % 10 == _CLASS_NETWORK:
         row.network_code = found[0, _FUNCTION]
@@ -66,7 +66,7 @@ def take_later_values(text: Bytes, table: DialectTable, row: Any, found: NDArray
     if at >= 0:
         row.billing_currency = digits_value(text, at, 3)
         row.billing_amount = digits_value(text, at + 4, 12)
-    _take_original_local(text, table, row, found)
+    _take_original_local(text, number_of, row, rule, found)
 
 
 @kernel
@@ -111,16 +111,13 @@ def _condition_of_bits(environment: Int) -> Int:
 
 @kernel
 def _take_original_local(
-    text: Bytes, table: DialectTable, row: Any, found: NDArray[np.int64]
+    text: Bytes, number_of: NDArray[np.uint8], row: Any, rule: Any, found: NDArray[np.int64]
 ) -> None:
     """DE56: MTI 4, STAN as DE11, local date and time as DE12, acquirer (LL in 1993)."""
     at, length = found[1, _ORIGINAL_LOCAL], found[2, _ORIGINAL_LOCAL]
     if at < 0:
         return
-    dialect = row.dialect
-    stan_digits = np.int64(table.fields[dialect, table.number_of[dialect, _STAN]].limit)
-    own = table.number_of[dialect, _LOCAL_MOMENT]
-    moment_digits = np.int64(table.fields[dialect, own].limit) if own != 0 else 12
+    stan_digits, moment_digits = np.int64(rule.stan_digits), np.int64(rule.moment_digits)
     acquirer_at = at + 4 + stan_digits + moment_digits
     mti, stan, moment, acquirer = -1, np.int64(-1), np.int64(-1), np.int64(-1)
     if length >= acquirer_at - at:
@@ -128,7 +125,7 @@ def _take_original_local(
         stan = digits_value(text, at + 4, stan_digits)
         moment = digits_value(text, acquirer_at - 10, 10)
     rest = at + length - acquirer_at
-    if table.framing[dialect].version == 2:  # the acquirer is what is left
+    if rule.version == 2:  # the acquirer is what is left
         if 1 <= rest <= 11:
             acquirer = digits_value(text, acquirer_at, rest)
     elif 3 <= rest <= 13 and digits_value(text, acquirer_at, 2) == rest - 2:
@@ -136,8 +133,8 @@ def _take_original_local(
     whole = (length == acquirer_at - at) | (acquirer >= 0)
     known = (mti >= 0) & (stan >= 0) & whole & (moment == 0 or is_moment(moment))
     if not known:
-        reject(table.number_of, row, found, _ORIGINAL_LOCAL)
+        reject(number_of, row, found, _ORIGINAL_LOCAL)
         return
-    row.original_mti = of_version(mti, table.framing[dialect].version)
+    row.original_mti = of_version(mti, rule.version)
     row.original_stan, row.original_transmitted = stan, moment
     row.original_acquirer = acquirer

@@ -32,6 +32,10 @@ _SIXES = np.uint64(0x0606060606060606)
 _ONES = np.uint64(0x0101010101010101)
 _TOPS = np.uint64(0x8080808080808080)
 _TO_SPACE = np.uint64(0x6060606060606060)  # lifts 0x20 and above to 0x80
+_SEVENS = np.uint64(0x7F7F7F7F7F7F7F7F)
+_CASES = np.uint64(0x2020202020202020)  # what tells small letters from capitals
+_ABOVE_NINE = np.uint64(0x7676767676767676)  # lifts 10 and above to 0x80
+_ABOVE_SIX = np.uint64(0x7979797979797979)
 _TENS, _HUNDREDS = np.uint64(2561), np.uint64(6553601)  # 10 * 2**8 + 1, 100 * 2**16 + 1
 _MYRIADS = np.uint64(42949672960001)  # 10000 * 2**32 + 1
 
@@ -60,6 +64,15 @@ def word_before(data: Bytes, end: Int, count: Int) -> np.uint64:
 def _not_digits(word: np.uint64) -> np.uint64:
     """Return 0 if all eight bytes are digits."""
     return ((word & _HIGH_NIBBLES) ^ _ZEROS) | (((word + _SIXES) & _HIGH_NIBBLES) ^ _ZEROS)
+
+
+@kernel
+def _not_hex(word: np.uint64) -> np.uint64:
+    """Return 0 if all eight bytes are hex digits: 0-9, or a letter of A-F in either case."""
+    digit = (word ^ _ZEROS) & _SEVENS  # 0 to 9 for a digit
+    letter = ((word | _CASES) ^ _TO_SPACE) & _SEVENS  # 1 to 6 for a letter
+    good = ~(digit + _ABOVE_NINE) | (~(letter + _ABOVE_SIX) & (letter + _SEVENS))
+    return (~good | word) & _TOPS
 
 
 @kernel
@@ -118,7 +131,7 @@ def is_class(data: Bytes, at: Int, length: Int, chars: NDArray[np.uint16], char_
     """Return whether every byte is of the class."""
     if char_bits == _ANY or length == 0:
         return True
-    if (char_bits == _DIGIT) | (char_bits == _PRINTABLE):
+    if (char_bits == _DIGIT) | (char_bits == _PRINTABLE) | (char_bits == _HEX):
         count = ((length - 1) & 7) + 1
         done = count
         wrong = _ZERO
@@ -126,6 +139,8 @@ def is_class(data: Bytes, at: Int, length: Int, chars: NDArray[np.uint16], char_
             word = word_before(data, at + done, count)
             if char_bits == _DIGIT:
                 wrong |= _not_digits(word)
+            elif char_bits == _HEX:
+                wrong |= _not_hex(word)
             else:  # a byte of 0x80 and more is wrong already, so carries do not matter
                 wrong |= (word | (word + _ONES)) & _TOPS
                 wrong |= ((word + _TO_SPACE) & _TOPS) ^ _TOPS
@@ -178,7 +193,12 @@ def mti_value(data: Bytes, start: Int, end: Int, code: Int) -> Int:
 
 @kernel
 def read_bitmap(
-    data: Bytes, at: Int, code: Int, chars: NDArray[np.uint16], to_ascii: NDArray[np.uint8]
+    data: Bytes,
+    at: Int,
+    code: Int,
+    chars: NDArray[np.uint16],
+    to_ascii: NDArray[np.uint8],
+    dialect: Int,
 ) -> tuple[np.uint64, bool]:
     """Return one bitmap, field 1 in the top bit, and whether its characters were right.
 
@@ -193,7 +213,7 @@ def read_bitmap(
     for k in range(16):
         byte = data[np.uint64(at + k)]
         if code == 2:
-            byte = to_ascii[byte]
+            byte = to_ascii[dialect, byte]
         bits &= chars[byte]
         nibble = (np.int64(byte) & 15) + 9 * (np.int64(byte) >> 6)
         word = (word << _FOUR) | np.uint64(nibble & 15)

@@ -52,18 +52,18 @@ def check_parts(
     kind, end = part.kind, at + length
     step = 2 if is_hex(field) else 1
     if kind == _TLV:
-        return _check_tlv(data, at, end, step)
+        return _check_raw_tlv(data, at, end) if step == 1 else _check_tlv(data, at, end, step)
     if kind == _DATASET:
         return _check_datasets(data, at, end, step)
     at += np.int64(part.lead)
     if at > end:
         return end - length
     if kind == _PDS:
-        return _check_tagged(data, at, end, 4, 3, chars[row])
+        return _check_tagged(data, at, end, 4, 3, chars, row)
     if kind == _SE:
-        return _check_tagged(data, at, end, 2, 2, chars[row])
+        return _check_tagged(data, at, end, 2, 2, chars, row)
     if kind == _NAMED:
-        return _check_named(data, at, end, chars[row])
+        return _check_named(data, at, end, chars, row)
     fields = part_fields[field.part]
     if kind == _BITMAP:
         return _check_bitmap(data, at, end, part, fields, chars, found)
@@ -130,7 +130,7 @@ def _inner(
     is_ascii = (code == _ASCII) | (code == _RAW) | (code == _ASCII_HEX) | (field.signed == 1)
     row = 0 if is_ascii else dialect + 1
     if code != _RAW:
-        _, wrong_at = coded_value(data, at, length, units, field, chars[row])
+        _, wrong_at = coded_value(data, at, length, units, field, chars, row)
         if wrong_at >= 0:
             return -1
     if field.use == _PARTIAL and length > 0:
@@ -226,6 +226,33 @@ def _check_tlv(data: Bytes, at: Int, end: Int, step: Int) -> Int:
 
 
 @kernel
+def _check_raw_tlv(data: Bytes, at: Int, end: Int) -> Int:
+    """As ``_check_tlv`` with step 1: tags of one and two bytes and short lengths at one look."""
+    while at + 2 < end:
+        first = np.int64(data[np.uint64(at)])
+        second = np.int64(data[np.uint64(at + 1)])
+        after = at + 2 + second
+        short: Int = second
+        if first & 31 == 31:
+            short = np.int64(data[np.uint64(at + 2)])
+            after = at + 3 + short
+            if second >= 128:
+                short = 128
+        if (first == 0) | (short >= 128) | (after > end):
+            break
+        at = after
+    while at < end:
+        if data[np.uint64(at)] == 0:
+            at += 1
+            continue
+        tag, value_at, size = next_tlv(data, at, end, 1)
+        if tag < 0:
+            return at
+        at = value_at + size
+    return -1
+
+
+@kernel
 def _check_datasets(data: Bytes, at: Int, end: Int, step: Int) -> Int:
     while at < end:
         if at + 3 * step > end:
@@ -235,7 +262,11 @@ def _check_datasets(data: Bytes, at: Int, end: Int, step: Int) -> Int:
         if inner + size * step > end:
             return at
         if _byte(data, at, step) <= _DATASETS_OF_TLV:
-            wrong_at = _check_tlv(data, inner, inner + size * step, step)
+            inner_end = inner + size * step
+            if step == 1:
+                wrong_at = _check_raw_tlv(data, inner, inner_end)
+            else:
+                wrong_at = _check_tlv(data, inner, inner_end, step)
             if wrong_at >= 0:
                 return wrong_at
         at = inner + size * step
@@ -243,14 +274,16 @@ def _check_datasets(data: Bytes, at: Int, end: Int, step: Int) -> Int:
 
 
 @kernel
-def _number(data: Bytes, at: Int, end: Int, digits: Int, chars: NDArray[np.uint16]) -> Int:
+def _number(
+    data: Bytes, at: Int, end: Int, digits: Int, chars: NDArray[np.uint16], row: Int
+) -> Int:
     """Return a number of characters; -1 = cut short, or not digits."""
     if at + digits > end:
         return -1
     value: Int = 0
     for k in range(digits):
         byte = data[np.uint64(at + k)]
-        if chars[byte] & _DIGIT == 0:
+        if chars[row, byte] & _DIGIT == 0:
             return -1
         value = value * 10 + (np.int64(byte) & 15)
     return value
@@ -258,11 +291,17 @@ def _number(data: Bytes, at: Int, end: Int, digits: Int, chars: NDArray[np.uint1
 
 @kernel
 def _check_tagged(
-    data: Bytes, at: Int, end: Int, tag_digits: Int, length_digits: Int, chars: NDArray[np.uint16]
+    data: Bytes,
+    at: Int,
+    end: Int,
+    tag_digits: Int,
+    length_digits: Int,
+    chars: NDArray[np.uint16],
+    row: Int,
 ) -> Int:
     while at < end:
-        tag = _number(data, at, end, tag_digits, chars)
-        size = _number(data, at + tag_digits, end, length_digits, chars)
+        tag = _number(data, at, end, tag_digits, chars, row)
+        size = _number(data, at + tag_digits, end, length_digits, chars, row)
         after = at + tag_digits + length_digits + size
         if tag < 0 or size < 0 or after > end:
             return at
@@ -271,14 +310,14 @@ def _check_tagged(
 
 
 @kernel
-def _check_named(data: Bytes, at: Int, end: Int, chars: NDArray[np.uint16]) -> Int:
+def _check_named(data: Bytes, at: Int, end: Int, chars: NDArray[np.uint16], row: Int) -> Int:
     """Pairs of name and value, each behind a digit that says how many digits its length has."""
     is_value = False
     while at < end or is_value:
-        digits = _number(data, at, end, 1, chars)
+        digits = _number(data, at, end, 1, chars, row)
         if digits < 1:
             return at
-        size = _number(data, at + 1, end, digits, chars)
+        size = _number(data, at + 1, end, digits, chars, row)
         if size < 0 or at + 1 + digits + size > end:
             return at
         at += 1 + digits + size

@@ -102,7 +102,9 @@ FRAMING = np.dtype(
         ("action_width", "u1"),  # bytes of DE39 on the wire
         ("text", "u1", (_TEXT_BYTES,)),  # how an envelope of kind TEXT begins
         ("text_bytes", "u1"),
-        ("spare", "u1", (3,)),
+        ("stan_digits", "u1"),
+        ("moment_digits", "u1"),  # of a local date and time in one field
+        ("spare", "u1"),
     ]
 )
 FIELD = np.dtype(
@@ -250,6 +252,9 @@ def _fill_framing(framing: Array, row: int, dialect: Dialect) -> None:
     values = [dialect.profile[code] for code in (*codes, Profile.CUT_OVER)]
     into["networks"] = values != [1, 2, 301, 161, 201]
     into["action_width"] = dialect.fields[39].limit
+    moment = dialect.field_of(Use.LOCAL_MOMENT)
+    into["moment_digits"] = dialect.fields[moment].limit if moment else 12
+    into["stan_digits"] = dialect.fields[dialect.field_of(Use.STAN)].limit
     text = own.envelope_text.encode("ascii")[:_TEXT_BYTES]
     into["text"][: len(text)] = np.frombuffer(text, np.uint8)
     into["text_bytes"] = len(text)

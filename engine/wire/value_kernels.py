@@ -18,7 +18,6 @@ from engine.wire.scan_kernels import (
     reverse_bits,
     word_before,
 )
-from engine.wire.table import DialectTable
 from engine.wire.uses import Use
 from ledger.jit import kernel
 
@@ -60,9 +59,11 @@ _LETTER_B = 66  # format code of a track 1 that holds a card number
 @kernel
 def take_values(
     text: Bytes,
-    table: DialectTable,
+    number_of: NDArray[np.uint8],
     hash_key: NDArray[np.uint64],
     row: Any,
+    rule: Any,
+    profile: NDArray[np.int64],
     pan_block: Bytes,
     i: Int,
     found: NDArray[np.int64],
@@ -70,9 +71,8 @@ def take_values(
     """Write all value columns of a row, and its row of ``pan_block``, from the fields found.
 
     ``found`` is int64[4, 48] by Use: number (-1 = none), where it stands in ``text`` (-1 = absent),
-    its characters there, and its arena offset.
+    its characters there, and its arena offset. ``rule`` is the dialect's FRAMING row.
     """
-    number_of = table.number_of
     row.amount, row.billing_amount = found[0, _AMOUNT], found[0, _BILLING_AMOUNT]
     row.acquirer, row.forwarder = found[0, _ACQUIRER], found[0, _FORWARDER]
     row.pcode, row.stan = found[0, _PCODE], found[0, _STAN]
@@ -82,7 +82,7 @@ def take_values(
     row.reason, row.partial = found[0, _REASON], found[0, _PARTIAL]
     _take_times(number_of, row, found)
     _take_currencies(text, number_of, row, found)
-    _take_original(text, table, row, found)
+    _take_original(text, number_of, row, rule, found)
     row.rrn_a, row.rrn_b, row.terminal, row.merchant = _ZERO, 0, _ZERO, _ZERO
     row.approval, row.original_amount = _ZERO, -1
     at = found[1, _RRN]
@@ -102,10 +102,10 @@ def take_values(
     at = found[1, _APPROVAL]
     if at >= 0:
         row.approval = load_word(text, at - 2) >> _SIXTEEN
-    if table.framing[row.dialect].version != 0:
-        take_later_values(text, table, row, found)
-    if table.framing[row.dialect].networks:
-        row.network_code = _network_code(row, table.profile)
+    if rule.version != 0:
+        take_later_values(text, number_of, row, rule, found)
+    if rule.networks:
+        row.network_code = _network_code(row, profile)
     _take_card(text, number_of, row, pan_block, i, found)
 
 
@@ -174,9 +174,10 @@ def _take_currencies(
 
 
 @kernel
-def _take_original(text: Bytes, table: DialectTable, row: Any, found: NDArray[np.int64]) -> None:
+def _take_original(
+    text: Bytes, number_of: NDArray[np.uint8], row: Any, rule: Any, found: NDArray[np.int64]
+) -> None:
     """DE90: MTI 4, STAN 6, transmitted 10, acquirer 11, forwarder 11; DE95: amount 12, others."""
-    number_of = table.number_of
     row.original_mti, row.original_stan, row.original_transmitted = -1, -1, 0
     row.original_acquirer, row.original_forwarder, row.replacement_amount = -1, -1, -1
     at = found[1, _REPLACEMENT]
@@ -196,7 +197,7 @@ def _take_original(text: Bytes, table: DialectTable, row: Any, found: NDArray[np
     if not known or (transmitted != 0 and not is_moment(transmitted)):  # zeros: not known
         reject(number_of, row, found, _ORIGINAL)
         return
-    row.original_mti = of_version(mti, table.framing[row.dialect].version)
+    row.original_mti = of_version(mti, rule.version)
     row.original_stan, row.original_transmitted = stan, transmitted
     row.original_acquirer, row.original_forwarder = acquirer, forwarder
 

@@ -113,7 +113,7 @@ def test_relative_paths_count_from_the_file(tmp_path: Path) -> None:
         ('[http]\naddress = "127.0.0.1:8583"', "http.address: 127.0.0.1:8583 is taken"),
         ('[[listen]]\naddress = "0.0.0.0:8583"', "listen[0].allow: needed"),
         ('[[listen]]\nallow = ["10.0.0.1/8"]', "listen[0].allow[0]: expected a network"),
-        ('[[listen]]\ndialect = "nobody"', "listen[0].dialect: expected iso87-"),
+        ('[[listen]]\ndialect = "nobody"', "listen[0].dialect: expected as2805, "),
         ('[clock]\nsource = "message"', "clock.start: needed"),
         ("[clock]\nstart = 2026-01-31T00:00:00", "clock.start: expected datetime with a timezone"),
         ('[rules]\nfile = ""', "rules.file: expected a path"),

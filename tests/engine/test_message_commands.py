@@ -112,7 +112,7 @@ def test_missing_field_is_a_fault(capsys: pytest.CaptureFixture[str]) -> None:
         ({"hex_text": "00", "file": Path("x")}, "expected a message in hex, or --file"),
         ({"hex_text": f"{PAN}0"}, "not hex"),
         ({"hex_text": " "}, "empty"),
-        ({"hex_text": "00", "dialect": "visa"}, "iso87-bin, iso87-hex or a .toml file"),
+        ({"hex_text": "00", "dialect": "visa"}, "visa-base1 or a .toml file"),
         ({"hex_text": "00", "dialect": "absent.toml"}, "absent.toml: cannot be read"),
         ({"file": Path("absent.bin")}, "absent.bin: No such file"),
     ],
