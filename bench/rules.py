@@ -17,10 +17,13 @@ from numpy.typing import NDArray
 
 from bench.figures import Figure, cost_figure, print_figures
 from engine.rules.columns import COLUMN_COUNT, COLUMNS, Column, ColumnType, constant_at
+from engine.rules.deployed import deploy
 from engine.rules.kernels import evaluate, resolve
 from engine.rules.language import parse
+from engine.rules.list_table import no_lists
 from engine.rules.program import VERDICT, Program, program_from_file
 from engine.rules.tree import And, Compare, Expression, Operator, Phase
+from scoring.payment import PAYMENT
 
 _RULE_COUNTS = (100, 20)  # the headline figure first
 _BATCHES = (64, 1, 1_024)
@@ -94,15 +97,17 @@ def bench_rows(count: int) -> NDArray[np.float64]:
 def kernel_work(program: Program, values: NDArray[np.float64]) -> Callable[[], NDArray[np.uint64]]:
     """Return what is timed: both phases and the verdict over all rows; it returns the hits."""
     idx = np.arange(len(values), dtype=np.int32)
-    hits = np.zeros((len(values), 2), np.uint64)
+    hits = np.zeros((len(values), program.words), np.uint64)
     verdict = np.zeros(len(values), VERDICT)
-    p = program
+    live, p = deploy(program), program
+    payments, lists = np.zeros(len(values), PAYMENT), no_lists()
+    tables = (p.predicates, p.list_keys, live.terms)
 
     def work() -> NDArray[np.uint64]:
         hits[:] = 0
-        for phase in (int(Phase.PRE), int(Phase.POST)):
-            evaluate(values, idx, p.predicates, p.list_values, p.terms, p.literals, phase, hits)
-        resolve(idx, hits, p.rules, verdict)
+        for phase in Phase:
+            evaluate(values, idx, *tables, *live.bounds(phase), p.literals, lists, hits)
+        resolve(idx, hits, p.rules, live.acting, p.overrides, payments, 0, lists, verdict)
         return hits
 
     return work
@@ -125,7 +130,7 @@ def _interpret(tests: list[_Test], values: NDArray[np.float64]) -> list[list[int
 
 def _check_equal(program: Program, values: NDArray[np.float64], tests: list[_Test]) -> None:
     hits = kernel_work(program, values)()
-    numbers = [int(low) | int(high) << 64 for low, high in hits]
+    numbers = [int.from_bytes(row.tobytes(), "little") for row in hits]
     found = [[i for i in range(len(tests)) if bits >> i & 1] for bits in numbers]
     if found != _interpret(tests, values):
         raise RuntimeError("kernel and per-row Python disagree on which rules hit")

@@ -47,6 +47,11 @@ class BlobKind(IntEnum):
     RULES_SHA256 = 2
     MODEL_SHA256 = 3
     ORIGINAL = 4  # 16 bytes: identity of the original that an orphan reversal names
+    HITS = 16  # places of the rules from 128 on that held, u16 each, ascending
+    RULES_TEXT = 17  # a piece of the rule set's canonical text, compressed with zlib
+    NAME = 18  # UTF-8: of a rule, or of a list and its type
+    REASON = 19  # UTF-8: why a change was made
+    KEYS = 20  # entries of a list, u64 each
 
 
 class Blob(NamedTuple):

@@ -41,6 +41,8 @@ class Kind(IntEnum):
     CARD_FLAGS = 113
     RULES = 121
     MODEL = 122
+    RULE_MODE = 123  # what one rule does from here on: promote, demote, off, a breaker
+    LIST = 124  # entries of a list come or go; a snooze is an entry of the rule's own list
 
 
 class Flag(IntEnum):

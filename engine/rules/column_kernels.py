@@ -16,6 +16,7 @@ _MESSAGE_START = _EXTRAS_START + len(EXTRAS)
 assert BY_NAME["merchant.attempts_10m"].index == _SHARED_START
 assert BY_NAME["attempts_24h"].index == _EXTRAS_START
 assert BY_NAME["amount_minor"].index == _MESSAGE_START
+assert BY_NAME["account.held"].index == BY_NAME["account.limit"].index + 2
 
 _AMOUNT = BY_NAME["amount"].index
 _SECS_SINCE_LAST = BY_NAME["secs_since_last"].index
@@ -36,6 +37,15 @@ _CUSTOMER = BY_NAME["customer"].index
 _PRODUCT = BY_NAME["product"].index
 _BIN = BY_NAME["bin.number"].index
 _SCORE = BY_NAME["score"].index
+_TIME = BY_NAME["time"].index
+_ACQUIRER = BY_NAME["acquirer"].index
+_MERCHANT = BY_NAME["merchant"].index
+_TERMINAL = BY_NAME["terminal"].index
+_LIMIT = BY_NAME["account.limit"].index
+_AVAILABLE = BY_NAME["account.available"].index
+_HELD = BY_NAME["account.held"].index
+_UNIX = BY_NAME["unix_s"].index
+_DAY_S = 86_400
 
 _BIT_WALLET = int(PaymentFlag.WALLET)
 _BIT_TRAVEL = int(PaymentFlag.TRAVEL_NOTICE)
@@ -55,6 +65,8 @@ def fill_columns(
     shared: NDArray[np.float32],
     extras: NDArray[np.float32],
     facts: NDArray[np.void],
+    accounts: NDArray[np.void],
+    zone_s: int,
     needed: NDArray[np.int16],
     values: NDArray[np.float64],
 ) -> None:
@@ -69,11 +81,15 @@ def fill_columns(
     shared : f32[n, 10]
     extras : f32[n, 2]
     facts : RULE_FACTS[n]
+    accounts : ACCOUNT[:], as they stand before these payments
+    zone_s : int
+        What the cards' clocks are ahead of UTC.
     needed : i16[c]
-        Column indexes, as ``Program.needed``.
-    values : f64[n, COLUMN_COUNT], out
+        Column indexes, as ``Deployed.needed``.
+    values : f64[n, COLUMN_COUNT or more], out
         Columns that are not needed keep what they hold.
     """
+    keys = values.view(np.uint64)
     for column in needed:
         if column == _AMOUNT:
             for i in idx:
@@ -95,9 +111,40 @@ def fill_columns(
         elif column < _MESSAGE_START:
             for i in idx:
                 values[i, column] = extras[i, column - _EXTRAS_START]
+        elif column == _MERCHANT:
+            for i in idx:
+                keys[i, column] = facts[i]["merchant"]
+        elif column == _TERMINAL:
+            for i in idx:
+                keys[i, column] = facts[i]["terminal"]
+        elif column == _TIME:
+            for i in idx:
+                values[i, column] = (np.int64(payments[i]["t_s"]) + zone_s) % _DAY_S
+        elif column == _UNIX:
+            for i in idx:
+                values[i, column] = payments[i]["t_s"]
+        elif _LIMIT <= column <= _HELD:
+            for i in idx:
+                account = accounts[facts[i]["account"]]
+                values[i, column] = _account_value(payments[i], facts[i], account, column)
         else:
             for i in idx:
                 values[i, column] = _message_value(payments[i], facts[i], column)
+
+
+@kernel
+def _account_value(payment: np.void, fact: np.void, account: np.void, column: int) -> float:
+    """Return an amount of the account in major units; NaN without an account."""
+    if fact["account"] == 0:
+        return np.nan
+    scale = 1.0
+    for _ in range(payment["exponent"]):
+        scale *= 10.0
+    if column == _LIMIT:
+        return account["limit_minor"] / scale
+    if column == _AVAILABLE:
+        return account["otb_minor"] / scale
+    return account["hold_minor"] / scale
 
 
 @kernel
@@ -124,6 +171,8 @@ def _message_value(payment: np.void, fact: np.void, column: int) -> float:
         return np.float64(payment["amount_minor"])
     elif column == _PCODE:
         return np.float64(fact["pcode"])
+    elif column == _ACQUIRER:
+        return np.float64(fact["acquirer"]) if fact["acquirer"] >= 0 else np.nan
     elif column != _SCORE:
         return 1.0 if _flag(payment, fact, column) else 0.0
     return np.float64(number) if number != 0 else np.nan

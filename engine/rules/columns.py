@@ -1,8 +1,10 @@
 """What a rule can read: name, position, type, unit and meaning of every column.
 
-A batch is an array values f64[n, COLUMN_COUNT]; ``column_kernels`` fills it. A fact that is not
-known is NaN, and every comparison with NaN is false. The order is features, shared counters, facts
-of the card, then the message; it is internal, rules name columns.
+A batch is an array values f64[n, VALUE_COUNT]; ``column_kernels`` fills the first COLUMN_COUNT, and
+``sum_kernels`` what a rule set computes from them behind. A fact that is not known is NaN, and every
+comparison with NaN is false. Merchant and terminal are 64-bit keys: their bits stand in the array
+as they are, 0 = missing, and they are compared for equality only. The order is features, shared
+counters, facts of the card, then the message; it is internal, rules name columns.
 """
 
 from dataclasses import dataclass
@@ -18,13 +20,32 @@ class ColumnType(Enum):
 
     NUMBER = "number"
     AMOUNT = "amount"  # major units
+    DURATION = "duration"  # seconds
+    TIME = "time"  # of the day, seconds after midnight
     BOOL = "bool"
     COUNTRY = "country"
     ENTRY = "entry"
     MCC = "mcc"
+    BIN = "bin"
     CURRENCY = "currency"
     CARD = "card"
     ACCOUNT = "account"
+    MERCHANT = "merchant"  # 64-bit key
+    TERMINAL = "terminal"  # 64-bit key
+
+
+KEYED = frozenset({ColumnType.MERCHANT, ColumnType.TERMINAL})
+ORDERED = frozenset(
+    {
+        ColumnType.NUMBER,
+        ColumnType.AMOUNT,
+        ColumnType.DURATION,
+        ColumnType.TIME,
+        ColumnType.MCC,
+        ColumnType.BIN,
+    }
+)
+COUNTED = frozenset({ColumnType.NUMBER, ColumnType.AMOUNT, ColumnType.DURATION})  # take arithmetic
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +62,9 @@ class Column:
 
 RULE_FACTS = np.dtype(
     [
+        ("merchant", "<u8"),  # keyed hash as in the ledger record; 0 = none
+        ("terminal", "<u8"),  # DE41, its 8 bytes; 0 = none
+        ("acquirer", "<i8"),  # DE32; -1 = none
         ("card", "<u4"),  # internal number as in the ledger record; 0 = none
         ("account", "<u4"),  # internal number; 0 = none
         ("customer", "<u4"),  # internal number; 0 = none
@@ -49,9 +73,10 @@ RULE_FACTS = np.dtype(
         ("bin", "<u4"),  # first six digits of the card number tried; 0 = none
         ("currency", "<u2"),  # ISO 4217 number; 0 = unknown
         ("product", "<u2"),  # product number of the account; 0 = none
+        ("spare", "<u4"),
     ]
 )
-assert RULE_FACTS.itemsize == 28
+assert RULE_FACTS.itemsize == 56
 
 _RULE_NAMES = {
     "small_1h": "card.small_1h",
@@ -74,6 +99,7 @@ _TYPES = {
     "mean_1h": ColumnType.AMOUNT,
     "mean_12h": ColumnType.AMOUNT,
     "mean_15d": ColumnType.AMOUNT,
+    "secs_since_last": ColumnType.DURATION,
     "night": ColumnType.BOOL,
     "cnp": ColumnType.BOOL,
     "country_change": ColumnType.BOOL,
@@ -97,8 +123,16 @@ _MESSAGE = (
     ("account", ColumnType.ACCOUNT, "internal number", "the account; missing when none"),
     ("customer", ColumnType.NUMBER, "internal number", "the customer; missing when none"),
     ("product", ColumnType.NUMBER, "product number", "of the account; missing when none"),
-    ("bin.number", ColumnType.NUMBER, "six digits", "first digits of the card number tried"),
+    ("bin.number", ColumnType.BIN, "six digits", "first digits of the card number tried"),
     ("score", ColumnType.NUMBER, "0-1", "fraud score; post rules only; missing without a scorer"),
+    ("time", ColumnType.TIME, "hh:mm", "time of the day in the cards' zone (`zone`)"),
+    ("acquirer", ColumnType.NUMBER, "DE32", "who sent the request; missing when not said"),
+    ("merchant", ColumnType.MERCHANT, "key", "acquirer and card acceptor (DE32, DE42)"),
+    ("terminal", ColumnType.TERMINAL, "DE41", "the terminal; missing when not said"),
+    ("account.limit", ColumnType.AMOUNT, "major units", "credit limit; missing without account"),
+    ("account.available", ColumnType.AMOUNT, "major units", "open to buy before this payment"),
+    ("account.held", ColumnType.AMOUNT, "major units", "on hold before this payment"),
+    ("unix_s", ColumnType.NUMBER, "s", "engine time of the payment, seconds since 1970 UTC"),
 )
 
 
@@ -128,8 +162,10 @@ COLUMN_COUNT = len(COLUMNS)
 BY_NAME = {column.name: column for column in COLUMNS}
 assert len(BY_NAME) == COLUMN_COUNT
 SCORE = BY_NAME["score"]
+DERIVED_MAX = 64  # different sums of all rules: the array of a batch has room for them
+VALUE_COUNT = COLUMN_COUNT + DERIVED_MAX
 
 
 def constant_at(column: Column, value: float) -> float:
-    """Return ``value`` at the precision in which ``column`` is stored."""
+    """Return ``value`` at the precision in which ``column`` is stored; keys stay whole."""
     return float(np.float32(value)) if column.is_single else value

@@ -4,16 +4,19 @@
 they are read, so no text can exhaust the stack.
 """
 
-from engine.rules.columns import BY_NAME, SCORE, Column, ColumnType
+from engine.rules.columns import BY_NAME, COUNTED, ORDERED, SCORE, Column, ColumnType
 from engine.rules.cursor import KEYWORDS, Cursor
 from engine.rules.errors import shown
 from engine.rules.limits import CONDITIONS_PER_RULE_MAX, NESTING_MAX, SET_VALUES_MAX
-from engine.rules.tokens import TokenKind
+from engine.rules.sums import SumParser, Unit, goes_on, require_same_unit
+from engine.rules.tokens import Token, TokenKind
 from engine.rules.tree import (
     SYMBOLS,
     And,
     Between,
     Compare,
+    CompareSums,
+    Constant,
     Expression,
     Member,
     Not,
@@ -21,11 +24,13 @@ from engine.rules.tree import (
     Or,
     Phase,
     Place,
+    Reading,
+    Sum,
 )
-from engine.rules.values import BOOLS, parse_value
+from engine.rules.values import BOOLS, RANGED, parse_currency_of, parse_value, parse_values
 
 _OPERATORS = {symbol: operator for operator, symbol in SYMBOLS.items()}
-_ORDERED = frozenset({ColumnType.NUMBER, ColumnType.AMOUNT, ColumnType.MCC})
+_RANGE_VALUES_MAX = 10_000  # of a set of codes: every merchant category
 
 
 def parse_condition(cursor: Cursor, rule: str, phase: Phase) -> Expression:
@@ -79,6 +84,8 @@ class _ConditionParser:
         column = self._column()
         if column.type is ColumnType.BOOL:
             return self._bool(column, place)
+        if column.type in COUNTED and goes_on(cursor):
+            return self._sums(column, place)
         if cursor.at_word("between"):
             return self._between(column, place)
         if cursor.take_word("in"):
@@ -88,7 +95,43 @@ class _ConditionParser:
                 raise cursor.expected("'in'", known=("in",))
             return self._member(column, place, is_negated=True)
         operator = self._operator(column)
-        return Compare(column, operator, parse_value(cursor, column.type), place)
+        return self._compared(column, operator, place)
+
+    def _sums(self, column: Column, place: Place) -> CompareSums:
+        """Take a comparison whose left side is computed."""
+        cursor = self._cursor
+        left, unit = SumParser(cursor, self._column).after(Reading(column), column.type)
+        operator = _OPERATORS.get(cursor.token.text)
+        if operator is None or cursor.token.kind is not TokenKind.SYMBOL:
+            raise cursor.expected("a comparison after the sum")
+        cursor.take()
+        token = cursor.token
+        right, right_unit = SumParser(cursor, self._column).whole()
+        require_same_unit(cursor, unit, right_unit, token)
+        return CompareSums(left, operator, right, place)
+
+    def _compared(self, column: Column, operator: Operator, place: Place) -> Expression:
+        """Take what ``column`` is compared with: a constant, or a sum."""
+        cursor = self._cursor
+        token = cursor.token
+        if column.type in COUNTED and self._begins_sum(token):
+            right, unit = SumParser(cursor, self._column).whole()
+        else:
+            value = parse_value(cursor, column.type)
+            if column.type is ColumnType.AMOUNT:
+                currency = parse_currency_of(cursor, [token])
+                if currency:
+                    return Compare(column, operator, value, place, currency=currency)
+            if column.type not in COUNTED or not goes_on(cursor):
+                return Compare(column, operator, value, place)
+            right, unit = SumParser(cursor, self._column).after(*_constant(column, token, value))
+        require_same_unit(cursor, column.type, unit, token)
+        return CompareSums(Reading(column), operator, right, place)
+
+    @staticmethod
+    def _begins_sum(token: Token) -> bool:
+        is_column = token.kind is TokenKind.NAME and token.text in BY_NAME
+        return is_column or (token.kind is TokenKind.SYMBOL and token.text == "(")
 
     def _column(self) -> Column:
         cursor = self._cursor
@@ -106,7 +149,7 @@ class _ConditionParser:
 
     def _operator(self, column: Column) -> Operator:
         cursor = self._cursor
-        is_ordered = column.type in _ORDERED
+        is_ordered = column.type in ORDERED
         if cursor.token.text == "=":
             raise cursor.error("expected '==' to compare, found '='", cursor.token)
         operator = _OPERATORS.get(cursor.token.text)
@@ -135,18 +178,22 @@ class _ConditionParser:
 
     def _between(self, column: Column, place: Place) -> Between:
         cursor = self._cursor
-        if column.type not in _ORDERED:
+        if column.type not in ORDERED:
             message = f"{column.type.value} has no order: 'between' needs a number"
             raise cursor.error(message, cursor.token)
         cursor.take()
+        first = cursor.token
         low = parse_value(cursor, column.type)
         if not cursor.take_word("and"):
             raise cursor.expected("'and' and the upper end", known=("and",))
         token = cursor.token
         high = parse_value(cursor, column.type)
-        if high < low:
+        if high < low and column.type is not ColumnType.TIME:  # a night goes past midnight
             raise cursor.error("expected an upper end that is not below the lower one", token)
-        return Between(column, low, high, place)
+        currency = 0
+        if column.type is ColumnType.AMOUNT:
+            currency = parse_currency_of(cursor, [first, token])
+        return Between(column, low, high, place, currency=currency)
 
     def _member(self, column: Column, place: Place, *, is_negated: bool) -> Member:
         cursor = self._cursor
@@ -156,12 +203,21 @@ class _ConditionParser:
             return Member(column, is_negated, token.text, (), place)
         if not cursor.try_symbol("("):
             raise cursor.expected("'@' and a list name, or '('")
-        values = [parse_value(cursor, column.type)]
+        room = _RANGE_VALUES_MAX if column.type in RANGED else SET_VALUES_MAX
+        values = parse_values(cursor, column.type, room)
+        entry_count = 1
         while cursor.try_symbol(","):
-            values.append(parse_value(cursor, column.type))
-            if len(values) > SET_VALUES_MAX:
+            values += parse_values(cursor, column.type, room - len(values))
+            entry_count += 1
+            if entry_count > SET_VALUES_MAX:
                 message = f"more than {SET_VALUES_MAX} values: declare a list for them"
                 raise cursor.error(message, cursor.token)
         if not cursor.try_symbol(")"):
             raise cursor.expected("',' or ')'")
         return Member(column, is_negated, "", tuple(values), place)
+
+
+def _constant(column: Column, token: Token, value: float) -> tuple[Sum, Unit]:
+    """Return a constant that a sum begins with; a plain number takes its neighbour's unit."""
+    is_duration = column.type is ColumnType.DURATION and not token.text[-1].isdigit()
+    return Constant(value), ColumnType.DURATION if is_duration else None

@@ -6,8 +6,11 @@ from engine.rules.columns import Column
 from engine.rules.errors import RuleError, nearest, shown
 from engine.rules.limits import NAME_MAX
 from engine.rules.tokens import Token, TokenKind
+from engine.rules.tree import Place
 
-KEYWORDS = frozenset({"list", "rule", "when", "and", "or", "not", "in", "between"})
+KEYWORDS = frozenset(
+    {"list", "rule", "breaker", "zone", "when", "and", "or", "not", "in", "between"}
+)
 
 
 class Cursor:
@@ -92,4 +95,8 @@ class Cursor:
 
     def error(self, message: str, token: Token) -> RuleError:
         """Return the error ``message`` at ``token``."""
-        return RuleError(message, self._file, token.place.line, token.place.column)
+        return self.error_at(message, token.place)
+
+    def error_at(self, message: str, place: Place) -> RuleError:
+        """Return the error ``message`` at ``place``."""
+        return RuleError(message, self._file, place.line, place.column)

@@ -10,6 +10,8 @@ run over neighbouring numbers, and conditions behind rare ones are seldom looked
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.rules.columns import BY_NAME
+from engine.rules.list_kernels import is_listed
 from engine.rules.tree import ActionKind, Mode, Operator
 from ledger.jit import kernel
 
@@ -28,6 +30,7 @@ _REVIEW = int(ActionKind.REVIEW)
 _SCORE = int(ActionKind.SCORE)
 assert (_ALLOW, _DECLINE, int(ActionKind.STEP_UP), _REVIEW) == (1, 2, 3, 4)  # ranks of resolve
 _SCORE_MAX_BP = 10_000
+_UNIX = BY_NAME["unix_s"].index
 _BLOCK_ROWS = 64  # one bit of a word each
 
 
@@ -36,37 +39,38 @@ def evaluate(
     values: NDArray[np.float64],
     idx: NDArray[np.int32],
     predicates: NDArray[np.void],
-    list_values: NDArray[np.float64],
+    list_keys: NDArray[np.uint64],
     terms: NDArray[np.void],
+    first: int,
+    last: int,
     literals: NDArray[np.int16],
-    phase: int,
+    lists: tuple[NDArray[np.void], NDArray[np.void]],
     hits: NDArray[np.uint64],
 ) -> None:
-    """Set the bit of every rule of ``phase`` that holds, for the rows ``idx``.
+    """Set the bit of every rule that one of the terms [first, last) holds for, for the rows ``idx``.
 
     Parameters
     ----------
-    values : f64[n, COLUMN_COUNT]
+    values : f64[n, columns]
         Columns of the batch; NaN = missing, for which every comparison is false.
     idx : i32[k]
         Rows to look at.
-    predicates, list_values, terms, literals
-        Arrays of a Program.
-    phase : int
-        ``Phase.PRE`` or ``Phase.POST``.
-    hits : u64[n, 2], out
+    predicates, list_keys, literals
+        Arrays of a Program; ``terms`` those of a Deployed.
+    lists : (SLOT[:], LIST_ENTRY[:])
+        Index and entries of the lists that change while serving.
+    hits : u64[n, words], out
         Bits are ORed in: rule r is bit r % 64 of word r // 64. Other rows are not touched.
     """
-    words = np.zeros(len(predicates), np.uint64)
-    made = np.full(len(predicates), -1, np.int32)  # first row of the block that ``words`` is for
+    words = np.empty(predicates.shape[0], np.uint64)
+    made = np.full(predicates.shape[0], -1, np.int32)  # first row of the block of ``words``
     block = np.empty((values.shape[1], _BLOCK_ROWS), np.float64)  # columns of a block, transposed
     copied = np.full(values.shape[1], -1, np.int32)  # first row of the block that is in ``block``
+    keys = values.view(np.uint64)
     for start in range(0, len(idx), _BLOCK_ROWS):
         count = min(_BLOCK_ROWS, len(idx) - start)
         all_rows = np.uint64(0xFFFFFFFFFFFFFFFF) >> np.uint64(_BLOCK_ROWS - count)
-        for t in range(len(terms)):
-            if terms[t]["phase"] != phase:
-                continue
+        for t in range(first, last):
             rows = all_rows
             for k in range(terms[t]["literal_start"], terms[t]["literal_end"]):
                 p = np.int32(literals[k])
@@ -75,12 +79,25 @@ def evaluate(
                     p = ~p
                     flip = np.uint64(0xFFFFFFFFFFFFFFFF)
                 if made[p] != start:
-                    column = np.int64(predicates[p]["column"])
-                    if copied[column] != start:
-                        for j in range(count):
-                            block[column, j] = values[idx[start + j], column]
-                        copied[column] = start
-                    words[p] = _word(block, column, count, predicates[p], list_values)
+                    predicate = predicates[p]
+                    column = np.int64(predicate["column"])
+                    if predicate["operator"] >= _IN:
+                        part = idx[start : start + count]
+                        words[p] = _listed(values, keys, part, predicate, list_keys, lists)
+                    else:
+                        if copied[column] != start:
+                            for j in range(count):
+                                block[column, j] = values[idx[start + j], column]
+                            copied[column] = start
+                        other = np.int64(predicate["other"])
+                        if other < 0:
+                            words[p] = _word(block, column, count, predicate)
+                        else:
+                            if copied[other] != start:
+                                for j in range(count):
+                                    block[other, j] = values[idx[start + j], other]
+                                copied[other] = start
+                            words[p] = _word_of_two(block, column, other, count, predicate)
                     made[p] = start
                 rows &= words[p] ^ flip
                 if rows == np.uint64(0):
@@ -91,13 +108,9 @@ def evaluate(
 
 @kernel
 def _word(
-    block: NDArray[np.float64],
-    column: np.int64,
-    count: int,
-    predicate: np.void,
-    list_values: NDArray[np.float64],
+    block: NDArray[np.float64], column: np.int64, count: int, predicate: np.void
 ) -> np.uint64:
-    """Return the predicate of ``count`` <= 64 values, bit j for ``block[column, j]``."""
+    """Return the comparison of ``count`` <= 64 values, bit j for ``block[column, j]``."""
     operator = predicate["operator"]
     constant = predicate["constant"]
     word = np.uint64(0)
@@ -117,33 +130,87 @@ def _word(
     elif operator == _GT:
         for j in range(count):
             word |= np.uint64(block[column, j] > constant) << np.uint64(j)
-    elif operator == _LE:
+    else:
         for j in range(count):
             word |= np.uint64(block[column, j] <= constant) << np.uint64(j)
-    else:
-        is_wanted = operator == _IN
-        start = predicate["list_start"]
-        end = start + predicate["list_size"]
-        for j in range(count):
-            value = block[column, j]
-            is_known = value == value  # noqa: PLR0124 - only NaN differs from itself
-            if is_known and _is_member(value, list_values, start, end) == is_wanted:
-                word |= np.uint64(1) << np.uint64(j)
     return word
 
 
 @kernel
-def _is_member(value: float, list_values: NDArray[np.float64], start: int, end: int) -> bool:
-    """Return whether the sorted slice start..end holds ``value``, by bisection."""
+def _word_of_two(
+    block: NDArray[np.float64], column: np.int64, other: np.int64, count: int, predicate: np.void
+) -> np.uint64:
+    """Return the comparison of two columns, bit j for row j of the block."""
+    operator = predicate["operator"]
+    word = np.uint64(0)
+    for j in range(count):
+        left = block[column, j]
+        right = block[other, j]
+        holds = False
+        if operator == _GE:
+            holds = left >= right
+        elif operator == _LT:
+            holds = left < right
+        elif operator == _NE:
+            holds = (left < right) | (left > right)
+        elif operator == _EQ:
+            holds = left == right
+        elif operator == _GT:
+            holds = left > right
+        else:
+            holds = left <= right
+        word |= np.uint64(holds) << np.uint64(j)
+    return word
+
+
+@kernel
+def _listed(
+    values: NDArray[np.float64],
+    keys: NDArray[np.uint64],
+    part: NDArray[np.int32],
+    predicate: np.void,
+    list_keys: NDArray[np.uint64],
+    lists: tuple[NDArray[np.void], NDArray[np.void]],
+) -> np.uint64:
+    """Return membership of the rows ``part``, bit j for row part[j]: in the file or in the list."""
+    column = np.int64(predicate["column"])
+    is_wanted = predicate["operator"] == _IN
+    start = predicate["list_start"]
+    end = start + predicate["list_size"]
+    word = np.uint64(0)
+    for j in range(len(part)):
+        key = keys[part[j], column]
+        if predicate["is_key"] != 0:
+            if key == np.uint64(0):
+                continue
+        else:
+            value = values[part[j], column]
+            if value != value:  # noqa: PLR0124 - only NaN differs from itself
+                continue
+            if value == 0.0:
+                key = np.uint64(0)  # -0 too
+        is_member = _is_member(key, list_keys, start, end)
+        if not is_member and predicate["list"] != np.uint64(0):
+            now_s = np.int64(values[part[j], _UNIX])
+            ttl_s = np.int64(predicate["ttl_s"])
+            is_member = is_listed(predicate["list"], key, now_s, ttl_s, lists[0], lists[1])
+        if is_member == is_wanted:
+            word |= np.uint64(1) << np.uint64(j)
+    return word
+
+
+@kernel
+def _is_member(key: np.uint64, list_keys: NDArray[np.uint64], start: int, end: int) -> bool:
+    """Return whether the sorted slice start..end holds ``key``, by bisection."""
     low = start
     high = end
     while low < high:
         middle = (low + high) >> 1
-        if list_values[middle] < value:
+        if list_keys[middle] < key:
             low = middle + 1
         else:
             high = middle
-    return low < end and list_values[low] == value
+    return low < end and list_keys[low] == key
 
 
 @kernel
@@ -170,6 +237,7 @@ def add_points(
     idx: NDArray[np.int32],
     hits: NDArray[np.uint64],
     rules: NDArray[np.void],
+    modes: NDArray[np.uint8],
     score_bp: NDArray[np.uint16],
 ) -> None:
     """Add to the score what active SCORE rules that hit say; call between scorer and POST.
@@ -178,19 +246,18 @@ def add_points(
     ----------
     idx : i32[k]
         Rows to look at.
-    hits : u64[n, 2]
+    hits : u64[n, words]
         After the PRE phase.
-    rules : RULE[r]
+    rules : RULE[r]; modes : u8[r], as they are now
     score_bp : u16[n], out
         Probability x 10,000, capped at 10,000; a row without a score (SCORE_NONE) stays without.
     """
     for r in range(len(rules)):
-        if rules[r]["action"] != _SCORE or rules[r]["mode"] != _ACTIVE:
+        if rules[r]["action"] != _SCORE or modes[r] != _ACTIVE:
             continue
+        bit = np.uint64(1) << np.uint64(r & 63)
         for i in idx:
-            if (hits[i, r >> 6] >> np.uint64(r & 63)) & np.uint64(1) and score_bp[
-                i
-            ] <= _SCORE_MAX_BP:
+            if hits[i, r >> 6] & bit != np.uint64(0) and score_bp[i] <= _SCORE_MAX_BP:
                 score_bp[i] = min(_SCORE_MAX_BP, np.int64(score_bp[i]) + rules[r]["points_bp"])
 
 
@@ -199,46 +266,54 @@ def resolve(
     idx: NDArray[np.int32],
     hits: NDArray[np.uint64],
     rules: NDArray[np.void],
+    acting: NDArray[np.uint64],
+    overrides: NDArray[np.uint64],
+    payments: NDArray[np.void],
+    snooze_count: int,
+    lists: tuple[NDArray[np.void], NDArray[np.void]],
     verdict: NDArray[np.void],
 ) -> None:
     """Pick what acts on each row once both phases are evaluated.
 
-    Only active rules act. An ALLOW that hit removes the rules that it names; of what is left
-    DECLINE goes before STEP_UP before REVIEW before ALLOW, and the first in file order within each.
+    Only active rules act, and not on a card for which they are snoozed. An ALLOW that hit removes
+    the rules that it names; of what is left DECLINE goes before STEP_UP before REVIEW before ALLOW,
+    and the first in file order within each.
 
     Parameters
     ----------
     idx : i32[k]
         Rows to look at.
-    hits : u64[n, 2]
+    hits : u64[n, words]
     rules : RULE[r]
+    acting : u64[REVIEW + 1, words], bits of the active rules of each action, of all in row 0
+    overrides : u64[a, words], of a Program
+    payments : PAYMENT[n], whose card and second are read
+    snooze_count : entries that snooze a rule; 0 = nothing to look up in ``lists``
     verdict : VERDICT[n], out
         Every field of the rows ``idx`` is written.
     """
-    acting = np.zeros((_REVIEW + 1, 2), np.uint64)  # bits of the active rules of each action
-    for r in range(len(rules)):
-        if rules[r]["mode"] == _ACTIVE and rules[r]["action"] <= _REVIEW:
-            acting[rules[r]["action"], r >> 6] |= np.uint64(1) << np.uint64(r & 63)
+    words = hits.shape[1]
+    left = np.empty(words, np.uint64)
     for i in idx:
         verdict[i]["rule"] = -1
         verdict[i]["response"] = 0
         verdict[i]["action"] = _NONE
         verdict[i]["review"] = 0
-        low = hits[i, 0]
-        high = hits[i, 1]
-        if low | high == np.uint64(0):
+        any_bits = np.uint64(0)
+        for w in range(words):
+            left[w] = hits[i, w] & acting[0, w]
+            any_bits |= left[w]
+        if any_bits == np.uint64(0):
             continue
-        if (low & acting[_ALLOW, 0]) | (high & acting[_ALLOW, 1]) != np.uint64(0):
-            for r in range(len(rules)):
-                bit = np.uint64(1) << np.uint64(r & 63)
-                if hits[i, r >> 6] & acting[_ALLOW, r >> 6] & bit != np.uint64(0):
-                    low &= ~rules[r]["overrides_lo"]
-                    high &= ~rules[r]["overrides_hi"]
-        if (low & acting[_REVIEW, 0]) | (high & acting[_REVIEW, 1]) != np.uint64(0):
-            verdict[i]["review"] = 1
+        if snooze_count > 0:
+            _wake(left, rules, payments[i], lists)
+        _override(left, rules, acting, overrides)
+        for w in range(words):
+            if left[w] & acting[_REVIEW, w] != np.uint64(0):
+                verdict[i]["review"] = 1
         for rank in range(4):
             action = _DECLINE + rank if rank < 3 else _ALLOW
-            first = _first_bit(low & acting[action, 0], high & acting[action, 1])
+            first = _first_bit(left, acting, action)
             if first >= 0:
                 verdict[i]["rule"] = first
                 verdict[i]["response"] = rules[first]["response"]
@@ -247,19 +322,55 @@ def resolve(
 
 
 @kernel
-def _first_bit(low: np.uint64, high: np.uint64) -> int:
-    """Return the number of the lowest bit of 128 that is set; -1 = none."""
-    bits = low
-    first = 0
-    if low == np.uint64(0):
-        bits = high
-        first = 64
-    if bits == np.uint64(0):
-        return -1
-    while bits & np.uint64(0xFF) == np.uint64(0):
-        bits >>= np.uint64(8)
-        first += 8
-    while bits & np.uint64(1) == np.uint64(0):
-        bits >>= np.uint64(1)
-        first += 1
-    return first
+def _wake(
+    left: NDArray[np.uint64],
+    rules: NDArray[np.void],
+    payment: np.void,
+    lists: tuple[NDArray[np.void], NDArray[np.void]],
+) -> None:
+    """Take out of ``left`` the rules that are snoozed for the payment's card."""
+    if payment["card"] == 0:
+        return
+    now_s = np.int64(payment["t_s"])
+    for r in range(len(rules)):
+        bit = np.uint64(1) << np.uint64(r & 63)
+        if left[r >> 6] & bit != np.uint64(0) and is_listed(
+            rules[r]["snooze"], payment["card"], now_s, 0, lists[0], lists[1]
+        ):
+            left[r >> 6] &= ~bit
+
+
+@kernel
+def _override(
+    left: NDArray[np.uint64],
+    rules: NDArray[np.void],
+    acting: NDArray[np.uint64],
+    overrides: NDArray[np.uint64],
+) -> None:
+    """Take out of ``left`` what the allows in it remove; an allow removes no allow."""
+    for w in range(len(left)):
+        allows = left[w] & acting[_ALLOW, w]
+        if allows == np.uint64(0):
+            continue
+        for r in range(w * 64, min(w * 64 + 64, len(rules))):
+            row = rules[r]["overrides"]
+            if row >= 0 and allows & (np.uint64(1) << np.uint64(r & 63)) != np.uint64(0):
+                for v in range(len(left)):
+                    left[v] &= ~overrides[row, v]
+
+
+@kernel
+def _first_bit(left: NDArray[np.uint64], acting: NDArray[np.uint64], action: int) -> int:
+    """Return the number of the lowest bit of ``left`` that is a rule of ``action``; -1 = none."""
+    for w in range(len(left)):
+        bits = left[w] & acting[action, w]
+        if bits != np.uint64(0):
+            first = w * 64
+            while bits & np.uint64(0xFF) == np.uint64(0):
+                bits >>= np.uint64(8)
+                first += 8
+            while bits & np.uint64(1) == np.uint64(0):
+                bits >>= np.uint64(1)
+                first += 1
+            return first
+    return -1

@@ -1,6 +1,6 @@
 """Parse a rule file into its typed tree: recursive descent, one function a construct.
 
-Statements begin with ``list`` or ``rule``; line ends have no meaning. Names are checked here: an
+Statements begin with ``list``, ``rule``, ``breaker`` or ``zone``; line ends have no meaning. Names are checked here: an
 unknown column, list, constant or action is an error at its place with the nearest valid name.
 The bounds of the compiled form are ``program``'s.
 """
@@ -12,10 +12,12 @@ from engine.rules.actions import parse_action
 from engine.rules.conditions import parse_condition
 from engine.rules.cursor import Cursor
 from engine.rules.errors import RuleError, nearest
+from engine.rules.statements import STATEMENTS, check_breakers, parse_breaker, parse_zone
 from engine.rules.tokens import TokenKind, tokens_from_text
 from engine.rules.tree import (
     OVERRIDABLE,
     ActionKind,
+    Breaker,
     Mode,
     Phase,
     Rule,
@@ -23,7 +25,7 @@ from engine.rules.tree import (
     ValueList,
     reads_list,
 )
-from engine.rules.values import TYPE_NAMES, parse_value
+from engine.rules.values import TYPE_NAMES, parse_values
 
 _PHASES = {"pre": Phase.PRE, "post": Phase.POST}
 _MODES = {"active": Mode.ACTIVE, "shadow": Mode.SHADOW, "off": Mode.OFF}
@@ -59,16 +61,23 @@ def parse(text: str, *, file: str = "<rules>") -> RuleFile:
     cursor = Cursor(tokens_from_text(text, file), file)
     lists: list[ValueList] = []
     rules: list[Rule] = []
+    breakers: list[Breaker] = []
+    zone_s: int | None = None
     while cursor.token.kind is not TokenKind.END:
         if cursor.take_word("list"):
             lists.append(_parse_list(cursor, lists))
         elif cursor.take_word("rule"):
             rules.append(_parse_rule(cursor, rules))
+        elif cursor.take_word("breaker"):
+            breakers.append(parse_breaker(cursor, breakers))
+        elif cursor.at_word("zone"):
+            zone_s = parse_zone(cursor, zone_s)
         else:
-            raise cursor.expected("'rule' or 'list'", known=("rule", "list"))
+            raise cursor.expected("'rule' or 'list'", known=STATEMENTS)
     _check_lists_known(cursor, lists)
     _check_overrides(cursor, rules)
-    return RuleFile(tuple(lists), tuple(rules), file)
+    check_breakers(cursor, breakers, rules)
+    return RuleFile(tuple(lists), tuple(rules), file, tuple(breakers), zone_s or 0)
 
 
 def _parse_list(cursor: Cursor, lists: list[ValueList]) -> ValueList:
@@ -86,10 +95,10 @@ def _parse_list(cursor: Cursor, lists: list[ValueList]) -> ValueList:
         if len(values) == room:
             message = f"the lists hold more than {limits.LIST_VALUES_MAX} values"
             raise cursor.error(message, cursor.token)
-        values.append(parse_value(cursor, TYPE_NAMES[type_name]))
+        values += parse_values(cursor, TYPE_NAMES[type_name], room - len(values))
         is_open = cursor.try_symbol(",")
     if not _at_statement(cursor):
-        raise cursor.expected("',', the next list or rule", known=("rule", "list"))
+        raise cursor.expected("',', the next list or rule", known=STATEMENTS)
     return ValueList(token.text, TYPE_NAMES[type_name], tuple(values), token.place)
 
 
@@ -109,12 +118,12 @@ def _parse_rule(cursor: Cursor, rules: list[Rule]) -> Rule:
         raise cursor.expected("'when'", known=("when",))
     when = parse_condition(cursor, token.text, phase)
     if not _at_statement(cursor):
-        raise cursor.expected("'and', 'or' or the next rule", known=("and", "or", "rule", "list"))
+        raise cursor.expected("'and', 'or' or the next rule", known=("and", "or", *STATEMENTS))
     return Rule(token.text, phase, mode, action, text, when, token.place)
 
 
 def _at_statement(cursor: Cursor) -> bool:
-    return cursor.at_end() or cursor.at_word("list") or cursor.at_word("rule")
+    return cursor.at_end() or any(cursor.at_word(word) for word in STATEMENTS)
 
 
 def _check_lists_known(cursor: Cursor, lists: list[ValueList]) -> None:

@@ -1,8 +1,9 @@
 """The compiled form of a rule set: arrays that the kernels walk, with version and hash.
 
 A program is never changed after it is built: a new rule set is a new program, swapped between two
-batches at a stated record. Its arrays are writable only because Numba would compile every kernel
-a second time for read-only ones.
+batches at a stated record. What operators and breakers change about its rules (their modes) is in
+``engine.rules.deployed``. Its arrays are writable only because Numba would compile every kernel a
+second time for read-only ones.
 """
 
 import hashlib
@@ -15,19 +16,26 @@ from numpy.typing import NDArray
 from engine.decision import DEFAULT_RESPONSE, Decision
 from engine.rules import normal_form
 from engine.rules.canonical import text_from_file
-from engine.rules.columns import COLUMNS, constant_at
+from engine.rules.columns import COLUMN_COUNT, COLUMNS, KEYED, SCORE, constant_at
 from engine.rules.errors import RuleError
 from engine.rules.language import parse_file
-from engine.rules.normal_form import Predicate
-from engine.rules.tree import ActionKind, Operator, Rule, RuleFile
+from engine.rules.limits import RECORD_RULES
+from engine.rules.list_kernels import key_from_value, list_number, snooze_name
+from engine.rules.predicates import Predicate
+from engine.rules.sum_kernels import SUM, SUM_STEP, steps_of
+from engine.rules.tree import ActionKind, Binary, Operator, Phase, Rule, RuleFile, columns_of
 
 PREDICATE = np.dtype(
     [
         ("constant", "<f8"),  # of LT to NE, at the precision of the column
-        ("list_start", "<i4"),  # of IN and NOT_IN: a sorted slice of list_values
+        ("list", "<u8"),  # of IN and NOT_IN: number of the list with its entries; 0 = none
+        ("list_start", "<i4"),  # and what the file itself says: a sorted slice of list_keys
         ("list_size", "<i4"),
+        ("ttl_s", "<u4"),  # entries older than this do not count; 0 = they do
         ("column", "<i2"),
+        ("other", "<i2"),  # the column that it is compared with; -1 = the constant
         ("operator", "<i2"),  # engine.rules.tree.Operator
+        ("is_key", "<i2"),  # 1 = the column holds 64-bit keys, not numbers
         ("spare", "<i4"),
     ]
 )
@@ -41,16 +49,16 @@ TERM = np.dtype(
 )
 RULE = np.dtype(
     [
-        ("overrides_lo", "<u8"),  # ALLOW: rules 0-63 that it removes
-        ("overrides_hi", "<u8"),  # rules 64-127
+        ("snooze", "<u8"),  # number of the list of cards for which it does not act
+        ("overrides", "<i4"),  # ALLOW: row of the override masks; -1 = none
         ("ttl_s", "<u4"),  # ALLOW
         ("points_bp", "<i4"),  # SCORE
         ("response", "<u2"),  # DE39 of DECLINE and STEP_UP, first character in the low byte
         ("phase", "u1"),
-        ("mode", "u1"),
+        ("mode", "u1"),  # as the file says it
         ("action", "u1"),
-        ("spare_a", "u1"),
-        ("spare_b", "<u2"),
+        ("reads_score", "u1"),
+        ("spare", "<u2"),
     ]
 )
 VERDICT = np.dtype(
@@ -61,7 +69,7 @@ VERDICT = np.dtype(
         ("review", "u1"),  # 1 = a case is opened, whatever the action
     ]
 )
-assert (PREDICATE.itemsize, TERM.itemsize, RULE.itemsize, VERDICT.itemsize) == (24, 16, 32, 6)
+assert (PREDICATE.itemsize, TERM.itemsize, RULE.itemsize, VERDICT.itemsize) == (40, 16, 28, 6)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,11 +77,13 @@ class Program:
     """A rule set ready to run. A rule's index is its place in the file and its hit bit."""
 
     predicates: NDArray[np.void]  # PREDICATE[p]
-    list_values: NDArray[np.float64]  # sorted within each slice
-    terms: NDArray[np.void]  # TERM[t], in order of rules; none for rules that are off
+    list_keys: NDArray[np.uint64]  # sorted within each slice
+    terms: NDArray[np.void]  # TERM[t], PRE before POST, each in order of rules
     literals: NDArray[np.int16]  # p = predicate p must hold, ~p = it must not
+    steps: NDArray[np.void]  # SUM_STEP[:]
+    sums: NDArray[np.void]  # SUM[:]
     rules: NDArray[np.void]  # RULE[r]
-    needed: NDArray[np.int16]  # columns that any rule reads, ascending
+    overrides: NDArray[np.uint64]  # u64[a, words]: rules that an allow removes
     names: tuple[str, ...]
     texts: tuple[str, ...]
     tags: tuple[str, ...]  # of TAG rules, else ""
@@ -85,6 +95,21 @@ class Program:
     def rule_count(self) -> int:
         """Rules in the set, those that are off included."""
         return len(self.names)
+
+    @property
+    def text(self) -> str:
+        """The canonical text; "" = no rules."""
+        return text_from_file(self.source) if self.sha256 else ""
+
+    @property
+    def words(self) -> int:
+        """Hit words of a row: at least the two of a ledger record."""
+        return words_of(self.rule_count)
+
+
+def words_of(rule_count: int) -> int:
+    """Return the 64-bit hit words of a row."""
+    return max(RECORD_RULES // 64, -(-rule_count // 64))
 
 
 def default_rules_path() -> Path:
@@ -117,19 +142,22 @@ def _assemble(rule_file: RuleFile, *, sha256: str) -> Program:
     form = normal_form.normal_form(rule_file)
     literals: list[int] = []
     terms = []
-    for rule_index, literal_set in form.terms:
+    by_phase = sorted(form.terms, key=lambda term: rule_file.rules[term[0]].phase)
+    for rule_index, literal_set in by_phase:
         start = len(literals)
         literals += _cheapest_first(literal_set, form.predicates)
         phase = rule_file.rules[rule_index].phase
         terms.append((rule_index, phase, start, len(literals)))
-    predicates, list_values = _predicate_arrays(form.predicates, rule_file)
+    predicates, list_keys = _predicate_arrays(form.predicates, rule_file)
+    rules, overrides = _rule_arrays(rule_file)
     return Program(
-        predicates=predicates,
-        list_values=list_values,
-        terms=np.array(terms, TERM),
-        literals=np.array(literals, np.int16),
-        rules=_rule_array(rule_file),
-        needed=np.array(sorted({p.column for p in form.predicates}), np.int16),
+        predicates,
+        list_keys,
+        np.array(terms, TERM),
+        np.array(literals, np.int16),
+        *_sum_arrays(form.sums),
+        rules,
+        overrides,
         names=tuple(rule.name for rule in rule_file.rules),
         texts=tuple(rule.text for rule in rule_file.rules),
         tags=tuple(rule.action.tag for rule in rule_file.rules),
@@ -151,38 +179,59 @@ def _cheapest_first(literals: frozenset[int], predicates: list[Predicate]) -> li
 
 def _predicate_arrays(
     predicates: list[Predicate], rule_file: RuleFile
-) -> tuple[NDArray[np.void], NDArray[np.float64]]:
+) -> tuple[NDArray[np.void], NDArray[np.uint64]]:
     lists = {value_list.name: value_list.values for value_list in rule_file.lists}
-    slices: dict[tuple[float, ...], int] = {}
-    values: list[float] = []
+    slices: dict[tuple[int, ...], int] = {}
+    keys: list[int] = []
     rows = []
     for p in predicates:
-        chosen: tuple[float, ...] = ()
+        chosen: tuple[int, ...] = ()
+        is_key = p.column < COLUMN_COUNT and COLUMNS[p.column].type in KEYED
         if p.operator >= Operator.IN:
             raw = lists[p.list_name] if p.list_name else p.values
             column = COLUMNS[p.column]
-            chosen = tuple(sorted({constant_at(column, value) for value in raw}))
+            found = {key_from_value(constant_at(column, v), is_key=is_key) for v in raw}
+            chosen = tuple(sorted(found))
             if chosen not in slices:
-                slices[chosen] = len(values)
-                values += chosen
-        rows.append((p.constant, slices.get(chosen, 0), len(chosen), p.column, p.operator, 0))
-    return np.array(rows, PREDICATE), np.array(values, np.float64)
+                slices[chosen] = len(keys)
+                keys += chosen
+        number = list_number(p.list_name) if p.list_name else 0
+        place = (slices.get(chosen, 0), len(chosen), p.ttl_s)
+        rows.append((p.constant, number, *place, p.column, p.other, p.operator, is_key, 0))
+    return np.array(rows, PREDICATE), np.array(keys, np.uint64)
 
 
-def _rule_array(rule_file: RuleFile) -> NDArray[np.void]:
+def _sum_arrays(sums: list[Binary]) -> tuple[NDArray[np.void], NDArray[np.void]]:
+    steps: list[tuple[float, int, int]] = []
+    rows = []
+    for k, sum_ in enumerate(sums):
+        start = len(steps)
+        steps += steps_of(sum_)
+        phase = Phase.POST if SCORE in columns_of(sum_) else Phase.PRE
+        rows.append((start, len(steps), COLUMN_COUNT + k, phase))
+    return np.array(steps, SUM_STEP), np.array(rows, SUM)
+
+
+def _rule_arrays(rule_file: RuleFile) -> tuple[NDArray[np.void], NDArray[np.uint64]]:
     index = {rule.name: i for i, rule in enumerate(rule_file.rules)}
     rules = np.zeros(len(rule_file.rules), RULE)
+    words = words_of(len(rules))
+    masks: list[list[int]] = []
     for row, rule in zip(rules, rule_file.rules, strict=True):
-        mask = _override_mask(rule, index, rule_file.file)
-        row["overrides_lo"] = mask & (1 << 64) - 1
-        row["overrides_hi"] = mask >> 64
+        row["snooze"] = list_number(snooze_name(rule.name))
+        row["overrides"] = -1
+        if rule.action.overrides:
+            row["overrides"] = len(masks)
+            mask = _override_mask(rule, index, rule_file.file)
+            masks.append([mask >> (64 * word) & (1 << 64) - 1 for word in range(words)])
         row["ttl_s"] = rule.action.ttl_s
         row["points_bp"] = rule.action.points_bp
         row["response"] = _response(rule)
         row["phase"] = rule.phase
         row["mode"] = rule.mode
         row["action"] = rule.action.kind
-    return rules
+        row["reads_score"] = SCORE in columns_of(rule.when)
+    return rules, np.array(masks, np.uint64).reshape(-1, words)
 
 
 def _override_mask(rule: Rule, index: dict[str, int], file: str) -> int:

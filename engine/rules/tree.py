@@ -84,6 +84,7 @@ class Compare:
     operator: Operator
     value: float
     place: Place = field(default=NOWHERE, compare=False, repr=False)
+    currency: int = field(default=0, kw_only=True)  # of an amount: it must be in it; 0 = any
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,43 @@ class Between:
     column: Column
     low: float
     high: float
+    place: Place = field(default=NOWHERE, compare=False, repr=False)
+    currency: int = field(default=0, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A number in a sum: plain, in major units, or in seconds, as its neighbours want it."""
+
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The value of a column in a sum."""
+
+    column: Column
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """``left symbol right`` with one of ``+ - * /``; not finite or from a missing value = missing."""
+
+    symbol: str
+    left: "Sum"
+    right: "Sum"
+
+
+Sum: TypeAlias = Constant | Reading | Binary
+
+
+@dataclass(frozen=True, slots=True)
+class CompareSums:
+    """``left op right`` where a side is computed or both read columns; op is not IN or NOT_IN."""
+
+    left: Sum
+    operator: Operator
+    right: Sum
     place: Place = field(default=NOWHERE, compare=False, repr=False)
 
 
@@ -128,7 +166,7 @@ class Or:
     items: tuple["Expression", ...]
 
 
-Expression: TypeAlias = Compare | Member | Between | Not | And | Or
+Expression: TypeAlias = Compare | CompareSums | Member | Between | Not | And | Or
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,12 +205,34 @@ class ValueList:
 
 
 @dataclass(frozen=True, slots=True)
+class Breaker:
+    """When a rule falls to shadow by itself: past ``share_ppm`` of the last ``window`` payments.
+
+    ``target`` is a rule's id, ``default`` for every rule that may refuse and has none of its own,
+    or ``model`` for all that rules refuse by the score. ``times`` multiplies the share.
+    """
+
+    target: str
+    share_ppm: int
+    window: int
+    times: int = 1
+    place: Place = field(default=NOWHERE, compare=False, repr=False)
+
+    @property
+    def limit(self) -> int:
+        """How many of ``window`` payments may be refused."""
+        return self.share_ppm * self.times * self.window // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
 class RuleFile:
-    """Lists and rules in file order."""
+    """Lists, breakers and rules in file order; ``zone_s`` is the cards' offset from UTC."""
 
     lists: tuple[ValueList, ...]
     rules: tuple[Rule, ...]
     file: str = field(default="", compare=False)
+    breakers: tuple[Breaker, ...] = ()
+    zone_s: int = 0
 
 
 def reads_list(node: Expression) -> bool:
@@ -182,3 +242,21 @@ def reads_list(node: Expression) -> bool:
     if isinstance(node, Not):
         return reads_list(node.item)
     return isinstance(node, Member) and node.list_name != ""
+
+
+def columns_of(node: Expression | Sum) -> frozenset[Column]:
+    """Return the columns that the condition or sum reads."""
+    if isinstance(node, And | Or):
+        return frozenset().union(*(columns_of(item) for item in node.items))
+    if isinstance(node, Not):
+        return columns_of(node.item)
+    if isinstance(node, CompareSums | Binary):
+        return columns_of(node.left) | columns_of(node.right)
+    if isinstance(node, Constant):
+        return frozenset()
+    return frozenset((node.column,))
+
+
+def is_limit_target(rule: Rule) -> bool:
+    """Return whether a breaker may watch the rule: it refuses payments."""
+    return rule.action.kind in (ActionKind.DECLINE, ActionKind.STEP_UP)

@@ -1,0 +1,119 @@
+"""Counts of what each rule refused, and when that is too much.
+
+A breaker looks at stated record numbers: after each record whose number is a multiple of
+``CHECK_RECORDS``. It compares what the rule refused of the last payments with the rule's limit. The
+last payments are the current half window and the one before it, so between a half and a whole
+window; a half begins anew at a look that finds it full. Everything is a fold of the records, so it
+is the same however the stream is cut and after a replay.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ledger.jit import kernel
+
+CHECK_RECORDS = 128  # a power of two
+BREAKER = np.dtype(
+    [
+        ("window", "<i8"),  # payments; 0 = no breaker
+        ("limit", "<i8"),  # refused payments of a window; one more trips it
+        ("began", "<i8"),  # payments counted when the current half began
+        ("current", "<i8"),  # refused in it
+        ("previous", "<i8"),  # refused in the half before
+        ("is_due", "<i8"),  # 1 = tripped, and not recorded yet
+    ]
+)
+assert CHECK_RECORDS & (CHECK_RECORDS - 1) == 0
+
+
+@kernel
+def count_payment(
+    rule: int, reads_score: bool, breakers: NDArray[np.void], totals: NDArray[np.int64]
+) -> None:
+    """Count one payment that the rules saw; ``rule`` refused it, -1 = none did.
+
+    ``breakers`` is BREAKER[r + 1], one a rule and the model's; ``totals`` i64[2]: payments
+    counted, and the record up to which the breaker has looked.
+    """
+    totals[0] += 1
+    if rule >= 0:
+        breakers[rule]["current"] += 1
+        if reads_score:
+            breakers[breakers.shape[0] - 1]["current"] += 1
+
+
+@kernel
+def look(breakers: NDArray[np.void], watched: NDArray[np.uint8], totals: NDArray[np.int64]) -> None:
+    """Mark the ``watched`` rules (u8[r + 1]) that are past their limit; begin full halves anew."""
+    for r in range(breakers.shape[0]):
+        row = breakers[r]
+        if row["window"] == 0:
+            continue
+        if watched[r] != 0 and row["current"] + row["previous"] > row["limit"]:
+            row["is_due"] = 1
+        if totals[0] - row["began"] >= row["window"] // 2:
+            row["began"] = totals[0]
+            row["previous"] = row["current"]
+            row["current"] = 0
+
+
+@kernel
+def pass_records(
+    last_seq: int,
+    breakers: NDArray[np.void],
+    watched: NDArray[np.uint8],
+    totals: NDArray[np.int64],
+) -> None:
+    """Look once if a multiple of CHECK_RECORDS lies in the records up to ``last_seq``."""
+    multiple = last_seq - last_seq % CHECK_RECORDS
+    if multiple > totals[1]:
+        look(breakers, watched, totals)
+        totals[1] = multiple
+
+
+@kernel
+def count_records(
+    records: NDArray[np.void],
+    reads_score: NDArray[np.uint8],
+    breakers: NDArray[np.void],
+    watched: NDArray[np.uint8],
+    totals: NDArray[np.int64],
+) -> None:
+    """Count ``records`` RECORD[k] in order: what a replay does."""
+    for i in range(records.shape[0]):
+        record = records[i]
+        if record["rules_version"] != 0 and record["kind"] < 100:
+            rule = np.int64(record["status"]) - 1
+            count_payment(rule, rule >= 0 and reads_score[rule] != 0, breakers, totals)
+        pass_records(np.int64(record["seq"]), breakers, watched, totals)
+
+
+@kernel
+def count_items(
+    item_count: int,
+    first_record: int,
+    first_seq: int,
+    record_count: int,
+    items: NDArray[np.void],
+    deciding: NDArray[np.int16],
+    reads_score: NDArray[np.uint8],
+    breakers: NDArray[np.void],
+    watched: NDArray[np.uint8],
+    totals: NDArray[np.int64],
+) -> None:
+    """Count the payments among the records [first_record, record_count) of a batch.
+
+    ``items`` ITEM; ``deciding`` i16 by item: the rule that refused, -1 = none, -2 = the rules did
+    not see it. At most one multiple of CHECK_RECORDS lies in these records.
+    """
+    last_seq = first_seq + record_count - 1
+    multiple = last_seq - last_seq % CHECK_RECORDS
+    for late in range(2):
+        for i in range(item_count):
+            record = np.int64(items[i]["record"])
+            if record < first_record or deciding[i] == -2:
+                continue
+            if (first_seq + record > multiple) == (late == 1):
+                rule = np.int64(deciding[i])
+                count_payment(rule, rule >= 0 and reads_score[rule] != 0, breakers, totals)
+        pass_records(last_seq, breakers, watched, totals)
