@@ -21,32 +21,37 @@ from numpy.typing import NDArray
 from engine.admission import admit
 from engine.entry import CONDITION_BITS, ENTRY_BY_MODE
 from engine.expiry import collect_due
-from engine.items import ITEM, Setting
+from engine.items import Setting
 from engine.matching import match
 from engine.payments import fill_payments
 from engine.posting import decide, write_records
-from engine.replies import EXTRA_BYTES, fill_replies
+from engine.replies import fill_replies
+from engine.rule_events import RuleEvents, hits_blobs, refusing_rules
+from engine.rules.breaker_kernels import count_items
 from engine.rules.column_kernels import fill_columns, fill_score
-from engine.rules.columns import COLUMN_COUNT, RULE_FACTS
+from engine.rules.deployed import Deployed
 from engine.rules.kernels import add_points, evaluate, resolve
-from engine.rules.program import VERDICT, Program
+from engine.rules.limits import RECORD_RULES
+from engine.rules.program import Program
+from engine.rules.sum_kernels import fill_sums
 from engine.rules.tree import Phase
 from engine.state import EngineState
 from engine.tokens import Tokenizer
 from engine.waves import order_waves, unwind
-from engine.wire.columns import FIELD_COUNT, REPLY, REQUEST
-from engine.wire.encode_kernels import REPLY_OVERHEAD_BYTES, encode_batch
+from engine.wire.encode_kernels import encode_batch
 from engine.wire.kernels import decode_batch
 from engine.wire.table import DialectTable
+from engine.workspace import Workspace
 from ledger.authorizations import batch_rows_max
 from ledger.deadlines import LIFE_H_MAX, next_due
+from ledger.journal import Blob
 from ledger.money import EXPONENT
 from ledger.record import RECORD, SCORE_NONE, Flag
-from scoring.features import EXTRAS, FEATURES, SHARED
 from scoring.kernels import card_pass, card_update, score_bp, score_margins, shared_pass
-from scoring.payment import PAYMENT
 from scoring.registry import Model
 from scoring.tables import Tables
+
+__all__ = ["Authorizer", "Lap", "Outcome", "Settings", "Workspace"]
 
 Lap = Callable[[str], None]  # told the name of each stage as it ends
 
@@ -65,7 +70,8 @@ class Outcome:
     """What one batch led to. Arrays of the workspace are valid until the next ``run``.
 
     ``records`` is RECORD (k,), owned by the caller from now on. ``originals`` are (record row, 16
-    bytes) of reversals that came before their original: they go into the journal's blobs.
+    bytes) of reversals that came before their original: they go into the journal's blobs, as do
+    ``blobs`` (names of rules whose breaker tripped, hits beyond a record's bits).
     """
 
     request_count: int
@@ -74,40 +80,7 @@ class Outcome:
     records: NDArray[np.void]
     originals: list[tuple[int, bytes]]
     out_size: int
-
-
-class Workspace:
-    """Columns of one batch, allocated once: ``rows`` requests, as many expiries, their answers."""
-
-    def __init__(self, rows: int, arena_bytes: int) -> None:
-        items = 2 * rows
-        self.rows = rows
-        self.arena = np.zeros(arena_bytes, np.uint8)
-        self.request = np.zeros(rows, REQUEST)
-        self.spans = np.zeros((rows, FIELD_COUNT, 2), np.uint16)
-        self.pan_block = np.zeros((rows, 16), np.uint8)
-        self.tokens = np.zeros((rows, 2), np.uint64)
-        self.items = np.zeros(items, ITEM)
-        self.wave_table = np.zeros((1 << (4 * items - 1).bit_length(), 2), np.int64)
-        self.payments = np.zeros(rows, PAYMENT)
-        self.facts = np.zeros(rows, RULE_FACTS)
-        self.arrivals = np.zeros(rows, np.int32)
-        self.order = np.zeros(items, np.int32)
-        self.wave_bounds = np.zeros(2 * items + 3, np.int32)
-        self.shared = np.zeros((rows, len(SHARED)), np.float32)
-        self.features = np.zeros((rows, len(FEATURES)), np.float32)
-        self.extras = np.zeros((rows, len(EXTRAS)), np.float32)
-        self.values = np.zeros((rows, COLUMN_COUNT), np.float64)
-        self.margins = np.zeros(rows, np.float32)
-        self.scores = np.zeros(items, np.uint16)
-        self.hits = np.zeros((items, 2), np.uint64)
-        self.verdicts = np.zeros(items, VERDICT)
-        self.approved = np.zeros(rows, np.uint8)
-        self.replies = np.zeros(rows, REPLY)
-        self.extra = np.zeros(rows * EXTRA_BYTES, np.uint8)
-        room = rows * (REPLY_OVERHEAD_BYTES + EXTRA_BYTES)
-        self.out = np.zeros(arena_bytes + room, np.uint8)
-        self.out_end = np.zeros(rows, np.int64)
+    blobs: list[Blob]
 
 
 class Authorizer:
@@ -135,7 +108,8 @@ class Authorizer:
         self.tokenizer = tokenizer
         self.hash_key = hash_key
         self.work = workspace
-        self.program = program
+        if program.sha256 != state.rules.program.sha256:
+            state.rules.install(program)
         self.model = model
         self.settings = np.zeros(len(Setting), np.int64)
         self.settings[Setting.HOLD_LIFE_H] = settings.hold_life_h
@@ -144,6 +118,11 @@ class Authorizer:
         self.settings[Setting.MERCHANTS_MAX] = state.bounds.merchants_max
         self._facts = (hash_key, EXPONENT.copy(), ENTRY_BY_MODE.copy(), CONDITION_BITS.copy())
         self._no_mcc_risk = np.zeros(10_000, np.float32)
+
+    @property
+    def program(self) -> Program:
+        """The rule set in force."""
+        return self.state.rules.program
 
     def run(
         self,
@@ -174,17 +153,55 @@ class Authorizer:
         self.tokenizer.tokens(work.pan_block, count, work.tokens)
         lap("tokens")
         self._admit(count, links)
-        items, records = count, 0
-        first = 0
-        while first < count:
-            last, items_end, records, waves = self._match(first, count, links, items, records)
-            assert last > first, "a pass takes one request at least"
-            lap("find")
-            self._work(first, last, items, items_end, waves, lap)
-            first, items = last, items_end
-        outcome = self._finish(count, items, records)
+        item_count, record_count, events = self._passes(count, links, lap)
+        outcome = self._finish(count, item_count, record_count, events)
         lap("encode")
         return outcome
+
+    def _passes(self, count: int, links: NDArray[np.void], lap: Lap) -> tuple[int, int, RuleEvents]:
+        """Match and work the requests, pass by pass; breakers look before a request, if at all."""
+        rules, events = self.state.rules, RuleEvents()
+        items, records, first = count, 0, 0
+        self.fit()
+        while first < count:
+            stop = 4 * count  # more than there can be
+            if rules.has_breakers:
+                rules.advance(self.state.next_seq + records - 1)
+                records += events.add(rules.due(), records, rules)
+                stop = records + rules.records_until_look(self.state.next_seq + records)
+            begun = records
+            last, items_end, records, waves = self._match(first, count, links, items, records, stop)
+            assert last > first, "a pass takes one request at least"
+            lap("find")
+            self.work_pass(first, last, items, items_end, waves, lap)
+            if rules.has_breakers:
+                self._count_refusals(items_end, begun, records)
+            first, items = last, items_end
+        return items, records, events
+
+    def fit(self) -> None:
+        """Give the hits of a row as many words as the rule set in force needs."""
+        work, words = self.work, self.program.words
+        if work.hits.shape[1] != words:
+            work.hits = np.zeros((len(work.items), words), np.uint64)
+
+    def _count_refusals(self, item_count: int, first_record: int, record_count: int) -> None:
+        """Tell the breakers what each rule refused among the records from ``first_record`` on."""
+        work, rules = self.work, self.state.rules
+        count_items(
+            item_count,
+            first_record,
+            self.state.next_seq,
+            record_count,
+            work.items,
+            refusing_rules(
+                item_count, work.items, work.verdicts, self.program.version, work.deciding
+            ),
+            rules.reads_score,
+            rules.breakers,
+            rules.watched,
+            rules.totals,
+        )
 
     def holds_are_due(self, now_ns: int) -> bool:
         """Whether a hold has ended at ``now_ns`` and is not released yet."""
@@ -198,6 +215,8 @@ class Authorizer:
         """
         work, state = self.work, self.state
         count = collect_due(state.ring, state.wheel, state.cursor, now_ns, work.rows, work.items)
+        self.fit()
+        work.verdicts[:count] = 0
         work.hits[:count] = 0
         work.scores[:count] = SCORE_NONE
         work.order[:count] = np.arange(count)
@@ -221,7 +240,13 @@ class Authorizer:
         )
 
     def _match(
-        self, first: int, count: int, links: NDArray[np.void], item_count: int, record_count: int
+        self,
+        first: int,
+        count: int,
+        links: NDArray[np.void],
+        item_count: int,
+        record_count: int,
+        stop_record: int,
     ) -> tuple[int, int, int, int]:
         """Match requests from ``first`` on; return (next, items, records, waves)."""
         work, state = self.work, self.state
@@ -242,10 +267,11 @@ class Authorizer:
             work.items,
             item_count,
             record_count,
+            stop_record,
         )
         return done
 
-    def _work(
+    def work_pass(
         self, first: int, last: int, items: int, items_end: int, wave_count: int, lap: Lap
     ) -> None:
         """Work one pass: requests ``first`` to ``last`` - 1, expiries ``items`` to the end.
@@ -254,7 +280,14 @@ class Authorizer:
         """
         work, state = self.work, self.state
         payment_count = fill_payments(
-            first, last, work.items, work.request, work.payments, work.facts, work.arrivals
+            first,
+            last,
+            work.items,
+            work.request,
+            state.accounts,
+            work.payments,
+            work.facts,
+            work.arrivals,
         )
         shared_pass(
             work.payments,
@@ -284,7 +317,9 @@ class Authorizer:
 
     def _judge(self, rows: NDArray[np.int32], lap: Lap) -> None:
         """Features, PRE rules, score and POST rules of the payments ``rows``."""
-        work, state, model, program = self.work, self.state, self.model, self.program
+        work, state, model = self.work, self.state, self.model
+        live = state.rules.deployed
+        program = live.program
         card_pass(
             work.payments,
             rows,
@@ -305,10 +340,12 @@ class Authorizer:
                 work.shared,
                 work.extras,
                 work.facts,
-                program.needed,
+                state.accounts,
+                program.source.zone_s,
+                live.needed,
                 work.values,
             )
-            self._evaluate(rows, Phase.PRE)
+            self._evaluate(live, rows, Phase.PRE)
             lap("rules")
         if model is not None:
             forest = model.forest
@@ -324,23 +361,40 @@ class Authorizer:
             score_bp(work.margins, rows, model.cuts, work.scores)
             lap("score")
         if program.rule_count:
-            add_points(rows, work.hits, program.rules, work.scores)
+            add_points(rows, work.hits, program.rules, live.modes, work.scores)
             fill_score(work.scores, rows, work.values)
-            self._evaluate(rows, Phase.POST)
-            resolve(rows, work.hits, program.rules, work.verdicts)
+            self._evaluate(live, rows, Phase.POST)
+            resolve(
+                rows,
+                work.hits,
+                program.rules,
+                live.acting,
+                program.overrides,
+                work.payments,
+                state.rules.snooze_count,
+                state.rules.lists.tables,
+                work.verdicts,
+            )
             lap("rules")
 
-    def _evaluate(self, rows: NDArray[np.int32], phase: Phase) -> None:
-        program = self.program
+    def _evaluate(self, live: Deployed, rows: NDArray[np.int32], phase: Phase) -> None:
+        work, program = self.work, live.program
+        first, last = live.bounds(phase)
+        if first == last:
+            return
+        if live.has_sums:
+            fill_sums(rows, program.steps, program.sums, int(phase), work.values)
         evaluate(
-            self.work.values,
+            work.values,
             rows,
             program.predicates,
-            program.list_values,
-            program.terms,
+            program.list_keys,
+            live.terms,
+            first,
+            last,
             program.literals,
-            int(phase),
-            self.work.hits,
+            self.state.rules.lists.tables,
+            work.hits,
         )
 
     def _decide(self, rows: NDArray[np.int32], payments: NDArray[np.int32], lap: Lap) -> None:
@@ -366,7 +420,9 @@ class Authorizer:
             self.work.approved,
         )
 
-    def _finish(self, count: int, item_count: int, record_count: int) -> Outcome:
+    def _finish(
+        self, count: int, item_count: int, record_count: int, events: RuleEvents
+    ) -> Outcome:
         """Write the records and the answers."""
         work, state = self.work, self.state
         first_seq = state.next_seq
@@ -380,7 +436,9 @@ class Authorizer:
             work.replies,
             work.extra,
         )
+        hits = self._hits_beyond(item_count)
         records = self._records(item_count, record_count)
+        events.write(records, first_seq, state)
         out_size = encode_batch(
             work.arena,
             work.request,
@@ -394,7 +452,15 @@ class Authorizer:
         )
         assert out_size >= 0, "the answer buffer is sized for the largest batch"
         originals = _originals(work.items[:item_count])
-        return Outcome(count, item_count, reply_count, records, originals, int(out_size))
+        blobs = [*events.blobs, *hits]
+        return Outcome(count, item_count, reply_count, records, originals, int(out_size), blobs)
+
+    def _hits_beyond(self, item_count: int) -> list[Blob]:
+        """Return blobs with the hits that a record has no bits for, by record."""
+        work = self.work
+        if self.program.words <= RECORD_RULES // 64:
+            return []
+        return hits_blobs(work.items[:item_count], work.hits[:item_count])
 
     def _records(self, item_count: int, record_count: int) -> NDArray[np.void]:
         work, state = self.work, self.state
@@ -406,6 +472,7 @@ class Authorizer:
             work.request,
             work.hits,
             work.scores,
+            work.verdicts,
             state.ring,
             state.accounts,
             state.cursor,

@@ -42,6 +42,7 @@ _COMMANDS = {
     "card set": "engine.client_commands:card_set",
     "msg explain": "engine.message_commands:explain",
     "rules check": "engine.rules.commands:check",
+    "rules fmt": "engine.rules.commands:fmt",
     "model train": "bench.model:train",
     "model show": "bench.model:show",
     "model evaluate": "bench.evaluate:evaluate",

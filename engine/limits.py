@@ -39,7 +39,7 @@ AUTHORIZATIONS_MAX = 100_000_000
 BINS_MAX = 1_000_000  # six digits
 
 # --- rules and model ---
-RULES_MAX = 128  # one bit each in the two hit words of a ledger record
+RULES_MAX = 2048  # 32 hit words a row: two in the ledger record, a blob for those beyond
 TREES_MAX = 4096
 TREE_DEPTH_MAX = 12
 
@@ -59,5 +59,4 @@ assert BATCH_FRAMES_MAX * KIB <= ARENA_BYTES, "a full batch of ordinary frames f
 assert REPLY_BYTES_MAX <= REPLY_ARENA_BYTES // 64
 assert WRITE_BUFFER_LOW_BYTES < WRITE_BUFFER_HIGH_BYTES < WRITE_BUFFER_CLOSE_BYTES
 assert BATCHES_IN_FLIGHT_MAX <= COMMIT_QUEUE_MAX
-assert RULES_MAX <= 2 * 64, "a record has two 64-bit hit words"
 assert max(CARDS_MAX, ACCOUNTS_MAX, MERCHANTS_MAX, AUTHORIZATIONS_MAX) < 2**31

@@ -42,6 +42,7 @@ def match(
     items: NDArray[np.void],
     item_count: Int,
     record_count: Int,
+    stop_record: Int,
 ) -> tuple[Int, Int, Int, Int]:
     """Finish the items of requests ``first`` to ``count`` - 1, or of the first of them.
 
@@ -58,6 +59,8 @@ def match(
     wave_table : i64 (power of two >= 4 x requests, 2), scratch.
     items : ITEM (at least 2 x count,), in and out: expiries are added behind ``item_count``.
     record_count : records of the passes before.
+    stop_record : no request is taken once there are so many records: something that goes for all
+        accounts (a breaker) may change there.
     """
     id_slots, rrn_slots, merchant_slots = slots
     wave_table[:] = 0
@@ -65,6 +68,8 @@ def match(
         _fetch(request, count, items, id_slots, rrn_slots, merchant_slots)
     wave_count = 0
     for i in range(first, count):
+        if record_count >= stop_record:
+            return i, item_count, record_count, wave_count
         item = items[i]
         link = links[request[i]["segment"]]
         if item["role"] == Role.SILENT or item["role"] == Role.ANSWER:

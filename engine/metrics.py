@@ -22,7 +22,7 @@ from ledger.record import SCORE_NONE
 
 assert kernels.SCORE_NONE == SCORE_NONE
 NO_DECISION = kernels.NO_DECISION
-RULES = 128
+RULES = 2048
 SCORE_PARTS = 20
 DECISIONS = 1000  # place 999 also takes any number past it
 RESPONSE_CODES = 48  # place 0 takes the codes that come after 47 others
@@ -275,7 +275,7 @@ class Metrics:
 
     def set_rules(self, labels: Sequence[RuleLabel]) -> None:
         """Name the rules by their bit; a rule that was there before keeps its count."""
-        assert len(labels) <= RULES, "a rule set has at most 128 rules"
+        assert len(labels) <= RULES, "a rule set has at most 2,048 rules"
         kept = dict(zip(self.rule_labels, self.rule_hits.tolist(), strict=False))
         self.rule_labels = ()  # readers see no names rather than wrong ones
         self.rule_hits[:] = 0

@@ -18,7 +18,7 @@ from engine.replay import Replayer
 from engine.state import Bounds, EngineState
 from engine.tokens import Tokenizer
 from ledger.authorizations import Cursor
-from ledger.journal import Batch, BlobKind
+from ledger.journal import Batch, Blob, BlobKind
 from ledger.record import RECORD
 from ledger.segment import SEGMENT_BYTES
 from ledger.snapshot import Snapshot, load_latest, write_snapshot
@@ -30,6 +30,7 @@ from ledger.vault import Vault
 from scoring.tables import Tables, tables
 
 Note = Callable[[str], None]
+_RULE_BLOBS = (BlobKind.RULES_SHA256, BlobKind.RULES_TEXT, BlobKind.NAME, BlobKind.KEYS)
 
 
 @dataclass(slots=True)
@@ -169,6 +170,7 @@ class _Feed:
         self._piece = piece
         self._parts: list[NDArray[np.void]] = []
         self._originals: list[tuple[int, bytes]] = []
+        self._blobs: list[Blob] = []
         self._waiting = 0
         self.count = 0
 
@@ -179,8 +181,11 @@ class _Feed:
         if not len(records):
             return
         for blob in batch.blobs:
+            row = self._waiting + blob.row - skipped
             if blob.kind == BlobKind.ORIGINAL and blob.row >= skipped:
-                self._originals.append((self._waiting + blob.row - skipped, blob.data))
+                self._originals.append((row, blob.data))
+            elif blob.kind in _RULE_BLOBS and blob.row >= skipped:
+                self._blobs.append(blob._replace(row=row))
         self._parts.append(records)
         self._waiting += len(records)
         if self._waiting >= self._piece:
@@ -190,9 +195,9 @@ class _Feed:
         """Apply what waits."""
         if self._parts:
             records = _joined(self._parts)
-            self._replayer.apply(records, self._originals)
+            self._replayer.apply(records, self._originals, self._blobs)
             self.count += len(records)
-        self._parts, self._originals, self._waiting = [], [], 0
+        self._parts, self._originals, self._blobs, self._waiting = [], [], [], 0
 
 
 def _joined(parts: list[NDArray[np.void]]) -> NDArray[np.void]:

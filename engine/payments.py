@@ -17,6 +17,7 @@ def fill_payments(
     last: int,
     items: NDArray[np.void],
     request: NDArray[np.void],
+    accounts: NDArray[np.void],
     payments: NDArray[np.void],
     facts: NDArray[np.void],
     order: NDArray[np.int32],
@@ -26,7 +27,7 @@ def fill_payments(
     Parameters
     ----------
     first, last : the rows looked at, up to ``last`` - 1.
-    items : ITEM, matched; request : REQUEST.
+    items : ITEM, matched; request : REQUEST; accounts : ACCOUNT.
     payments : PAYMENT, facts : RULE_FACTS, by item row, out.
     order : i32 (last - first,), out: those rows in order of arrival. Returns how many.
     """
@@ -37,14 +38,20 @@ def fill_payments(
             continue
         _fill_payment(item, request[i], payments[i])
         fact = facts[i]
+        fact["merchant"] = request[i]["merchant"]
+        fact["terminal"] = request[i]["terminal"]
+        fact["acquirer"] = request[i]["acquirer"]
         fact["card"] = item["card"]
         fact["account"] = item["account"]
         fact["customer"] = 0
+        fact["product"] = 0
+        if item["account"] != 0:
+            fact["customer"] = accounts[item["account"]]["customer"]
+            fact["product"] = accounts[item["account"]]["product"]
         fact["pcode"] = max(request[i]["pcode"], 0)
         fact["flags"] = item["flags"]
         fact["bin"] = request[i]["bin"]
         fact["currency"] = item["currency"]
-        fact["product"] = 0
         order[filled] = i
         filled += 1
     return filled
@@ -84,3 +91,5 @@ def requests_of_records(records: NDArray[np.void], request: NDArray[np.void]) ->
         row["country"] = record["country"]
         row["bin"] = record["bin"]
         row["merchant"] = record["merchant"]
+        row["terminal"] = record["terminal"]
+        row["acquirer"] = record["acquirer"]

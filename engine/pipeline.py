@@ -207,6 +207,7 @@ class Pipeline:
         token = _Answers(answers, closing, arrived_ns, started_ns, None)
         self._count(outcome)
         blobs = [Blob(row, BlobKind.ORIGINAL, identity) for row, identity in outcome.originals]
+        blobs += outcome.blobs
         self._hand_in(CommitJob(outcome.records, self.now_ns(), blobs, token))
 
     def _gather(self, now_ns: int) -> list[Link]:

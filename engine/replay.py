@@ -5,6 +5,7 @@ the state when it was made (``engine.matching.enter``, ``engine.posting.apply_ou
 scorer's counters), in order, and its check values must come out the same.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from ledger.deadlines import Wheel
 from ledger.errors import LedgerError
 from ledger.index import index_find
 from ledger.jit import Row, kernel
+from ledger.journal import Blob
 from ledger.money import EXPONENT
 from ledger.record import RECORD, Kind
 from scoring.kernels import card_update, shared_pass
@@ -71,10 +73,16 @@ class Replayer:
         self._approved = np.zeros(chunk, np.uint8)
         self._shared = np.zeros((chunk, 10), np.float32)
 
-    def apply(self, records: NDArray[np.void], originals: list[tuple[int, bytes]]) -> None:
+    def apply(
+        self,
+        records: NDArray[np.void],
+        originals: list[tuple[int, bytes]],
+        blobs: Sequence[Blob] = (),
+    ) -> None:
         """Apply ``records`` RECORD (k,) in order.
 
-        ``originals`` are (row, 16 bytes): identities of originals that orphan reversals name.
+        ``originals`` are (row, 16 bytes): identities of originals that orphan reversals name;
+        ``blobs`` those of the records about rules.
         Raises ``ReplayError``; the state is then of no use.
         """
         named = np.zeros((len(records), 2), np.uint64)
@@ -87,6 +95,9 @@ class Replayer:
             mine = self._records[: len(part)]
             mine.view(np.uint8)[:] = part.view(np.uint8)
             self._apply(mine, named[first : first + self._chunk])
+            last = first + len(part)
+            own = [b._replace(row=b.row - first) for b in blobs if first <= b.row < last]
+            self.state.rules.fold(mine, own)
 
     def _apply(self, records: NDArray[np.void], named: NDArray[np.uint64]) -> None:
         state = self.state
@@ -112,7 +123,14 @@ class Replayer:
         if reason != _FINE:
             raise ReplayError(f"record {int(records[done]['seq'])}: {_REASONS[reason]}")
         payment_count = fill_payments(
-            0, count, self._items, self._request, self._payments, self._facts, self._arrivals
+            0,
+            count,
+            self._items,
+            self._request,
+            state.accounts,
+            self._payments,
+            self._facts,
+            self._arrivals,
         )
         payments = self._arrivals[:payment_count]
         shared_pass(

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.cards import new_cards
+from engine.rules.book import RuleBook
 from ledger.accounts import new_accounts
 from ledger.authorizations import Cursor, State, new_cursor, new_ring, remembered_rows
 from ledger.deadlines import Wheel, new_wheel, rebuild
@@ -52,6 +53,7 @@ class EngineState:
     id_index: Index = field(init=False)
     rrn_index: Index = field(init=False)
     merchant_index: Index = field(init=False)
+    rules: RuleBook = field(init=False)
 
     def __post_init__(self) -> None:
         bounds = self.bounds
@@ -65,6 +67,7 @@ class EngineState:
         self.merchant_velocity = velocity.new_merchants(bounds.merchants_max)
         self.bin_velocity = velocity.new_merchants(BIN_ROWS)
         self.cursor = new_cursor()
+        self.rules = RuleBook()
         ring = len(self.ring)
         expected = min(ring, bounds.authorizations_expected)
         self.card_index = Index(rows_max=bounds.cards_max, source=self._card_keys)
@@ -114,6 +117,7 @@ class EngineState:
         self.id_index.maintain(head + 1)
         self.rrn_index.maintain(head + 1)
         self.merchant_index.maintain(int(self.cursor[Cursor.MERCHANTS]) + 1)
+        self.rules.lists.maintain()
 
     def make_room(self, records: int) -> None:
         """Wait until the indexes take what ``records`` more ledger records may add to them."""
@@ -126,6 +130,7 @@ class EngineState:
         """Stop the builder threads of growths under way."""
         for index in (self.card_index, self.id_index, self.rrn_index, self.merchant_index):
             index.close()
+        self.rules.lists.close()
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return what the journal folds into, trimmed to what is in use, by name.
@@ -139,6 +144,7 @@ class EngineState:
         cursor[Cursor.REFUSED] = 0
         cursor[Cursor.LAST_TS_NS] = 0
         merchant_rows = int(cursor[Cursor.MERCHANTS]) + 1
+        self.rules.advance(self.next_seq - 1)
         used_bins = np.flatnonzero(self.bin_velocity["updated_s"]).astype(np.int64)
         return {
             "accounts": self.accounts[: self.account_count + 1],
@@ -150,6 +156,7 @@ class EngineState:
             "bins": used_bins,
             "bin_velocity": self.bin_velocity[used_bins],
             "cursor": cursor,
+            **self.rules.arrays(),
         }
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
@@ -179,6 +186,7 @@ class EngineState:
         rebuild(self.ring, np.int64(first), self.wheel, self.cursor)
         if len(ring):
             self.cursor[Cursor.LAST_TS_NS] = int(ring["t_s"].max()) * 1_000_000_000
+        self.rules.restore(arrays)
         self.rebuild_indexes()
 
     def rebuild_indexes(self) -> None:

@@ -20,6 +20,7 @@ COVERED_BY = {
     # The stages of a batch are one machine: its inputs are messages, its output are records.
     "engine/expiry.py": _CORE,
     "engine/items.py": _CORE,
+    "engine/workspace.py": _CORE,
     "engine/entries.py": "tests/engine/test_matching.py",
     "engine/cards.py": "tests/system/test_authorization.py",
     "engine/limits.py": "tests/engine/test_config.py",  # asserted at import; config takes them

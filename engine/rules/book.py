@@ -85,7 +85,7 @@ class RuleBook:
         self.deployed: Deployed = deploy(program)
         count = program.rule_count
         self.breakers: NDArray[np.void] = _breakers(program)
-        self.totals: NDArray[np.int64] = np.zeros(2, np.int64)
+        self.totals: NDArray[np.int64] = np.zeros(3, np.int64)
         self.watched: NDArray[np.uint8] = np.zeros(count + 1, np.uint8)
         self.reads_score: NDArray[np.uint8] = np.ascontiguousarray(program.rules["reads_score"])
         self._has_breakers = bool((self.breakers["window"] > 0).any())

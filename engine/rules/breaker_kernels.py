@@ -7,12 +7,14 @@ window; a half begins anew at a look that finds it full. Everything is a fold of
 is the same however the stream is cut and after a replay.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from ledger.jit import kernel
+from ledger.jit import Int, kernel
 
-CHECK_RECORDS = 128  # a power of two
+CHECK_RECORDS = 256  # a power of two
 BREAKER = np.dtype(
     [
         ("window", "<i8"),  # payments; 0 = no breaker
@@ -28,14 +30,19 @@ assert CHECK_RECORDS & (CHECK_RECORDS - 1) == 0
 
 @kernel
 def count_payment(
-    rule: int, reads_score: bool, breakers: NDArray[np.void], totals: NDArray[np.int64]
+    rule: Int,
+    reads_score: Any,
+    ts_ns: Int,
+    breakers: NDArray[np.void],
+    totals: NDArray[np.int64],
 ) -> None:
     """Count one payment that the rules saw; ``rule`` refused it, -1 = none did.
 
-    ``breakers`` is BREAKER[r + 1], one a rule and the model's; ``totals`` i64[2]: payments
-    counted, and the record up to which the breaker has looked.
+    ``breakers`` is BREAKER[r + 1], one a rule and the model's; ``totals`` i64[3]: payments
+    counted, the record up to which the breakers have looked, and the last payment's time, ns.
     """
     totals[0] += 1
+    totals[2] = ts_ns
     if rule >= 0:
         breakers[rule]["current"] += 1
         if reads_score:
@@ -59,7 +66,7 @@ def look(breakers: NDArray[np.void], watched: NDArray[np.uint8], totals: NDArray
 
 @kernel
 def pass_records(
-    last_seq: int,
+    last_seq: Int,
     breakers: NDArray[np.void],
     watched: NDArray[np.uint8],
     totals: NDArray[np.int64],
@@ -84,16 +91,17 @@ def count_records(
         record = records[i]
         if record["rules_version"] != 0 and record["kind"] < 100:
             rule = np.int64(record["status"]) - 1
-            count_payment(rule, rule >= 0 and reads_score[rule] != 0, breakers, totals)
+            is_scored = rule >= 0 and reads_score[rule] != 0
+            count_payment(rule, is_scored, np.int64(record["ts_ns"]), breakers, totals)
         pass_records(np.int64(record["seq"]), breakers, watched, totals)
 
 
 @kernel
 def count_items(
-    item_count: int,
-    first_record: int,
-    first_seq: int,
-    record_count: int,
+    item_count: Int,
+    first_record: Int,
+    first_seq: Int,
+    record_count: Int,
     items: NDArray[np.void],
     deciding: NDArray[np.int16],
     reads_score: NDArray[np.uint8],
@@ -115,5 +123,6 @@ def count_items(
                 continue
             if (first_seq + record > multiple) == (late == 1):
                 rule = np.int64(deciding[i])
-                count_payment(rule, rule >= 0 and reads_score[rule] != 0, breakers, totals)
+                is_scored = rule >= 0 and reads_score[rule] != 0
+                count_payment(rule, is_scored, np.int64(items[i]["ts_ns"]), breakers, totals)
         pass_records(last_seq, breakers, watched, totals)

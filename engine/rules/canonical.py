@@ -1,4 +1,4 @@
-"""The text forms of a rule file: the canonical one, whose hash is its version, and the one for eyes.
+"""Text forms of a rule file: the canonical one, whose hash is its version, and one for eyes.
 
 Two files that mean the same rules in the same order, with lists of the same values, have the same
 canonical text whatever their comments, spacing, names of countries or order within a list. Parsing
@@ -40,6 +40,7 @@ _ENTRY_NAMES = {number: name for name, number in ENTRIES.items()}
 _COUNTRY_NAMES = {number: name for name, number in COUNTRIES.items()}
 _CURRENCY_NAMES = {number: name for name, number in CURRENCIES.items()}
 _RANGE_MIN = 3  # codes in a row that are written as a range
+_SUM, _PRODUCT = 1, 2  # how strongly the parts of a sum bind
 _TIMES_S = ((86_400, "d"), (3_600, "h"), (60, "m"))
 
 ValueText = Callable[[float, ColumnType], str]
@@ -96,7 +97,7 @@ class Style:
         if isinstance(node, Compare):
             return self._compare(node)
         if isinstance(node, CompareSums):
-            left, right = self._sum(node.left, 0), self._sum(node.right, 0)
+            left, right = self._sum(node.left, _SUM), self._sum(node.right, _SUM)
             return f"{left} {SYMBOLS[node.operator]} {right}"
         if isinstance(node, Member):
             word = "not in" if node.is_negated else "in"
@@ -169,20 +170,17 @@ class Style:
         text = f"{node.column.name} {SYMBOLS[node.operator]} {value}"
         return text + _currency_text(node.currency)
 
-    def _sum(self, node: Sum, level: int) -> str:
-        """Return a sum; ``level`` 1 = under a product, 2 = right of a minus or a product."""
+    def _sum(self, node: Sum, least: int) -> str:
+        """Return a sum, in parentheses where it binds less than ``least``."""
         if isinstance(node, Constant):
             return _number_text(node.value)
         if isinstance(node, Reading):
             return node.column.name
         assert isinstance(node, Binary)
-        is_product = node.symbol in "*/"
-        left = self._sum(node.left, 1 if is_product else 0)
-        right = self._sum(node.right, 2 if is_product else 1)
-        if not is_product and isinstance(node.right, Binary) and node.right.symbol in "+-":
-            right = self._sum(node.right, 2)
+        own = _SUM if node.symbol in "+-" else _PRODUCT
+        left, right = self._sum(node.left, own), self._sum(node.right, own + 1)
         text = f"{left} {node.symbol} {right}"
-        return f"({text})" if level == 2 or (level == 1 and not is_product) else text
+        return f"({text})" if own < least else text
 
 
 CANONICAL = Style(value_text, is_short=False)

@@ -1,7 +1,7 @@
 """What a rule can read: name, position, type, unit and meaning of every column.
 
 A batch is an array values f64[n, VALUE_COUNT]; ``column_kernels`` fills the first COLUMN_COUNT, and
-``sum_kernels`` what a rule set computes from them behind. A fact that is not known is NaN, and every
+``sum_kernels`` what a rule set computes from them behind. What is not known is NaN, and every
 comparison with NaN is false. Merchant and terminal are 64-bit keys: their bits stand in the array
 as they are, 0 = missing, and they are compared for equality only. The order is features, shared
 counters, facts of the card, then the message; it is internal, rules name columns.

@@ -7,9 +7,12 @@ from typing import Any
 
 from engine.rules.advice import warnings_of
 from engine.rules.errors import RuleError
+from engine.rules.format import formatted
+from engine.rules.language import text_of
 from engine.rules.program import Program, load_rules
 
 _EXIT_CONFIG = 78
+_EXIT_PROBLEM = 1
 
 
 def check(file: Path, *, json: bool = False) -> None:
@@ -38,6 +41,43 @@ def check(file: Path, *, json: bool = False) -> None:
         _print_json(_summary(program))
         return
     _print_text(program, file)
+
+
+def fmt(file: Path, *, check: bool = False, json: bool = False) -> None:
+    """Write a rule file in its one form: spacing, names, line breaks; comments stay.
+
+    Parameters
+    ----------
+    file : Path
+        The rule file.
+    check : bool
+        Change nothing; exit 1 when the file is not in its one form.
+    json : bool
+        Print one JSON object instead of text.
+
+    Raises
+    ------
+    SystemExit
+        78 when the file is no rule file, 1 with --check when it would change.
+    """
+    try:
+        before = text_of(file)
+        after = formatted(before, file=str(file))
+    except RuleError as error:
+        if json:
+            _print_json({"ok": False, "error": _error_fields(error)})
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(_EXIT_CONFIG) from error
+    is_changed = before != after
+    if is_changed and not check:
+        file.write_text(after, encoding="utf-8")
+    words = "unchanged" if not is_changed else "not in its form" if check else "written"
+    if json:
+        _print_json({"ok": True, "changed": is_changed})
+    else:
+        sys.stdout.write(f"{file}: {words}\n")
+    if is_changed and check:
+        raise SystemExit(_EXIT_PROBLEM)
 
 
 def _error_fields(error: RuleError) -> dict[str, Any]:

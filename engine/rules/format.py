@@ -1,8 +1,8 @@
 """``de39 rules fmt``: one way to write a rule file, comments kept.
 
 Statements keep their order; a blank line between two stays one blank line. Comments on lines of
-their own stay before what follows them, a comment behind a statement stays behind it, and one inside
-a statement moves before it. Formatting a formatted text changes nothing.
+their own stay before what follows them, a comment behind a statement stays behind it, and one
+inside a statement moves before it. Formatting a formatted text changes nothing.
 """
 
 import re
@@ -46,10 +46,9 @@ def formatted(text: str, *, file: str = "<rules>") -> str:
 
 def _statement_texts(rule_file: RuleFile, statements: list[_Statement]) -> list[str]:
     """Return the text of each statement, in order of the file."""
-    parts = [
-        (item.place.line, item.place.column, _text(item))
-        for item in (*rule_file.lists, *rule_file.rules, *rule_file.breakers)
-    ]
+    items: list[ValueList | Rule | Breaker] = [*rule_file.lists, *rule_file.rules]
+    items += rule_file.breakers
+    parts = [(item.place.line, item.place.column, _text(item)) for item in items]
     texts = iter([text for _, _, text in sorted(parts)])
     zone = f"zone {zone_text(rule_file.zone_s)}"
     return [zone if statement.word == "zone" else next(texts) for statement in statements]

@@ -47,7 +47,7 @@ def evaluate(
     lists: tuple[NDArray[np.void], NDArray[np.void]],
     hits: NDArray[np.uint64],
 ) -> None:
-    """Set the bit of every rule that one of the terms [first, last) holds for, for the rows ``idx``.
+    """Set the bit of every rule that one of the terms [first, last) holds for, in the rows ``idx``.
 
     Parameters
     ----------

@@ -1,7 +1,8 @@
 """Parse a rule file into its typed tree: recursive descent, one function a construct.
 
-Statements begin with ``list``, ``rule``, ``breaker`` or ``zone``; line ends have no meaning. Names are checked here: an
-unknown column, list, constant or action is an error at its place with the nearest valid name.
+Statements begin with ``list``, ``rule``, ``breaker`` or ``zone``; line ends have no meaning. Names
+are checked here: an unknown column, list, constant or action is an error at its place with the
+nearest valid name.
 The bounds of the compiled form are ``program``'s.
 """
 
@@ -33,6 +34,11 @@ _MODES = {"active": Mode.ACTIVE, "shadow": Mode.SHADOW, "off": Mode.OFF}
 
 def parse_file(path: Path) -> RuleFile:
     """Read and parse ``path``; raise RuleError for a file that cannot be read or taken."""
+    return parse(text_of(path), file=str(path))
+
+
+def text_of(path: Path) -> str:
+    """Return the text of ``path``; raise RuleError where it cannot be read or is too long."""
     try:
         size_bytes = path.stat().st_size
         if size_bytes > limits.FILE_BYTES_MAX:
@@ -43,12 +49,11 @@ def parse_file(path: Path) -> RuleFile:
         reason = error.strerror or "cannot be read"
         raise RuleError(f"cannot be read: {reason}", str(path)) from error
     try:
-        text = raw.decode("utf-8")
+        return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         column = error.start - raw.rfind(b"\n", 0, error.start)
         raise RuleError("not UTF-8", str(path), line, column) from error
-    return parse(text, file=str(path))
 
 
 def parse(text: str, *, file: str = "<rules>") -> RuleFile:

@@ -16,5 +16,5 @@ TEXT_MAX = 120  # characters of the quoted text
 TTL_MAX_S = 366 * 86_400
 SUM_STEPS_MAX = 32  # columns, numbers and operations of one side of a comparison
 SUM_DEPTH_MAX = 8  # parentheses of a sum: the evaluator's stack holds as many values and one more
-BREAKER_WINDOW_MIN = 128  # payments: the breaker looks once in as many records
+BREAKER_WINDOW_MIN = 256  # payments: the breaker looks once in as many records
 BREAKER_WINDOW_MAX = 1_000_000

@@ -128,9 +128,7 @@ class ListTable:
         added = self._index.insert_many(_pairs(list_, keys), rows)
         assert added == len(rows), "room was made before"
 
-    def _remove_rows(
-        self, list_: int, keys: NDArray[np.uint64], rows: NDArray[np.int64]
-    ) -> None:
+    def _remove_rows(self, list_: int, keys: NDArray[np.uint64], rows: NDArray[np.int64]) -> None:
         self._index.close()  # a growth under way would have to be told of each
         remove_many(self._index.slots, _pairs(list_, keys), rows)
         self._free += rows.tolist()
@@ -171,5 +169,3 @@ def packed(keys: NDArray[np.uint64], size: int) -> Iterator[bytes]:
 def no_lists() -> Tables:
     """Return empty tables, for rule sets that run on their own."""
     return ListTable(64).tables
-
-

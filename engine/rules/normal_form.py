@@ -2,9 +2,9 @@
 
 A predicate is ``(column, operator, constant or values or another column)``. A literal is a
 predicate's index p, or ~p where the predicate must not hold. A term is a set of literals that must
-all hold, and a rule holds if one of its terms does. Nots are pushed down to the literals, never into
-the operators: ``not (x < 5)`` is true for a missing x and ``x >= 5`` is not. Terms that can hold for
-no row are dropped, and so are literals that another one of the same term implies.
+all hold, and a rule holds if one of its terms does. Nots are pushed down to the literals, never
+into the operators: ``not (x < 5)`` is true for a missing x and ``x >= 5`` is not. Terms that can
+hold for no row are dropped, and so are literals that another one of the same term implies.
 """
 
 from dataclasses import dataclass, field
@@ -16,7 +16,6 @@ from engine.rules.columns import (
     DERIVED_MAX,
     KEYED,
     Column,
-    ColumnType,
     constant_at,
 )
 from engine.rules.errors import RuleError
@@ -32,7 +31,6 @@ from engine.rules.tree import (
     Constant,
     Expression,
     Member,
-    Mode,
     Not,
     Operator,
     Or,

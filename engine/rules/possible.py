@@ -1,9 +1,9 @@
 """Whether a term can hold for any row, and which of its literals say nothing new.
 
 A term is tried on sample values: every constant that it compares a column with, one value between
-each two neighbours and one beyond either end, and a missing value. Comparisons with constants cannot
-tell other values apart, so a column of real numbers is decided exactly; for whole numbers the answer
-errs towards "it can".
+each two neighbours and one beyond either end, and a missing value. Comparisons with constants
+cannot tell other values apart, so a column of real numbers is decided exactly; for whole numbers
+the answer errs towards "it can".
 """
 
 from collections import defaultdict

@@ -6,43 +6,59 @@ Write it anew with ``python -m engine.rules.reference > docs/rules.md``.
 import sys
 
 from engine.rules import limits
-from engine.rules.columns import COLUMNS
+from engine.rules.columns import COLUMNS, DERIVED_MAX
 from engine.rules.constants import ENTRIES
 
 _GRAMMAR = """\
-file       = { list | rule }
+file       = { list | rule | breaker | zone }
 list       = "list" NAME type "=" [ constant { "," constant } ]
-type       = "number" | "amount" | "country" | "entry" | "mcc" | "currency" | "card" | "account"
+type       = "number" | "amount" | "duration" | "time" | "country" | "entry" | "mcc" | "bin"
+           | "currency" | "card" | "account" | "merchant" | "terminal"
 rule       = "rule" ID ( "pre" | "post" ) [ "active" | "shadow" | "off" ] action TEXT "when" any
 action     = "decline" "(" CODE ")" | "step_up" | "review"
            | "allow" "(" TIME ")" [ "overrides" "(" ID { "," ID } ")" ]
            | "score" "+" NUMBER | "tag" NAME
+breaker    = "breaker" ( ID | "default" | "model" ) [ TIMES "x" ] SHARE "%" "of" PAYMENTS
+zone       = "zone" ( "+" | "-" ) HOURS ":" MINUTES
 any        = all { "or" all }
 all        = one { "and" one }
 one        = "not" one | "(" any ")" | comparison
-comparison = COLUMN ( "<" | "<=" | ">" | ">=" | "==" | "!=" ) constant
-           | COLUMN "between" constant "and" constant
-           | COLUMN [ "not" ] "in" ( "@" NAME | "(" constant { "," constant } ")" )
+comparison = COLUMN operator ( constant [ CURRENCY ] | sum )
+           | COLUMN symbol sum-rest operator sum
+           | COLUMN "between" constant "and" constant [ CURRENCY ]
+           | COLUMN [ "not" ] "in" ( "@" NAME | "(" value { "," value } ")" )
            | BOOL_COLUMN [ ( "==" | "!=" ) ( "true" | "false" ) ]
+operator   = "<" | "<=" | ">" | ">=" | "==" | "!="
+value      = constant [ ".." constant ]
+sum        = term { ( "+" | "-" ) term }
+term       = factor { ( "*" | "/" ) factor }
+factor     = COLUMN | NUMBER | "(" sum ")"
 """
 
 _TEXT = """\
 # Rules
 
-A rule file holds lists and rules in any order. `#` starts a comment; line ends have no meaning.
-`de39 rules check FILE` says what is wrong with a file, and where. This page is made by
-`engine/rules/reference.py`.
+A rule file holds lists, rules, breakers and a zone in any order. `#` starts a comment; line ends
+have no meaning. `de39 rules check FILE` says what is wrong with a file, and where; `de39 rules fmt
+FILE` writes it in its one form. This page is made by `engine/rules/reference.py`.
 
 ```
+zone +01:00
+breaker default 25% of 1000
 list blocked_countries country = KP, IR
 rule R03 pre decline(62) "blocked country"
     when country in @blocked_countries and not flag.travel_notice
+rule R11 pre shadow step_up "far above habit, at night"
+    when amount > 3 * mean_15d + 50.00 and time between 23:00 and 05:00
+    and mcc in (5944, 7000..7999)
 ```
 
 ## Grammar
 
 ```
 {grammar}```
+
+`sum-rest` is what follows the first operand of a sum: a comparison begins with a column.
 
 ## When a rule runs and what it does
 
@@ -60,7 +76,7 @@ rule R03 pre decline(62) "blocked country"
 | `decline(59)` | decline with this response code (DE39, two characters; not one that approves) |
 | `step_up` | ask for stronger authentication: response code 1A |
 | `review` | approve and open a case; the case is opened too when another rule declines |
-| `allow(24h) overrides(R05)` | remove the named rules; the time (s, m, h, d) is kept for lists |
+| `allow(24h) overrides(R05)` | remove the named rules; entries of its lists count for this long |
 | `score +0.05` | `pre` only: add to the score before `post` rules read it, at most to 1 |
 | `tag NAME` | only record the hit |
 
@@ -71,6 +87,14 @@ rule R03 pre decline(62) "blocked country"
   `not country in @home` holds for an unknown country, and `country not in @home` does not.
 - Amounts are in major units of the payment's currency: `100.00`. Numbers, amounts and merchant
   category codes have an order; other types have `==`, `!=` and `in` only.
+- An amount may name its currency, `amount >= 100.00 EUR`; then the payment must be in it, and the
+  amount has no more decimals than that currency. Times of the day are in the cards' `zone`, and
+  `time between 22:00 and 06:00` goes past midnight. Durations are seconds, or `90s`, `10m`, `24h`.
+- Codes take ranges: `mcc in (5411, 7000..7999)`. Terminals stand in quotes, `"TERM0001"`; merchants
+  by the key that an export shows, `m` and 16 hex digits.
+- Arithmetic works on numbers, amounts and durations, and its units must fit: an amount plus an
+  amount, an amount times a number, an amount over an amount. What divides by zero or is not finite
+  is missing. It is done in 64-bit floating point, once for a row however many rules read it.
 - Countries are written as ISO 3166-1 (`DE` or `276`), currencies as ISO 4217 (`EUR` or `978`),
   entry modes as {entries}.
 - Cards and accounts are internal numbers. A card number (PAN) is refused.
@@ -90,6 +114,10 @@ rule R03 pre decline(62) "blocked country"
 
 _BOUNDS = (
     ("rules", limits.RULES_MAX),
+    ("rules with a hit bit in the record (hits beyond stand beside it)", limits.RECORD_RULES),
+    ("different sums", DERIVED_MAX),
+    ("columns, numbers and operations of one side of a comparison", limits.SUM_STEPS_MAX),
+    ("parentheses inside each other in a sum", limits.SUM_DEPTH_MAX),
     ("conditions in a rule", limits.CONDITIONS_PER_RULE_MAX),
     ("alternatives of a rule when multiplied out (`or` inside `and`)", limits.TERMS_PER_RULE_MAX),
     ("alternatives of all rules", limits.TERMS_MAX),
@@ -97,7 +125,7 @@ _BOUNDS = (
     ("depth of parentheses and nots", limits.NESTING_MAX),
     ("values inside `in (...)`", limits.SET_VALUES_MAX),
     ("lists", limits.LISTS_MAX),
-    ("values of all lists", limits.LIST_VALUES_MAX),
+    ("values of all lists in the file", limits.LIST_VALUES_MAX),
     ("characters of a name", limits.NAME_MAX),
     ("characters of a text", limits.TEXT_MAX),
     ("days of an allow", limits.TTL_MAX_S // 86_400),

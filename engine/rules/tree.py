@@ -125,7 +125,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Binary:
-    """``left symbol right`` with one of ``+ - * /``; not finite or from a missing value = missing."""
+    """``left symbol right``, one of ``+ - * /``; missing where a part is or it is not finite."""
 
     symbol: str
     left: "Sum"

@@ -36,11 +36,13 @@ def test_payments_of_records_are_the_payments_of_requests(messages: list[Any]) -
         record = records[int(item["record"]) : int(item["record"]) + 1].copy()
         request = np.zeros(1, REQUEST)
         payments, facts = np.zeros(1, PAYMENT), np.zeros(1, RULE_FACTS)
-        items = work.items[:1].copy()
+        items, accounts = work.items[:1].copy(), player.engine.state.accounts
         items["record"] = 0
 
         requests_of_records(record, request)
-        count = fill_payments(0, 1, items, request, payments, facts, np.zeros(1, np.int32))
+        count = fill_payments(
+            0, 1, items, request, accounts, payments, facts, np.zeros(1, np.int32)
+        )
 
         assert count == 1
         assert payments.tobytes() == work.payments[:1].tobytes()

@@ -1,9 +1,11 @@
 """Naive rules: name the facts of one row, walk the typed tree of every rule, rank what held.
 
-Written from the language reference. A row maps column names to numbers; NaN = missing.
+Written from the language reference. A row maps column names to numbers; NaN = missing;
+the keys of merchant and terminal are whole numbers, 0 = missing.
 """
 
 import math
+import struct
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
@@ -14,6 +16,8 @@ from engine.rules.tree import (
     And,
     Between,
     Compare,
+    CompareSums,
+    Constant,
     Expression,
     Member,
     Mode,
@@ -21,7 +25,9 @@ from engine.rules.tree import (
     Operator,
     Or,
     Phase,
+    Reading,
     RuleFile,
+    Sum,
 )
 from ledger.record import Flag
 from scoring.features import EXTRAS, FEATURES, SHARED
@@ -44,6 +50,8 @@ def row_of(
     features: Sequence[float],
     shared: Sequence[float],
     extras: Sequence[float],
+    account: Facts,
+    zone_s: int,
 ) -> dict[str, float]:
     """Return every column but the score from what is known of one payment."""
     row: dict[str, float] = {}
@@ -58,6 +66,14 @@ def row_of(
     numbers |= {n: fact[n] for n in ("currency", "card", "account", "customer", "product")}
     numbers["bin.number"] = fact["bin"]
     row |= {name: float(number) if number else math.nan for name, number in numbers.items()}
+    row["acquirer"] = float(fact["acquirer"]) if fact["acquirer"] >= 0 else math.nan
+    for name in ("merchant", "terminal"):  # keys: their bits stand where a number would
+        row[name] = struct.unpack("<d", fact[name].to_bytes(8, "little"))[0]
+    row["unix_s"] = float(payment["t_s"])
+    row["time"] = float((payment["t_s"] + zone_s) % 86_400)
+    for name, field in (("limit", "limit"), ("available", "otb"), ("held", "hold")):
+        minor = Decimal(account[f"{field}_minor"]).scaleb(-payment["exponent"])
+        row[f"account.{name}"] = float(minor) if fact["account"] else math.nan
     row["wallet"] = float(bool(payment["flags"] & PaymentFlag.WALLET))
     row["flag.travel_notice"] = float(bool(payment["flags"] & PaymentFlag.TRAVEL_NOTICE))
     row["flag.unusable"] = float(bool(payment["flags"] & PaymentFlag.UNUSABLE))
@@ -92,30 +108,66 @@ def holds(node: Expression, row: Row, lists: Lists) -> bool:
         return any(holds(item, row, lists) for item in node.items)
     if isinstance(node, Not):
         return not holds(node.item, row, lists)
+    if isinstance(node, CompareSums):
+        left, right = sum_of(node.left, row), sum_of(node.right, row)
+        return not math.isnan(left + right) and _compares(node.operator, left, right)
     value = row[node.column.name]
+    if node.column.name in ("merchant", "terminal"):
+        return value != 0 and _is_key(node, value, lists)
     if math.isnan(value):
+        return False
+    if isinstance(node, Compare | Between) and node.currency not in (0, row["currency"]):
         return False
     stored = float if not node.column.is_single else lambda constant: float(np.float32(constant))
     if isinstance(node, Between):
-        return stored(node.low) <= value <= stored(node.high)
+        low, high = stored(node.low), stored(node.high)
+        return low <= value <= high if low <= high else (value >= low or value <= high)
     if isinstance(node, Member):
         values = lists[node.list_name] if node.list_name else node.values
         return (value in [stored(item) for item in values]) != node.is_negated
-    return _compares(node, value, stored(node.value))
+    return _compares(node.operator, value, stored(node.value))
 
 
-def _compares(node: Compare, value: float, constant: float) -> bool:
-    if node.operator is Operator.LT:
+def sum_of(node: Sum, row: Row) -> float:
+    """Return the value of a sum; NaN where a part is missing or the result is not finite."""
+    value = _part_of(node, row)
+    return value if math.isfinite(value) else math.nan
+
+
+def _part_of(node: Sum, row: Row) -> float:
+    if isinstance(node, Constant):
+        return node.value
+    if isinstance(node, Reading):
+        return row[node.column.name]
+    left, right = _part_of(node.left, row), _part_of(node.right, row)
+    if node.symbol == "+":
+        return left + right
+    if node.symbol == "-":
+        return left - right
+    if node.symbol == "*":
+        return left * right
+    return left / right if right != 0 else math.nan
+
+
+def _is_key(node: Compare | Member, key: float, lists: Lists) -> bool:
+    if isinstance(node, Compare):
+        return (key == node.value) == (node.operator is Operator.EQ)
+    values = lists[node.list_name] if node.list_name else node.values
+    return (key in values) != node.is_negated
+
+
+def _compares(operator: Operator, value: float, constant: float) -> bool:
+    if operator is Operator.LT:
         return value < constant
-    if node.operator is Operator.LE:
+    if operator is Operator.LE:
         return value <= constant
-    if node.operator is Operator.GT:
+    if operator is Operator.GT:
         return value > constant
-    if node.operator is Operator.GE:
+    if operator is Operator.GE:
         return value >= constant
-    if node.operator is Operator.EQ:
+    if operator is Operator.EQ:
         return value == constant
-    assert node.operator is Operator.NE
+    assert operator is Operator.NE
     return value != constant
 
 

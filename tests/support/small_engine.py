@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 from engine.authorize import Authorizer, Settings, Workspace
 from engine.events import apply_events, event_record
 from engine.items import LINK
-from engine.rules.program import default_rules_path, load_rules, no_rules
+from engine.rules.program import Program, default_rules_path, load_rules, no_rules
 from engine.state import Bounds, EngineState
 from engine.tokens import Tokenizer, pan_blocks
 from engine.wire.dialect import load_builtin
 from engine.wire.table import SEGMENT, compile_dialects
 from engine.wire.text import add_header, build_message
 from ledger.authorizations import Cursor
+from ledger.journal import Blob
 from ledger.pan import luhn_digit
 from ledger.record import Kind
 from scoring.registry import default_model_path, load_model
@@ -50,12 +51,13 @@ class SmallEngine:
         hold_life_h: int = 24,
         rows: int = 64,
         clock_from_messages: bool = False,
+        program: Program | None = None,
     ) -> None:
         self.state = EngineState(Bounds(64, 64, merchants, ring))
         self.authorizer = Authorizer(
             self.state,
             TABLE,
-            no_rules() if plain else RULES,
+            program or (no_rules() if plain else RULES),
             None if plain else MODEL,
             TABLES,
             Tokenizer(bytes(32)),
@@ -105,8 +107,10 @@ class SmallEngine:
     ) -> tuple[NDArray[np.void], list[tuple[int, bytes]], bytes]:
         """Run (time ns, frame) in batches of the sizes ``cuts``, the rest in one; one link a frame.
 
-        Return all records, the orphans' originals by record row, and all answer bytes.
+        Return all records, the orphans' originals by record row, and all answer bytes;
+        ``blobs`` then has those about rules.
         """
+        self.blobs: list[Blob] = []
         records, originals, answers, at, row = [], [], b"", 0, 0
         sizes = [*cuts]
         while at < len(frames):
@@ -115,6 +119,7 @@ class SmallEngine:
             at += len(part)
             outcome, out = self._run(part)
             originals += [(row + r, identity) for r, identity in outcome.originals]
+            self.blobs += [b._replace(row=row + b.row) for b in outcome.blobs]
             row += len(outcome.records)
             records.append(outcome.records)
             answers += out

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from engine.rules.column_kernels import fill_columns, fill_score
 from engine.rules.columns import BY_NAME, COLUMN_COUNT, COLUMNS, RULE_FACTS
+from ledger.accounts import ACCOUNT, new_accounts
 from ledger.record import SCORE_NONE, Flag
 from scoring.features import EXTRAS, FEATURES, SHARED
 from scoring.payment import PAYMENT, PaymentFlag
@@ -18,6 +19,7 @@ from tests.oracle.rules import row_of
 
 pytestmark = pytest.mark.kernels
 
+_NOT_SIGN = np.uint64((1 << 63) - 1)  # missing values of either sign are one
 _ALL = np.array([column.index for column in COLUMNS], np.int16)
 
 
@@ -35,7 +37,8 @@ def _filled(
     shared = np.arange(100, 100 + len(SHARED), dtype=np.float32)[None]
     extras = np.arange(200, 200 + len(EXTRAS), dtype=np.float32)[None]
     idx = np.zeros(1, np.int32)
-    fill_columns(payments, idx, row, shared, extras, rule_facts, _ALL, values)
+    tables = (rule_facts, new_accounts(1 << 3), 3_600)
+    fill_columns(payments, idx, row, shared, extras, *tables, _ALL, values)
     return dict(zip((column.name for column in COLUMNS), values[0].tolist(), strict=True))
 
 
@@ -75,13 +78,20 @@ def test_columns_equal_oracle(seed: int) -> None:
     idx = np.flatnonzero(rng.random(count) < 0.7).astype(np.int32)
     needed = _ALL[rng.random(len(_ALL)) < 0.7]
     values = np.full((count, COLUMN_COUNT), 77.0)
-    fill_columns(payments, idx, *tables, facts, needed, values)
+    facts["account"] = rng.integers(0, 8, count)
+    accounts = _random_table(rng, ACCOUNT, 8)
+    fill_columns(payments, idx, *tables, facts, accounts, 3_600, needed, values)
     expected = np.full((count, COLUMN_COUNT), 77.0)
     for i in idx:
-        row = row_of(_fields(payments[i]), _fields(facts[i]), *(table[i] for table in tables))
+        account = _fields(accounts[int(facts[i]["account"])])
+        row = row_of(
+            _fields(payments[i]), _fields(facts[i]), *(table[i] for table in tables), account, 3_600
+        )
         row["score"] = math.nan
         expected[i, needed] = [row[COLUMNS[column].name] for column in needed]
-    np.testing.assert_array_equal(values, expected)
+    np.testing.assert_array_equal(
+        values.view(np.uint64) & _NOT_SIGN, expected.view(np.uint64) & _NOT_SIGN
+    )
 
 
 def _random_table(rng: np.random.Generator, dtype: np.dtype, count: int) -> NDArray[np.void]:
@@ -122,6 +132,9 @@ def test_unknown_is_missing() -> None:
         "product",
         "bin.number",
         "score",
+        "account.limit",
+        "account.available",
+        "account.held",
     }
 
 
@@ -174,6 +187,8 @@ def test_only_needed_columns_and_rows() -> None:
         np.ones((2, 10), np.float32),
         np.ones((2, 2), np.float32),
         np.ones(2, RULE_FACTS),
+        new_accounts(2),
+        0,
         needed,
         values,
     )

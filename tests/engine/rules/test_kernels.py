@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from engine.rules.columns import COLUMN_COUNT, COLUMNS
+from engine.rules.deployed import deploy
 from engine.rules.kernels import add_points, evaluate, resolve
 from engine.rules.language import parse
+from engine.rules.list_table import no_lists
 from engine.rules.program import (
     VERDICT,
     Program,
@@ -18,9 +20,11 @@ from engine.rules.program import (
     program_from_file,
     response_number,
 )
+from engine.rules.sum_kernels import fill_sums
 from engine.rules.tree import ActionKind, Phase
 from ledger.record import SCORE_NONE
-from tests.oracle.rule_sets import random_file, random_rows
+from scoring.payment import PAYMENT
+from tests.oracle.rule_sets import random_file, random_rows, rows_of
 from tests.oracle.rules import hits_of, score_after_points, verdict_of
 
 pytestmark = pytest.mark.kernels
@@ -35,22 +39,36 @@ def _evaluate(
     phase: Phase,
     hits: NDArray[np.uint64],
 ) -> None:
-    tables = (program.predicates, program.list_values, program.terms, program.literals)
-    evaluate(values, idx, *tables, int(phase), hits)
+    live = deploy(program)
+    if live.has_sums:
+        fill_sums(idx, program.steps, program.sums, int(phase), values)
+    tables = (program.predicates, program.list_keys, live.terms, *live.bounds(phase))
+    evaluate(values, idx, *tables, program.literals, no_lists(), hits)
+
+
+def _resolve(
+    program: Program,
+    idx: NDArray[np.int32],
+    hits: NDArray[np.uint64],
+    verdict: NDArray[np.void],
+) -> None:
+    live, payments = deploy(program), np.zeros(len(hits), PAYMENT)
+    tables = (program.rules, live.acting, program.overrides)
+    resolve(idx, hits, *tables, payments, 0, no_lists(), verdict)
 
 
 def _names(program: Program, row: NDArray[np.uint64]) -> set[str]:
-    bits = int(row[0]) | int(row[1]) << 64
+    bits = int.from_bytes(row.tobytes(), "little")
     return {name for i, name in enumerate(program.names) if bits >> i & 1}
 
 
 def _run(program: Program, values: NDArray[np.float64]) -> tuple[NDArray[np.uint64], NDArray]:
     idx = np.arange(len(values), dtype=np.int32)
-    hits = np.zeros((len(values), 2), np.uint64)
+    hits = np.zeros((len(values), program.words), np.uint64)
     verdict = np.full(len(values), 7, VERDICT)
     _evaluate(program, values, idx, Phase.PRE, hits)
     _evaluate(program, values, idx, Phase.POST, hits)
-    resolve(idx, hits, program.rules, verdict)
+    _resolve(program, idx, hits, verdict)
     return hits, verdict
 
 
@@ -68,9 +86,25 @@ def test_kernel_equals_interpreter(seed: int, rule_count: int) -> None:
     for part in (order[:cut], order[cut:]):
         for phase in Phase:
             _evaluate(program, values, part.copy(), phase, hits)
-    rows = [dict(zip(_NAMES, row, strict=True)) for row in values.tolist()]
+    rows = rows_of(values)
     expected = [hits_of(rule_file, r, Phase.PRE) | hits_of(rule_file, r, Phase.POST) for r in rows]
     assert expected == [_names(program, row) for row in hits]
+
+
+def test_a_hundred_thousand_pairs() -> None:
+    """Kernel and interpreter agree on 100,000 pairs of a random rule and a random row."""
+    pairs = 0
+    for seed in range(50):
+        rng = random.Random(seed)
+        rule_file = random_file(rng, 25)
+        program = program_from_file(rule_file)
+        values = random_rows(rng, 90)
+        hits, _ = _run(program, values)
+        for row, found in zip(rows_of(values), hits, strict=True):
+            expected = hits_of(rule_file, row, Phase.PRE) | hits_of(rule_file, row, Phase.POST)
+            assert expected == _names(program, found)
+        pairs += len(values) * program.rule_count
+    assert pairs >= 100_000
 
 
 @settings(max_examples=100)
@@ -87,7 +121,7 @@ def test_verdict_equals_ranking(seed: int, rule_count: int) -> None:
         for r in range(rule_count):
             row[r >> 6] |= np.uint64((rng.random() < density) << (r & 63))
     verdict = np.full(len(hits), 7, VERDICT)
-    resolve(np.arange(len(hits), dtype=np.int32), hits, program.rules, verdict)
+    _resolve(program, np.arange(len(hits), dtype=np.int32), hits, verdict)
     for row, found in zip(hits, verdict, strict=True):
         kind, name, is_review = verdict_of(program.source, _names(program, row))
         index = program.names.index(name) if name else -1
@@ -137,7 +171,7 @@ def test_precedence(rows: str, expected: tuple[ActionKind, str, bool]) -> None:
     bits = sum(1 << program.names.index(name) for name in rows.split())
     verdict = np.zeros(1, VERDICT)
     hits = np.array([[bits, 0]], np.uint64)
-    resolve(np.zeros(1, np.int32), hits, program.rules, verdict)
+    _resolve(program, np.zeros(1, np.int32), hits, verdict)
     kind, name, is_review = expected
     index = program.names.index(name) if name else -1
     row = verdict[0]
@@ -176,7 +210,7 @@ def test_other_rows_untouched() -> None:
     verdict = np.full(4, 7, VERDICT)
     idx = np.array([1, 3], np.int32)
     _evaluate(program, values, idx, Phase.PRE, hits)
-    resolve(idx, hits, program.rules, verdict)
+    _resolve(program, idx, hits, verdict)
     assert hits[:, 0].tolist() == [8, 9, 8, 9]
     assert verdict["rule"].tolist() == [7, 0, 7, 0]
 
@@ -210,7 +244,7 @@ def test_points_raise_score() -> None:
     )
     hits = np.array([[0, 0], [1, 0], [5, 0], [7, 0], [7, 0], [7, 0]], np.uint64)
     score_bp = np.array([10, 10, 10, 10, 9_999, SCORE_NONE], np.uint16)
-    add_points(np.arange(6, dtype=np.int32), hits, program.rules, score_bp)
+    add_points(np.arange(6, dtype=np.int32), hits, program.rules, deploy(program).modes, score_bp)
     assert score_bp.tolist() == [10, 510, 510, 9_510, 10_000, SCORE_NONE]
 
 
@@ -228,6 +262,6 @@ def test_points_equal_oracle(points: list[tuple[int, bool]], bits: int, score_bp
     program = program_from_file(parse("\n".join(lines)))
     hits = np.array([[bits, 0]], np.uint64)
     score = np.array([score_bp], np.uint16)
-    add_points(np.zeros(1, np.int32), hits, program.rules, score)
+    add_points(np.zeros(1, np.int32), hits, program.rules, deploy(program).modes, score)
     names = {name for i, name in enumerate(program.names) if bits >> i & 1}
     assert score[0] == score_after_points(program.source, names, score_bp)

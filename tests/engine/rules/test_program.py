@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from engine.rules.columns import BY_NAME, COLUMN_COUNT
+from engine.rules.deployed import deploy
 from engine.rules.errors import RuleError
 from engine.rules.kernels import evaluate
 from engine.rules.language import parse
+from engine.rules.list_table import no_lists
 from engine.rules.program import Program, default_rules_path, load_rules, program_from_file
 from engine.rules.tree import Mode, Phase
 
@@ -50,14 +52,17 @@ def test_predicates_are_shared() -> None:
     )
     assert len(program.predicates) == 2
     assert len(program.terms) == 3
-    assert [BY_NAME["cnp"].index, BY_NAME["km"].index] == program.needed.tolist()
+    assert [BY_NAME["cnp"].index, BY_NAME["km"].index] == deploy(program).needed.tolist()
 
 
 def test_off_rules_cost_nothing() -> None:
-    """A rule that is off has a hit bit but no terms, comparisons or columns."""
+    """A rule that is off is compiled, to be switched on at once, and asks for nothing till then."""
     program = _program('rule A pre off review "a" when km > 1')
-    sizes = (program.rule_count, len(program.terms), len(program.predicates), len(program.needed))
-    assert sizes == (1, 0, 0, 0)
+    live = deploy(program)
+    sizes = (program.rule_count, len(program.terms), len(live.terms), len(live.needed))
+    assert sizes == (1, 1, 0, 0)
+    on = deploy(program, np.array([Mode.ACTIVE], np.uint8))
+    assert (len(on.terms), len(on.needed)) == (1, 1)
 
 
 def test_explosion_names_rule() -> None:
@@ -71,10 +76,10 @@ def test_explosion_names_rule() -> None:
 def test_too_many_predicates() -> None:
     """More different comparisons than the bound are refused at the rule that exceeds it."""
     rules = "\n".join(
-        f'rule R{i} pre review "r" when ' + " and ".join(f"km > {i}.{j:03}" for j in range(1, 101))
-        for i in range(11)
+        f'rule R{i} pre review "r" when ' + " and ".join(f"km != {i}.{j:03}" for j in range(1, 101))
+        for i in range(82)
     )
-    with pytest.raises(RuleError, match="rule R10 takes the set past 1024 different comparisons"):
+    with pytest.raises(RuleError, match="rule R81 takes the set past 8192 different comparisons"):
         _program(rules)
 
 
@@ -82,9 +87,9 @@ def test_too_many_terms() -> None:
     """More alternatives than the bound are refused at the rule that exceeds it."""
     rules = "\n".join(
         f'rule R{i} pre review "r" when ' + " or ".join(f"km == {j} and kmh > 0" for j in range(64))
-        for i in range(17)
+        for i in range(129)
     )
-    with pytest.raises(RuleError, match="rule R16 takes the set past 1024 alternatives"):
+    with pytest.raises(RuleError, match="rule R128 takes the set past 8192 alternatives"):
         _program(rules)
 
 
@@ -120,9 +125,11 @@ def _hits(program: Program, row: dict[str, float]) -> set[str]:
     for name, value in row.items():
         values[0, BY_NAME[name].index] = value
     hits = np.zeros((1, 2), np.uint64)
-    tables = (program.predicates, program.list_values, program.terms, program.literals)
+    live = deploy(program)
+    tables = (program.predicates, program.list_keys, live.terms)
     for phase in Phase:
-        evaluate(values, np.zeros(1, np.int32), *tables, int(phase), hits)
+        rows = np.zeros(1, np.int32)
+        evaluate(values, rows, *tables, *live.bounds(phase), program.literals, no_lists(), hits)
     return {name for i, name in enumerate(program.names) if int(hits[0, 0]) >> i & 1}
 
 

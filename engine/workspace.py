@@ -1,0 +1,47 @@
+"""The columns of one batch, from the bytes that came to the bytes that leave."""
+
+import numpy as np
+
+from engine.items import ITEM
+from engine.replies import EXTRA_BYTES
+from engine.rules.columns import RULE_FACTS, VALUE_COUNT
+from engine.rules.program import VERDICT
+from engine.wire.columns import FIELD_COUNT, REPLY, REQUEST
+from engine.wire.encode_kernels import REPLY_OVERHEAD_BYTES
+from scoring.features import EXTRAS, FEATURES, SHARED
+from scoring.payment import PAYMENT
+
+
+class Workspace:
+    """Columns of one batch, allocated once: ``rows`` requests, as many expiries, their answers."""
+
+    def __init__(self, rows: int, arena_bytes: int) -> None:
+        items = 2 * rows
+        self.rows = rows
+        self.arena = np.zeros(arena_bytes, np.uint8)
+        self.request = np.zeros(rows, REQUEST)
+        self.spans = np.zeros((rows, FIELD_COUNT, 2), np.uint16)
+        self.pan_block = np.zeros((rows, 16), np.uint8)
+        self.tokens = np.zeros((rows, 2), np.uint64)
+        self.items = np.zeros(items, ITEM)
+        self.wave_table = np.zeros((1 << (4 * items - 1).bit_length(), 2), np.int64)
+        self.payments = np.zeros(rows, PAYMENT)
+        self.facts = np.zeros(rows, RULE_FACTS)
+        self.arrivals = np.zeros(rows, np.int32)
+        self.order = np.zeros(items, np.int32)
+        self.wave_bounds = np.zeros(2 * items + 3, np.int32)
+        self.shared = np.zeros((rows, len(SHARED)), np.float32)
+        self.features = np.zeros((rows, len(FEATURES)), np.float32)
+        self.extras = np.zeros((rows, len(EXTRAS)), np.float32)
+        self.values = np.zeros((rows, VALUE_COUNT), np.float64)
+        self.margins = np.zeros(rows, np.float32)
+        self.scores = np.zeros(items, np.uint16)
+        self.hits = np.zeros((items, 2), np.uint64)
+        self.verdicts = np.zeros(items, VERDICT)
+        self.deciding = np.zeros(items, np.int16)
+        self.approved = np.zeros(rows, np.uint8)
+        self.replies = np.zeros(rows, REPLY)
+        self.extra = np.zeros(rows * EXTRA_BYTES, np.uint8)
+        room = rows * (REPLY_OVERHEAD_BYTES + EXTRA_BYTES)
+        self.out = np.zeros(arena_bytes + room, np.uint8)
+        self.out_end = np.zeros(rows, np.int64)
