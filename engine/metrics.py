@@ -59,6 +59,9 @@ class Counter(IntEnum):
     RECORDS = 4
     LATE_ANSWERS = 5  # ready when the link that asked had gone
     LOG_LINES_DROPPED = 6
+    STORE_UNKNOWN = 7  # commits whose outcome had to be asked for
+    STORE_RETRIES = 8  # batches sent to the store again
+    STORE_CONNECTS = 9  # connections to the store's primary since the start
 
 
 class Gauge(IntEnum):
@@ -70,6 +73,8 @@ class Gauge(IntEnum):
     LAST_SEQUENCE = 3  # of the last durable record
     FREE_BYTES = 4  # of the file system that holds the journal
     LOOP_LAG_NS = 5  # how late the last timer of the event loop was
+    REPLICAS = 6  # standbys that commits wait for and that keep up
+    STORE_REACHABLE = 7  # whether the store took a question at the last look
 
 
 class Queue(IntEnum):

@@ -132,6 +132,12 @@ def _open(data: Path, bounds: Bounds, choice: StoreChoice, note: Note, lock: int
         dropped = vault.drop_unjournalled(state.account_count, state.card_count)
         if any(dropped):
             note(f"{dropped[0]} accounts and {dropped[1]} cards had no journal record: dropped")
+        known = vault.last_numbers()
+        if known[0] < state.account_count or known[1] < state.card_count:
+            note(
+                f"the vault knows {known[0]} accounts and {known[1]} cards, the journal "
+                f"{state.account_count} and {state.card_count}: bring the vault of that engine"
+            )
         state.load_tokens(*vault.load_tokens())
     except BaseException:
         vault.close()

@@ -34,10 +34,12 @@ from engine.registrar import Registrar
 from engine.rules.program import Program, default_rules_path, load_rules, no_rules
 from engine.rules.tree import ActionKind, Mode
 from engine.server import Server
+from engine.store_health import can_commit, durability_of, note_store, trouble_of
 from engine.wire.dialect import Dialect, load_builtin, load_dialect
 from engine.wire.table import compile_dialects
 from ledger.authorizations import Cursor
 from ledger.commit import CommitJob, Committer
+from ledger.stores.place import Store
 from scoring.registry import Model, default_model_path, load_model
 
 _TICK_S = 0.25  # timers, gauges and expiries
@@ -140,7 +142,11 @@ class Switch:
             partition.close()
             self.log.info("switch.stopped", msg="the switch has stopped")
         if self._failure is not None:
-            raise StorageFailure(f"the journal failed, nothing more was answered: {self._failure}")
+            trouble = trouble_of(partition.store)
+            more = f" (last: {trouble})" if trouble else ""
+            raise StorageFailure(
+                f"the journal failed, nothing more was answered: {self._failure}{more}"
+            )
 
     async def _serve(self, parts: Parts, partition: Partition) -> None:
         loop = asyncio.get_running_loop()
@@ -167,7 +173,7 @@ class Switch:
             registrar,
             loop,
             partition.data,
-            lambda: self._readiness(committer),
+            lambda: self._readiness(committer, partition.store),
         )
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self._on_signal, name)
@@ -214,7 +220,7 @@ class Switch:
             records=partition.replayed_count,
             accounts=partition.state.account_count,
             cards=partition.state.card_count,
-            durability="fdatasync per batch",
+            durability=durability_of(partition.store),
         )
         self._report(f"ready: {', '.join(ports)}; http on {host}:{port}")
 
@@ -232,6 +238,7 @@ class Switch:
             server.count_links()
             last_group = _note_commits(pipeline, metrics, last_group)
             _note_tables(partition, metrics, self.log)
+            note_store(partition.store, metrics)
             metrics.gauges[Gauge.IN_FLIGHT] = pipeline.in_flight
             metrics.queues[Queue.RECEIVED_BYTES] = pipeline.waiting_bytes
             if self.config.clock.source == "system" and pipeline.holds_are_due():
@@ -257,10 +264,11 @@ class Switch:
         duration_us = int((time.monotonic() - started) * 1e6)
         self.log.info("switch.drained", duration_us=duration_us, seq=partition.state.next_seq - 1)
 
-    def _readiness(self, committer: Committer) -> dict[str, bool]:
+    def _readiness(self, committer: Committer, store: Store) -> dict[str, bool]:
         return {
             "listening": self._is_ready,
             "ledger_can_commit": committer.failure is None and committer.has_room,
+            "ledger_store": can_commit(store),
             "not_draining": not self._stop.is_set(),
         }
 

@@ -27,6 +27,7 @@ COVERED_BY = {
     # The shell needs sockets, files and signals: a switch of its own process.
     "engine/server.py": _LINKS,
     "engine/link_config.py": "tests/engine/test_config.py",
+    "engine/store_health.py": "tests/system/test_postgres.py",
     "engine/switch.py": _FOLDER,
     "engine/warm.py": _FOLDER,
     "engine/inquiry.py": "tests/system/test_authorization.py",

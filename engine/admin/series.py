@@ -117,6 +117,11 @@ def _rules(metrics: m.Metrics) -> Values:
     return [(tuple(label), n) for label, n in zip(labels, metrics.rule_hits.tolist(), strict=False)]
 
 
+def _plain(kind: str, name: str, text: str, values: Callable[[m.Metrics], Values]) -> Series:
+    """Return a series without labels and unit."""
+    return Series(name, kind, "", (), text, values)
+
+
 def _counter(counter: m.Counter) -> Callable[[m.Metrics], Values]:
     return lambda metrics: [((), float(metrics.counters[counter]))]
 
@@ -387,6 +392,36 @@ SERIES: tuple[Series, ...] = (
         (),
         "Sequence number of the last durable record.",
         _gauge(m.Gauge.LAST_SEQUENCE),
+    ),
+    _plain(
+        "gauge",
+        "de39_ledger_store_reachable",
+        "1 = the store answers.",
+        _gauge(m.Gauge.STORE_REACHABLE),
+    ),
+    _plain(
+        "gauge",
+        "de39_ledger_replicas",
+        "Standbys that commits wait for and that keep up.",
+        _gauge(m.Gauge.REPLICAS),
+    ),
+    _plain(
+        "counter",
+        "de39_ledger_unknown_commits",
+        "Commits whose outcome had to be asked for.",
+        _counter(m.Counter.STORE_UNKNOWN),
+    ),
+    _plain(
+        "counter",
+        "de39_ledger_retries",
+        "Batches that were sent to the store again.",
+        _counter(m.Counter.STORE_RETRIES),
+    ),
+    _plain(
+        "counter",
+        "de39_ledger_connects",
+        "Connections made to the store's primary.",
+        _counter(m.Counter.STORE_CONNECTS),
     ),
     Series(
         "de39_ledger_free_bytes",

@@ -84,12 +84,14 @@ class PostgresStore:
         position: Position,
         patience: Patience,
         *,
+        replica_count: int = 0,
         stats: StoreStats | None = None,
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
         self.writer = writer
         self.torn = None  # a row is there or not
         self.max_batch_bytes = BATCH_BYTES_MAX
+        self.replica_count = replica_count  # standbys that must have a commit
         self.stats = stats or StoreStats()
         self._dsn = dsn
         self._position = position

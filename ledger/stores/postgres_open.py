@@ -112,7 +112,15 @@ def open_postgres_store(
         watch.close()
         on_close()
 
-    return PostgresStore(opening.dsn, owner, end, opening.patience, stats=stats, on_close=leave)
+    return PostgresStore(
+        opening.dsn,
+        owner,
+        end,
+        opening.patience,
+        replica_count=opening.replica_count,
+        stats=stats,
+        on_close=leave,
+    )
 
 
 def _read(

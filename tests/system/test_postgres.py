@@ -1,0 +1,93 @@
+"""A real engine over PostgreSQL: embedded and killed, or taken over by another engine."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ledger.postgres.server import running_pid
+from tests.support.postgres import Database, place_for_servers, remove, require_programs
+from tests.system.link import changed, payment
+from tests.system.process import PLAIN, Switch, de39, eventually
+
+EMBEDDED = PLAIN + '[ledger]\nstore = "postgres"\n'
+QUICK = "commit_timeout_s = 2\nretry_s = 5\n"
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """Return a folder with a short path for a data folder with a server in it."""
+    require_programs()
+    folder = place_for_servers()
+    yield folder
+    remove(folder)
+
+
+def test_an_embedded_database_outlives_a_kill(place: Path) -> None:
+    """Pay, kill -9, start: the server that was left is used, every answer stands, books agree."""
+    with Switch(place, more=EMBEDDED) as switch:
+        switch.start()
+        card = switch.open_card()
+        with switch.link() as link:
+            ask = payment(card.pan, 700)
+            link.send(ask)
+            first = link.receive_bytes()
+        assert switch.call("GET", "/readyz").json["checks"]["ledger_store"]
+        assert switch.metric("de39_ledger_store_reachable") == 1
+        assert switch.metric("de39_ledger_connects_total") == 1
+        cluster = switch.data / "postgres" / "cluster"
+        switch.kill()
+        left = running_pid(cluster)
+        assert left is not None
+        switch.start()
+        assert running_pid(cluster) == left
+        with switch.link() as link:
+            link.send(changed(ask, t="0101"))
+            assert link.receive_bytes() == first
+        assert switch.held(card) == 700
+        code, out, err = de39("ledger", "books", "--data", switch.data, "--check", "--json")
+        assert code == 0, err
+        assert json.loads(out)["ok"]
+        assert switch.stop() == 0
+        assert running_pid(cluster) is None
+        assert switch.log().count("PostgreSQL commit per batch") == 2
+
+
+def test_an_engine_that_was_taken_over_stops(database: Database, place: Path) -> None:
+    """A second engine on the database: the first writes no row more, exits with 74 (T11)."""
+    more = PLAIN + f'[ledger]\nstore = "postgres"\ndsn = "{database.dsn}"\n' + QUICK
+    with Switch(place / "one", more=more) as one, Switch(place / "two", more=more) as two:
+        one.start()
+        card = one.open_card()
+        assert one.stop() == 0
+        shutil.copytree(one.data, two.data)
+        one.start()
+        with one.link() as link:
+            assert link.ask(payment(card.pan, 100))["39"] == "00"
+        two.start()
+        with one.link() as link:
+            link.send(payment(card.pan, 200))
+            assert link.receive_bytes() == b""
+        assert one.wait() == 74
+        told = [line for line in one.log().splitlines() if line.startswith("de39: error: ")]
+        assert len(told) == 1
+        assert "another writer owns the journal" in told[0]
+        assert two.held(card) == 100
+        with two.link() as link:
+            assert link.ask(payment(card.pan, 300))["39"] == "00"
+        assert eventually(lambda: two.held(card) == 400)
+        assert two.stop() == 0
+    epochs = database.fetch("SELECT DISTINCT epoch FROM de39.batch ORDER BY 1")
+    assert len(epochs) == 3
+
+
+def test_a_database_that_is_away_is_named(tmp_path: Path) -> None:
+    """Exit code 69, the place in one line, and no password in it."""
+    dsn = f"postgresql://de39:S3cret@/x?host={tmp_path}"
+    more = PLAIN + f'[ledger]\nstore = "postgres"\ndsn = "{dsn}"\n'
+    code, err = Switch(tmp_path, more=more).run_to_end()
+    assert code == 69
+    assert str(tmp_path) in err
+    assert "S3cret" not in err
