@@ -407,19 +407,19 @@ SERIES: tuple[Series, ...] = (
     ),
     _plain(
         "counter",
-        "de39_ledger_unknown_commits",
+        "de39_ledger_unknown_commits_total",
         "Commits whose outcome had to be asked for.",
         _counter(m.Counter.STORE_UNKNOWN),
     ),
     _plain(
         "counter",
-        "de39_ledger_retries",
+        "de39_ledger_retries_total",
         "Batches that were sent to the store again.",
         _counter(m.Counter.STORE_RETRIES),
     ),
     _plain(
         "counter",
-        "de39_ledger_connects",
+        "de39_ledger_connects_total",
         "Connections made to the store's primary.",
         _counter(m.Counter.STORE_CONNECTS),
     ),
