@@ -141,6 +141,7 @@ def _blank(item: Row, i: Int) -> None:
     item["currency"] = 0
     item["expiry_yymm"] = 0
     item["hold_life_h"] = 0
+    item["atc"] = 0
     item["exponent"] = 2
     item["entry_class"] = 0
 

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.admission import admit
+from engine.card_checks import apply_checks, judge_checks
 from engine.entry import CONDITION_BITS, ENTRY_BY_MODE
 from engine.expiry import collect_due
 from engine.items import Setting
@@ -41,7 +42,7 @@ from engine.waves import order_waves, unwind
 from engine.wire.encode_kernels import encode_batch
 from engine.wire.kernels import decode_batch
 from engine.wire.table import DialectTable
-from engine.workspace import Workspace
+from engine.workspace import Guard, Workspace
 from ledger.authorizations import batch_rows_max
 from ledger.deadlines import LIFE_H_MAX, next_due
 from ledger.journal import Blob
@@ -63,6 +64,7 @@ class Settings:
     hold_life_h: int = 7 * 24
     duplicate_window_s: int = 24 * 3600
     clock_from_messages: bool = False
+    pin_tries_max: int = 3
 
 
 @dataclass(slots=True)
@@ -116,6 +118,8 @@ class Authorizer:
         self.settings[Setting.DUPLICATE_WINDOW_S] = settings.duplicate_window_s
         self.settings[Setting.CLOCK_FROM_MESSAGES] = settings.clock_from_messages
         self.settings[Setting.MERCHANTS_MAX] = state.bounds.merchants_max
+        self.settings[Setting.PIN_TRIES_MAX] = settings.pin_tries_max
+        self.guard: Guard | None = None
         self._facts = (hash_key, EXPONENT.copy(), ENTRY_BY_MODE.copy(), CONDITION_BITS.copy())
         self._no_mcc_risk = np.zeros(10_000, np.float32)
 
@@ -238,6 +242,9 @@ class Authorizer:
             state.cursor,
             work.items,
         )
+        if self.guard is not None:
+            self.guard.check(work, count, links)
+            apply_checks(work.checks, count, work.items)
 
     def _match(
         self,
@@ -400,6 +407,8 @@ class Authorizer:
     def _decide(self, rows: NDArray[np.int32], payments: NDArray[np.int32], lap: Lap) -> None:
         """Decide and post ``rows``, of which ``payments`` come first; then the cards remember."""
         work, state = self.work, self.state
+        if self.guard is not None:
+            judge_checks(rows, work.items, work.checks, state.chips, self.settings)
         self._post(rows)
         curves = self.tables.curves
         card_update(work.payments, payments, work.approved, state.card_velocity, curves)
@@ -436,6 +445,8 @@ class Authorizer:
             work.replies,
             work.extra,
         )
+        if self.guard is not None:
+            self.guard.dress(work, reply_count)
         hits = self._hits_beyond(item_count)
         records = self._records(item_count, record_count)
         events.write(records, first_seq, state)
@@ -451,6 +462,8 @@ class Authorizer:
             work.out_end,
         )
         assert out_size >= 0, "the answer buffer is sized for the largest batch"
+        if self.guard is not None:
+            self.guard.seal(work, reply_count)
         originals = _originals(work.items[:item_count])
         blobs = [*events.blobs, *hits]
         return Outcome(count, item_count, reply_count, records, originals, int(out_size), blobs)

@@ -28,6 +28,7 @@ _GROUPS = {
     "config": "The configuration.",
     "bench": "Measure one part against a named baseline in the same run.",
     "msg": "ISO 8583 messages, masked.",
+    "key": "Keys of MAC, PIN and card checks, by name; only check values are shown.",
 }
 _COMMANDS = {
     "demo": "bench.demo:run",
@@ -41,6 +42,13 @@ _COMMANDS = {
     "card issue": "engine.client_commands:card_issue",
     "card set": "engine.client_commands:card_set",
     "msg explain": "engine.message_commands:explain",
+    "key init": "engine.key_commands:init",
+    "key show": "engine.key_commands:show",
+    "key generate": "engine.key_commands:generate",
+    "key rotate": "engine.key_commands:rotate",
+    "key import": "engine.key_commands:import_key",
+    "key export": "engine.key_commands:export",
+    "key remove": "engine.key_commands:remove",
     "rules check": "engine.rules.commands:check",
     "rules fmt": "engine.rules.commands:fmt",
     "model train": "bench.model:train",

@@ -18,6 +18,7 @@ from msgspec import Meta
 from engine import config_tree, limits
 from engine.errors import ConfigError
 from engine.link_config import Links, Listen, Seconds, Section
+from engine.security.settings import Issuer, Security, SecurityProfile, faults_of
 from ledger.deadlines import LIFE_H_MAX
 from ledger.postgres.connect import hosts_of
 
@@ -168,6 +169,13 @@ class Config(Section, frozen=True):
     ledger: Ledger = Ledger()
     limits: Limits = Limits()
     authorization: Authorization = Authorization()
+    security: Security = Security()
+    security_profile: Annotated[
+        tuple[SecurityProfile, ...], Meta(max_length=255, description="what links do with keys")
+    ] = ()
+    issuer: Annotated[
+        tuple[Issuer, ...], Meta(max_length=64, description="keys of the issuer's own cards")
+    ] = ()
     clock: Clock = Clock()
     log: Log = Log()
 
@@ -312,6 +320,12 @@ def _faults(config: Config) -> Iterator[tuple[str, str]]:
             yield key, 'expected a path, "default" or "none"'
     if not config.data:
         yield "data", "expected a folder"
+    yield from faults_of(
+        config.security,
+        config.security_profile,
+        config.issuer,
+        [listen.security for listen in config.listen],
+    )
     if config.clock.source == "message" and config.clock.start is None:
         yield "clock.start", 'needed with source = "message", such as 2026-01-31T00:00:00Z'
 

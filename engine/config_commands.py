@@ -98,7 +98,8 @@ def _table(fields: list[msgspec.structs.FieldInfo]) -> str:
     rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
     for field in fields:
         schema = msgspec.json.schema(field.type)
-        default = "" if field.default is None else json_text.dumps(field.default)
+        is_bare = field.default is None or field.default is msgspec.NODEFAULT
+        default = "" if is_bare else json_text.dumps(field.default)
         meaning = schema.get("description", "")
         rows.append(f"| `{field.name}` | {_type_text(schema)} | `{default}` | {meaning} |")
     return "\n".join(rows).replace("``", "none") + "\n"
@@ -106,7 +107,7 @@ def _table(fields: list[msgspec.structs.FieldInfo]) -> str:
 
 def _type_text(schema: dict[str, Any]) -> str:
     if "enum" in schema:
-        return " or ".join(f'"{value}"' for value in schema["enum"])
+        return " or ".join(json_text.dumps(value) for value in schema["enum"])
     if "anyOf" in schema:
         return " or ".join(_type_text(s) for s in schema["anyOf"] if s.get("type") != "null")
     kind: str = schema["type"]

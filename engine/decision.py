@@ -26,6 +26,11 @@ class Decision(IntEnum):
     CARD_LOST = 107
     CARD_STOLEN = 108
     ACCOUNT_BLOCKED = 109
+    PIN_WRONG = 110
+    PIN_TRIES_EXCEEDED = 111
+    CARD_VALUE_WRONG = 112  # CVV, CVV2 or iCVV
+    CRYPTOGRAM_WRONG = 113  # ARQC of the chip
+    CRYPTOGRAM_REPLAYED = 114  # its counter was used before: a sign of fraud
 
     NOT_ENOUGH_FUNDS = 201
     AMOUNT_INVALID = 202
@@ -45,6 +50,9 @@ class Decision(IntEnum):
     FORMAT_ERROR = 504
     MESSAGE_NOT_SERVED = 505  # valid syntax, unknown MTI or network code
     DEADLINE_PASSED = 506  # waited for longer than its sender does: not posted
+    MAC_WRONG = 507  # or missing where the link must send one
+    KEY_REFUSED = 508  # key change whose check value or cryptogram does not hold
+    SECURITY_UNAVAILABLE = 509  # a check could not be made: no key, or no security module
 
 
 DEFAULT_RESPONSE: dict[Decision, str] = {
@@ -62,6 +70,11 @@ DEFAULT_RESPONSE: dict[Decision, str] = {
     Decision.CARD_LOST: "41",
     Decision.CARD_STOLEN: "43",
     Decision.ACCOUNT_BLOCKED: "62",
+    Decision.PIN_WRONG: "55",
+    Decision.PIN_TRIES_EXCEEDED: "75",
+    Decision.CARD_VALUE_WRONG: "05",
+    Decision.CRYPTOGRAM_WRONG: "05",
+    Decision.CRYPTOGRAM_REPLAYED: "59",
     Decision.NOT_ENOUGH_FUNDS: "51",
     Decision.AMOUNT_INVALID: "13",
     Decision.CURRENCY_NOT_SERVED: "57",
@@ -77,5 +90,8 @@ DEFAULT_RESPONSE: dict[Decision, str] = {
     Decision.FORMAT_ERROR: "30",
     Decision.MESSAGE_NOT_SERVED: "12",
     Decision.DEADLINE_PASSED: "91",
+    Decision.MAC_WRONG: "63",
+    Decision.KEY_REFUSED: "63",
+    Decision.SECURITY_UNAVAILABLE: "96",
 }
 assert set(DEFAULT_RESPONSE) == set(Decision)

@@ -67,6 +67,7 @@ def take_due(item: Row, ring: NDArray[np.void], wheel: Wheel, entry: Int, ts_ns:
     item["currency"] = row["currency"]
     item["expiry_yymm"] = 0
     item["hold_life_h"] = 0
+    item["atc"] = 0
     item["role"] = Role.EXPIRE
     item["exponent"] = row["exponent"]
     item["entry_class"] = 0

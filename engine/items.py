@@ -50,6 +50,7 @@ ITEM = np.dtype(
         ("currency", "<u2"),
         ("expiry_yymm", "<u2"),
         ("hold_life_h", "<u2"),
+        ("atc", "<u2"),  # counter of a chip cryptogram that was right; 0 = none
         ("role", "u1"),
         ("exponent", "u1"),
         ("entry_class", "u1"),  # scoring.payment.Entry
@@ -63,7 +64,7 @@ LINK = np.dtype(
         ("sign_on_required", "u1"),
         ("signed_on", "u1"),  # in and out: 0800 sign-on and sign-off change it
         ("late_is_silent", "u1"),  # 1 = a request past its deadline gets no answer
-        ("spare", "u1"),
+        ("security", "u1"),  # which security profile the link has; 0 = none
         ("unreadable", "<i4"),  # in and out: messages in a row that could not be answered
         ("waited_ns", "<i8"),  # from the arrival of this segment to the start of its batch
         ("deadline_ns", "<i8"),  # a request that waited longer is not posted; 0 = no deadline
@@ -79,3 +80,4 @@ class Setting(IntEnum):
     DUPLICATE_WINDOW_S = 1
     CLOCK_FROM_MESSAGES = 2
     MERCHANTS_MAX = 3
+    PIN_TRIES_MAX = 4

@@ -25,6 +25,9 @@ class Listen(Section, frozen=True):
     dialect: Annotated[
         str, Meta(description="name of a shipped dialect, or path of a dialect file (.toml)")
     ] = "iso87-bin"
+    security: Annotated[
+        str, Meta(description="name of the [[security_profile]] of its links; empty = none")
+    ] = ""
     require_sign_on: Annotated[
         bool, Meta(description="decline requests of a link that has not signed on (0800/001)")
     ] = False

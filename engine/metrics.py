@@ -47,6 +47,7 @@ class Stage(IntEnum):
     DECIDE = 6
     COMMIT = 7
     ENCODE = 8
+    CRYPTO = 9  # checks before matching, and the MACs of the answers
 
 
 class Counter(IntEnum):

@@ -122,7 +122,10 @@ class EngineOperations:
         registration = self._register(
             lambda: self._registrar.issue(number, pan, expiry, self._now_ns()), operator
         )
-        return self._card_view(int(registration.card_numbers[0]))
+        card = int(registration.card_numbers[0])
+        if request.pin_value is not None:
+            self._keep_pin_value(card, request.pin_value)
+        return self._card_view(card)
 
     def _patch_account(
         self, account: str, request: api.PatchAccount, operator: str
@@ -150,9 +153,21 @@ class EngineOperations:
         if request.travel_notice is not None:
             flags = CardFlag.TRAVEL_NOTICE if request.travel_notice else 0
             records.append(self._event(Kind.CARD_FLAGS, card=card, account=account, status=flags))
+        if request.pin_value is not None:
+            self._keep_pin_value(card, request.pin_value)
+        if request.pin_value is not None or request.pin_tries is not None:
+            records.append(self._event(Kind.PIN_RESET, card=card, account=account))
         if records:
             self._commit(np.concatenate(records), operator)
         return self._card_view(card)
+
+    def _keep_pin_value(self, card: int, value: str) -> None:
+        """Keep what proves the PIN of a card: the first digit is the PVKI, 0 for an offset."""
+        index, digits = int(value[0]), value[1:]
+        self._vault.put_pin_value(card, index, digits)
+        guard = self._pipeline.authorizer.guard
+        if guard is not None:
+            self._on_loop(lambda: guard.note_pin_value(card, index, digits))
 
     def _import_csv(self, body: bytes, operator: str) -> api.ImportResult:
         _, cards, _ = self._vault.last_numbers()
@@ -206,6 +221,8 @@ class EngineOperations:
             state = self._state
             applied = apply_events(records, state.accounts, state.cards, state.cursor)
             assert applied == len(records), "numbers and bounds were checked before"
+            reset = records["card"][records["kind"] == Kind.PIN_RESET]
+            state.chips["pin_tries"][reset] = 0
             ts_ns = self._pipeline.now_ns()
             return event_job(records, ts_ns, blobs, lambda: durable.set_result(None))
 
@@ -274,6 +291,7 @@ class EngineOperations:
             expiry_yymm=f"{int(row['expiry_yymm']):04d}",
             status=_status_text(CardStatus(int(row["status"]))),
             travel_notice=bool(row["flags"] & CardFlag.TRAVEL_NOTICE),
+            pin_tries=int(self._on_loop(lambda: _copy(self._state.chips, card))["pin_tries"]),
         )
 
 

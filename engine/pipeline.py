@@ -42,6 +42,7 @@ SEGMENTS_MAX = 1024  # links of one batch; the others are first in the next
 _PEER_ENDED = "the peer sends no more"
 _STAGES = {
     "decode": Stage.DECODE,
+    "crypto": Stage.CRYPTO,
     "tokens": Stage.TOKENS,
     "find": Stage.FIND,
     "shared": Stage.FEATURES,
@@ -228,7 +229,7 @@ class Pipeline:
                 profile.sign_on_required,
                 link.signed_on,
                 profile.late_is_silent,
-                0,
+                profile.security,
                 link.unreadable,
                 max(now_ns - arrival_ns, 0),
                 profile.deadline_ns,

@@ -223,7 +223,7 @@ def _write_outcome(
     into["rules_version"] = versions[0] if is_payment else 0
     into["model_version"] = versions[1] if is_payment else 0
     into["expiry_yymm"] = item["expiry_yymm"]
-    into["status"] = 0
+    into["status"] = item["atc"]
     into["reasons"] = 0
     into["kind"] = item["kind"]
     into["result"] = item["decision"]

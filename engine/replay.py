@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.admission import rrn_identity
+from engine.card_checks import remember_checks
 from engine.entries import enter, merchant_row
 from engine.events import Outcome, apply_event
 from engine.items import ITEM, Role, Setting
@@ -112,6 +113,7 @@ class Replayer:
             (state.id_index.slots, state.rrn_index.slots, state.merchant_index.slots),
             state.accounts,
             state.cards,
+            state.chips,
             state.ring,
             state.wheel,
             state.merchants,
@@ -160,6 +162,7 @@ def restore(
     slots: Any,
     accounts: NDArray[np.void],
     cards: NDArray[np.void],
+    chips: NDArray[np.void],
     ring: NDArray[np.void],
     wheel: Wheel,
     merchants: NDArray[np.uint64],
@@ -193,6 +196,8 @@ def restore(
                 return i, _NO_ROOM
             if record["otb_after_minor"] != before_otb:
                 return i, _CHECK_VALUE
+            if kind == Kind.PIN_RESET:
+                chips[record["card"]]["pin_tries"] = 0
             cursor[Cursor.NEXT_SEQ] += 1
             continue
         _item_of_record(record, named[i], tables, item, words)
@@ -212,6 +217,8 @@ def restore(
                 )
                 approved[i] = 1 if record["kind"] == Kind.AUTHORIZE and record["result"] == 0 else 0
         item["record"] = i
+        if item["role"] == Role.AUTHORIZE:
+            remember_checks(item["flags"], item["atc"], chips[item["card"]])
         apply_outcome(item, accounts, ring, wheel)
         if not _agrees(record, item):
             return i, _CHECK_VALUE
@@ -268,6 +275,7 @@ def _item_of_record(
     item["currency"] = record["currency"]
     item["expiry_yymm"] = record["expiry_yymm"]
     item["hold_life_h"] = record["hold_life_h"]
+    item["atc"] = record["status"]
     item["exponent"] = min(exponents[min(record["currency"], 999)], 4)
     item["entry_class"] = record["entry_class"]
     if record["kind"] == Kind.REVERSAL:

@@ -41,8 +41,11 @@ class Server:
         self._servers: list[asyncio.Server] = []
         self._number = 0
 
-    async def listen(self, listen: Listen, dialect: int) -> tuple[str, int]:
-        """Open one listener; return the address it got. Raises ``UnavailableError``."""
+    async def listen(self, listen: Listen, dialect: int, security: int = 0) -> tuple[str, int]:
+        """Open one listener; return the address it got. Raises ``UnavailableError``.
+
+        ``security`` is the number of its links' security profile; 0 = none.
+        """
         host, port = split_address(listen.address)
         profile = Profile(
             sign_on_required=listen.require_sign_on,
@@ -53,6 +56,7 @@ class Server:
             deadline_ms=listen.deadline_ms,
             overload_ms=listen.overload_wait_ms,
             late_is_silent=listen.late == "silence",
+            security=security,
         )
         gate = Gate(listen)
         loop = asyncio.get_running_loop()

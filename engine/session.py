@@ -138,6 +138,7 @@ class Profile:
         "idle_timeout_ns",
         "late_is_silent",
         "overload_ns",
+        "security",
         "sign_on_required",
         "unreadable_max",
         "zero_length_max",
@@ -155,6 +156,7 @@ class Profile:
         deadline_ms: int = 0,
         overload_ms: int = 0,
         late_is_silent: bool = False,
+        security: int = 0,
     ) -> None:
         self.sign_on_required = sign_on_required
         self.idle_timeout_ns = idle_timeout_s * 1_000_000_000
@@ -165,3 +167,4 @@ class Profile:
         self.deadline_ns = deadline_ms * 1_000_000
         self.overload_ns = overload_ms * 1_000_000
         self.late_is_silent = late_is_silent
+        self.security = security

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.card_checks import new_chips
 from engine.cards import new_cards
 from engine.rules.book import RuleBook
 from ledger.accounts import new_accounts
@@ -41,6 +42,7 @@ class EngineState:
     bounds: Bounds
     accounts: NDArray[np.void] = field(init=False)
     cards: NDArray[np.void] = field(init=False)
+    chips: NDArray[np.void] = field(init=False)
     tokens: NDArray[np.uint64] = field(init=False)
     ring: NDArray[np.void] = field(init=False)
     wheel: Wheel = field(init=False)
@@ -59,6 +61,7 @@ class EngineState:
         bounds = self.bounds
         self.accounts = new_accounts(bounds.accounts_max + 1)
         self.cards = new_cards(bounds.cards_max + 1)
+        self.chips = new_chips(bounds.cards_max + 1)
         self.tokens = np.zeros((bounds.cards_max + 1, 2), np.uint64)
         self.ring = new_ring(bounds.authorizations_max)
         self.wheel = new_wheel(bounds.authorizations_max)
@@ -149,6 +152,7 @@ class EngineState:
         return {
             "accounts": self.accounts[: self.account_count + 1],
             "cards": self.cards[: self.card_count + 1],
+            "chips": self.chips[: self.card_count + 1],
             "ring": self.ring[self._ring_places()],
             "merchants": self.merchants[:merchant_rows],
             "card_velocity": self.card_velocity[: self.card_count + 1],
@@ -178,6 +182,9 @@ class EngineState:
             raise ValueError(msg)
         for key in ("accounts", "cards", "merchants", "card_velocity", "merchant_velocity"):
             getattr(self, key)[: len(arrays[key])] = arrays[key]
+        chips = arrays.get("chips")  # a snapshot of a version without them has seen none
+        if chips is not None:
+            self.chips[: len(chips)] = chips
         self.bin_velocity[arrays["bins"]] = arrays["bin_velocity"]
         ring = arrays["ring"][-len(self.ring) :]
         first = int(self.cursor[Cursor.HEAD]) + 1 - len(ring)

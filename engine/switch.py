@@ -33,6 +33,7 @@ from engine.pipeline import Pipeline, event_job
 from engine.registrar import Registrar
 from engine.rules.program import Program, default_rules_path, load_rules, no_rules
 from engine.rules.tree import ActionKind, Mode
+from engine.security.opening import make_guard, number_of_profile, open_store
 from engine.server import Server
 from engine.store_health import can_commit, durability_of, note_store, trouble_of
 from engine.wire.dialect import Dialect, load_builtin, load_dialect
@@ -88,6 +89,7 @@ def settings_of(config: Config) -> Settings:
         hold_life_h=-(-config.authorization.hold_life_s // _HOUR_S),
         duplicate_window_s=config.authorization.duplicate_window_s,
         clock_from_messages=config.clock.source == "message",
+        pin_tries_max=config.security.pin_tries_max,
     )
 
 
@@ -99,7 +101,7 @@ def make_authorizer(config: Config, parts: Parts, partition: Partition) -> Autho
         cursor[Cursor.LAST_TS_NS] = max(
             int(cursor[Cursor.LAST_TS_NS]), int(start.timestamp()) * 1_000_000_000
         )
-    return Authorizer(
+    authorizer = Authorizer(
         partition.state,
         compile_dialects(parts.dialects),
         parts.program,
@@ -110,6 +112,16 @@ def make_authorizer(config: Config, parts: Parts, partition: Partition) -> Autho
         settings_of(config),
         Workspace(config.limits.batch_max_frames, ARENA_BYTES),
     )
+    if config.security.store != NONE:
+        authorizer.guard = make_guard(
+            open_store(config.security, partition.data, os.environ),
+            authorizer.table,
+            config.security_profile,
+            config.issuer,
+            partition.vault.load_pin_values(),
+            len(partition.state.chips),
+        )
+    return authorizer
 
 
 class Switch:
@@ -196,6 +208,8 @@ class Switch:
             operations.close()
             server.close_links()
             committer.close(drain=False)
+            if authorizer.guard is not None:
+                authorizer.guard.close()
 
     async def _open_ports(
         self, parts: Parts, server: Server, http: AdminServer, partition: Partition
@@ -204,7 +218,8 @@ class Switch:
         ports = []
         for listen in self.config.listen:
             row = rows.index((listen.dialect, listen.frame_bytes_max))
-            host, port = await server.listen(listen, row)
+            security = number_of_profile(self.config.security_profile, listen.security)
+            host, port = await server.listen(listen, row, security)
             ports.append(f"{parts.dialects[row].name} on {host}:{port}")
             self.log.info(
                 "listener.open", address=f"{host}:{port}", dialect=parts.dialects[row].name

@@ -1,7 +1,11 @@
 """The columns of one batch, from the bytes that came to the bytes that leave."""
 
-import numpy as np
+from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.card_checks import CHECK
 from engine.items import ITEM
 from engine.replies import EXTRA_BYTES
 from engine.rules.columns import RULE_FACTS, VALUE_COUNT
@@ -10,6 +14,30 @@ from engine.wire.columns import FIELD_COUNT, REPLY, REQUEST
 from engine.wire.encode_kernels import REPLY_OVERHEAD_BYTES
 from scoring.features import EXTRAS, FEATURES, SHARED
 from scoring.payment import PAYMENT
+
+
+class Guard(Protocol):
+    """Makes the cryptographic checks of a batch; ``engine.security.guard`` is the one there is."""
+
+    def check(self, work: "Workspace", count: int, links: NDArray[np.void]) -> None:
+        """Check the requests of a batch, decoded and admitted: fill ``work.checks``."""
+        ...
+
+    def dress(self, work: "Workspace", reply_count: int) -> None:
+        """Add fields to the answers, and room for their MACs, before they are encoded."""
+        ...
+
+    def seal(self, work: "Workspace", reply_count: int) -> None:
+        """Write the MACs of the encoded answers."""
+        ...
+
+    def note_pin_value(self, card: int, index: int, digits: str) -> None:
+        """Take what proves the PIN of a card from now on: PVKI and PVV, or 0 and an offset."""
+        ...
+
+    def close(self) -> None:
+        """Forget the keys."""
+        ...
 
 
 class Workspace:
@@ -24,6 +52,7 @@ class Workspace:
         self.pan_block = np.zeros((rows, 16), np.uint8)
         self.tokens = np.zeros((rows, 2), np.uint64)
         self.items = np.zeros(items, ITEM)
+        self.checks = np.zeros(rows, CHECK)
         self.wave_table = np.zeros((1 << (4 * items - 1).bit_length(), 2), np.int64)
         self.payments = np.zeros(rows, PAYMENT)
         self.facts = np.zeros(rows, RULE_FACTS)

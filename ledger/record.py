@@ -39,6 +39,7 @@ class Kind(IntEnum):
     CARD_ISSUE = 111
     CARD_STATUS = 112
     CARD_FLAGS = 113
+    PIN_RESET = 114  # wrong PINs in a row count from zero again
     RULES = 121
     MODEL = 122
     RULE_MODE = 123  # what one rule does from here on: promote, demote, off, a breaker
@@ -68,6 +69,9 @@ class Flag(IntEnum):
     PARTIAL_OK = 131072  # the terminal takes a partial approval
     INQUIRY = 262144  # balance inquiry
     CREDIT = 524288  # money for the cardholder: refund or its authorization
+    PIN_RIGHT = 1048576
+    PIN_WRONG = 2097152  # counted: wrong PINs in a row
+    CHIP_CHECKED = 4194304  # chip cryptogram right; ``status`` is its transaction counter
 
 
 RECORD = np.dtype(
@@ -100,7 +104,7 @@ RECORD = np.dtype(
         ("rules_version", "<u4"),  # first 4 bytes of the rule set's SHA-256; 0 = no rules
         ("model_version", "<u4"),  # first 4 bytes of the model's SHA-256; 0 = no model
         ("expiry_yymm", "<u2"),
-        ("status", "<u2"),  # new status of an account or card event
+        ("status", "<u2"),  # new status of an account or card event; ATC under CHIP_CHECKED
         ("reasons", "<u4"),  # up to four feature numbers + 1, one a byte; 0 = none
         ("pcode", "<u4"),  # DE3
         ("kind", "<u2"),

@@ -48,6 +48,9 @@ CREATE TABLE IF NOT EXISTS cards (
   token BLOB NOT NULL UNIQUE, bin TEXT NOT NULL, last4 TEXT NOT NULL, expiry_yymm INTEGER NOT NULL,
   key_id INTEGER NOT NULL, pan_nonce BLOB NOT NULL, pan_ciphertext BLOB NOT NULL) STRICT;
 CREATE INDEX IF NOT EXISTS cards_account ON cards (account_no);
+CREATE TABLE IF NOT EXISTS pin_values (
+  card_no INTEGER PRIMARY KEY REFERENCES cards ON DELETE CASCADE,
+  nonce BLOB NOT NULL, sealed BLOB NOT NULL) STRICT;
 """
 
 
@@ -274,6 +277,30 @@ class Vault:
         except InvalidTag:
             raise VaultError(f"card {card_id_of(card_no)}: its number does not decrypt") from None
         return Pan(clear.decode("ascii"))
+
+    def put_pin_value(self, card_no: int, index: int, digits: str) -> None:
+        """Keep what proves the PIN of a card: PVKI and PVV, or 0 and an IBM 3624 offset.
+
+        It takes the place of what was kept before. ``VaultError`` when there is no such card.
+        """
+        nonce = os.urandom(NONCE_BYTES)
+        clear = f"{index}{digits}".encode("ascii")
+        sealed = self._aead.encrypt(nonce, clear, b"pin" + _associated(card_no))
+        with self._transaction("") as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO pin_values VALUES (?, ?, ?)", (card_no, nonce, sealed)
+            )
+
+    def load_pin_values(self) -> list[tuple[int, int, str]]:
+        """Return (card number, PVKI, PVV or offset) of every card that has one."""
+        values = []
+        for card_no, nonce, sealed in self._ask("SELECT card_no, nonce, sealed FROM pin_values"):
+            try:
+                clear = self._aead.decrypt(nonce, sealed, b"pin" + _associated(card_no))
+            except InvalidTag:
+                raise VaultError(f"card {card_id_of(card_no)}: its PIN value was altered") from None
+            values.append((card_no, int(clear[:1]), clear[1:].decode("ascii")))
+        return values
 
     def _sealed(
         self,

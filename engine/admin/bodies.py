@@ -36,6 +36,8 @@ _EXPECTED = {
     "pan": f"{DIGITS_MIN} to {DIGITS_MAX} digits as text that end in their check digit",
     "expiry_yymm": 'text, such as "3012"',
     "travel_notice": "true or false",
+    "pin_value": "5 to 13 digits as text: PVKI and PVV, or 0 and an IBM 3624 offset",
+    "pin_tries": "0",
 }
 _STATUS: dict[type[msgspec.Struct], str] = {
     o.PatchAccount: "active, blocked or closed",

@@ -21,6 +21,7 @@ AUTHORIZATIONS_MAX = 1_000
 LimitMinor = Annotated[int, Meta(ge=0, le=AMOUNT_MINOR_MAX)]
 AccountStatus = Literal["active", "blocked", "closed"]
 CardStatus = Literal["active", "blocked", "lost", "stolen"]
+PinValue = Annotated[str, Meta(pattern=r"\A[0-9]{5,13}\Z")]
 _MASKED = re.compile(r"\A[0-9]{6}\*{2,9}[0-9]{4}\Z")
 
 
@@ -67,11 +68,16 @@ class OpenAccount(_Request, frozen=True):
 
 
 class OpenCard(_Request, frozen=True):
-    """POST /v1/cards. Without ``pan`` or ``expiry_yymm`` the engine makes them."""
+    """POST /v1/cards. Without ``pan`` or ``expiry_yymm`` the engine makes them.
+
+    ``pin_value`` proves the card's PIN: PVKI and PVV (5 digits), or an IBM 3624 offset (``0`` and
+    4 to 12 digits).
+    """
 
     account: str
     pan: Pan | None = None
     expiry_yymm: str | None = None
+    pin_value: PinValue | None = None
 
 
 class PatchAccount(_Request, frozen=True):
@@ -86,6 +92,8 @@ class PatchCard(_Request, frozen=True):
 
     status: CardStatus | None = None
     travel_notice: bool | None = None
+    pin_value: PinValue | None = None  # a new PIN; wrong tries are forgotten with the old one
+    pin_tries: Literal[0] | None = None  # unblock the PIN
 
 
 class CardView(msgspec.Struct, frozen=True):
@@ -97,6 +105,7 @@ class CardView(msgspec.Struct, frozen=True):
     expiry_yymm: str
     status: CardStatus
     travel_notice: bool
+    pin_tries: int = 0  # wrong PINs in a row
 
     def __post_init__(self) -> None:
         if self.pan != HIDDEN and not _MASKED.match(self.pan):

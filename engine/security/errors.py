@@ -27,6 +27,12 @@ class KeyStoreError(SecurityError):
     exit_code = Exit.IO
 
 
+class KeyStoreBusyError(SecurityError):
+    """Another process has the store."""
+
+    exit_code = Exit.TEMPORARY
+
+
 class KeyStoreModeError(SecurityError):
     """A file of the store is open to others."""
 

@@ -6,6 +6,7 @@ comes from a file of mode 0600 or from the environment. While the store is open 
 in this process: overwritten on close, as far as Python allows.
 """
 
+import fcntl
 import os
 import secrets
 import stat
@@ -19,6 +20,7 @@ from engine.security.ciphers import SoftCipher, kcv_of, wipe
 from engine.security.errors import (
     KeyBlockError,
     KeyMissingError,
+    KeyStoreBusyError,
     KeyStoreError,
     KeyStoreModeError,
     KeyUsageError,
@@ -38,12 +40,24 @@ class _Kept(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class FileStore:
-    """An open key file; one process at a time writes it."""
+    """An open key file. One process at a time may change it: a lock beside it says who.
 
-    def __init__(self, path: Path, master: bytes) -> None:
+    ``is_read_only`` opens it beside a process that holds it; nothing can be changed then.
+    """
+
+    def __init__(self, path: Path, master: bytes, *, is_read_only: bool = False) -> None:
         if len(master) != MASTER_KEY_BYTES:
             raise KeyStoreError(f"the master key has {MASTER_KEY_BYTES} bytes in hex")
         self._path = path
+        self._lock = -1 if is_read_only else _take_lock(path)
+        try:
+            self._open(master)
+        except BaseException:
+            self._release()
+            raise
+
+    def _open(self, master: bytes) -> None:
+        path = self._path
         self._aead = AESGCM(master)
         self._ciphers: dict[tuple[str, int], SoftCipher] = {}
         self._keys: dict[tuple[str, int], tuple[KeyInfo, bytearray]] = {}
@@ -127,6 +141,12 @@ class FileStore:
             wipe(value)
         self._ciphers.clear()
         self._keys.clear()
+        self._release()
+
+    def _release(self) -> None:
+        if self._lock >= 0:
+            os.close(self._lock)
+        self._lock = -1
 
     def _kept(self, key: KeyInfo) -> tuple[KeyInfo, bytearray]:
         try:
@@ -155,12 +175,30 @@ class FileStore:
             self._keys[place] = (one.info, bytearray.fromhex(one.value))
 
     def _write(self) -> None:
+        if self._lock < 0:
+            raise KeyStoreError(f"{self._path} is open for reading only")
         kept = [_Kept(info, value.hex()) for _, (info, value) in sorted(self._keys.items())]
         nonce = os.urandom(_NONCE_BYTES)
         clear = bytearray(msgspec.json.encode(kept))
         sealed = self._aead.encrypt(nonce, bytes(clear), _MARK)
         wipe(clear)
         replace_file(self._path, _MARK + nonce + sealed)
+
+
+def _take_lock(path: Path) -> int:
+    """Return the open lock file; ``KeyStoreBusyError`` when another process has it."""
+    try:
+        handle = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as problem:
+        raise KeyStoreError(f"{path}: cannot be written: {problem.strerror}") from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise KeyStoreBusyError(
+            f"{path} is in use: stop the switch that has it, or try again later"
+        ) from None
+    return handle
 
 
 def fresh_value(algorithm: str, size_bytes: int) -> bytearray:

@@ -23,7 +23,6 @@ class Op(Flag):
     DECRYPT = auto()
     LEFT = auto()  # single DES under the left half: inside retail MAC and CVV only
     DERIVE = auto()  # a further key, which stays where this one is
-    WRAP = auto()  # other keys, in key blocks or under ECB
 
 
 class Usage(Enum):
@@ -52,8 +51,8 @@ class Usage(Enum):
 
 
 _OPS = {
-    Usage.KEK: Op.WRAP | Op.DECRYPT | Op.ENCRYPT,
-    Usage.KEY_BLOCK: Op.WRAP,
+    Usage.KEK: Op.DECRYPT | Op.ENCRYPT,
+    Usage.KEY_BLOCK: Op.ENCRYPT,
     Usage.MAC_1: Op.ENCRYPT,
     Usage.MAC_3: Op.ENCRYPT | Op.LEFT,
     Usage.MAC_CMAC: Op.ENCRYPT,

@@ -53,3 +53,86 @@ def pack_hex(values: NDArray[np.uint8], size: Int, at: Int, out: NDArray[np.uint
         high, low = values[k] >> 4, values[k] & 15
         out[at + 2 * k] = 48 + high if high < 10 else 55 + high
         out[at + 2 * k + 1] = 48 + low if low < 10 else 55 + low
+
+
+@kernel
+def take_bytes(
+    data: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+    size: Int,
+    is_hex: NDArray[np.uint8],
+    out: NDArray[np.uint8],
+) -> None:
+    """Copy ``size`` bytes from each of ``starts`` i64 (n,) to ``out`` u8 (n, size).
+
+    ``is_hex`` u8 (n,): 1 = they are written as twice as many hex characters.
+    """
+    for i in range(starts.shape[0]):
+        at = starts[i]
+        for k in range(size):
+            if is_hex[i] == 0:
+                out[i, k] = data[at + k]
+            else:
+                out[i, k] = _half(data[at + 2 * k]) << 4 | _half(data[at + 2 * k + 1])
+
+
+@kernel
+def _half(character: Int) -> Int:
+    """Return 0 to 15 of a hex character; decoding has checked that it is one."""
+    if character <= 57:
+        return character - 48
+    return (character & 0xDF) - 55
+
+
+@kernel
+def put_macs(
+    values: NDArray[np.uint8],
+    places: NDArray[np.int64],
+    is_hex: NDArray[np.uint8],
+    out: NDArray[np.uint8],
+) -> None:
+    """Write row i of ``values`` u8 (n, 8) to ``out`` at ``places[i]``, in hex where it is said."""
+    for i in range(places.shape[0]):
+        if is_hex[i] != 0:
+            pack_hex(values[i], 8, places[i], out)
+        else:
+            for k in range(8):
+                out[places[i] + k] = values[i, k]
+
+
+@kernel
+def read_track2(
+    data: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    position: Int,
+    out: NDArray[np.int64],
+) -> None:
+    """Read expiry, service code and CVV of tracks in ASCII.
+
+    Parameters
+    ----------
+    starts, sizes : i64 (n,), of the track's characters; position : digits between service code
+        and CVV.
+    out : i64 (n, 3), out: YYMM, service code, CVV; -1 where the track is too short for it.
+    """
+    for i in range(starts.shape[0]):
+        at, end = starts[i], starts[i] + sizes[i]
+        while at < end and 48 <= data[at] <= 57:
+            at += 1
+        out[i, 0] = _digits(data, at + 1, 4, end)
+        out[i, 1] = _digits(data, at + 5, 3, end)
+        out[i, 2] = _digits(data, at + 8 + position, 3, end)
+
+
+@kernel
+def _digits(data: NDArray[np.uint8], at: Int, size: Int, end: Int) -> Int:
+    if at + size > end:
+        return -1
+    value = np.int64(0)
+    for k in range(size):
+        digit = np.int64(data[at + k]) - 48
+        if digit < 0 or digit > 9:
+            return -1
+        value = value * 10 + digit
+    return value

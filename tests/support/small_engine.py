@@ -53,6 +53,7 @@ class SmallEngine:
         clock_from_messages: bool = False,
         program: Program | None = None,
     ) -> None:
+        self.security = 0  # security profile of every link
         self.state = EngineState(Bounds(64, 64, merchants, ring))
         self.authorizer = Authorizer(
             self.state,
@@ -132,6 +133,7 @@ class SmallEngine:
             self.authorizer.work.arena[at : at + len(frame)] = np.frombuffer(frame, np.uint8)
             segments[i]["start"], segments[i]["end"] = at, at + len(frame)
             links[i]["arrival_ns"] = ts_ns
+            links[i]["security"] = self.security
             at += len(frame)
         outcome = self.authorizer.run(segments, len(part), links, lambda _: None)
         self.state.maintain()

@@ -9,6 +9,7 @@ import pytest
 from engine.security.errors import (
     KeyBlockError,
     KeyMissingError,
+    KeyStoreBusyError,
     KeyStoreError,
     KeyStoreModeError,
     KeyUsageError,
@@ -125,15 +126,15 @@ def test_the_file_opens_with_its_master_key_alone(tmp_path: Path) -> None:
     assert _KEY.hex().encode() not in path.read_bytes()
     assert path.stat().st_mode & 0o777 == 0o600
     with pytest.raises(KeyStoreError, match="does not open"):
-        FileStore(path, os.urandom(32))
+        FileStore(path, os.urandom(32), is_read_only=True)
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
     with pytest.raises(KeyStoreError, match="altered"):
-        FileStore(path, master)
+        FileStore(path, master, is_read_only=True)
     path.chmod(0o640)
     with pytest.raises(KeyStoreModeError, match="chmod 600"):
-        FileStore(path, master)
+        FileStore(path, master, is_read_only=True)
 
 
 def test_closing_overwrites_the_keys(tmp_path: Path) -> None:
@@ -152,12 +153,33 @@ def test_closing_overwrites_the_keys(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_written_keeps_the_old_keys(tmp_path: Path) -> None:
     """A failed write leaves the keys in memory and on disk as they were."""
-    store = FileStore(tmp_path / "sub" / "keys.bin", os.urandom(32))
+    path, master = tmp_path / "sub" / "keys.bin", os.urandom(32)
+    with pytest.raises(KeyStoreError, match="cannot be written"):
+        FileStore(path, master)
+    path.parent.mkdir()
+    store = FileStore(path, master)
+    (path.parent / "keys.bin.new").mkdir()
 
     with pytest.raises(KeyStoreError, match="cannot be written"):
         put(store, "a.mac", Usage.MAC_3, _KEY)
 
     assert store.infos() == []
+
+
+def test_one_process_at_a_time_changes_the_file(tmp_path: Path) -> None:
+    """A second writer is refused; a reader sees what stands and changes nothing."""
+    path, master = tmp_path / "keys.bin", os.urandom(32)
+    first = FileStore(path, master)
+    put(first, "a.mac", Usage.MAC_3, _KEY)
+
+    with pytest.raises(KeyStoreBusyError, match="in use"):
+        FileStore(path, master)
+    reader = FileStore(path, master, is_read_only=True)
+    assert [key.name for key in reader.infos()] == ["a.mac"]
+    with pytest.raises(KeyStoreError, match="reading only"):
+        reader.remove(reader.infos()[0])
+    first.close()
+    FileStore(path, master).close()
 
 
 def test_export_needs_leave(tmp_path: Path) -> None:

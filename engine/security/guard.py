@@ -1,0 +1,220 @@
+"""The cryptographic checks of a batch, and the fields that its answers get from them.
+
+MACs, PINs and card verification values are checked for the whole batch at once, a key at a time.
+Chip cryptograms have a key of their own each, so they are the one thing here that is worked a
+message at a time (``engine.security.card_guard``).
+
+A key change takes effect for the messages after it, so the MACs of a batch are checked up to each
+change, in order: where a batch is cut makes no difference. An answer has the key of its request.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.decision import Decision
+from engine.security.batch import Batch, Rows, places, present, written_as_hex
+from engine.security.card_guard import CardGuard, keep_pin_value
+from engine.security.ciphers import Cipher
+from engine.security.errors import SecurityError
+from engine.security.key_change import KeyChanges
+from engine.security.keys import Usage, valid_versions
+from engine.security.lay_kernels import put_macs, take_bytes
+from engine.security.macs import MAC_BYTES, Padding, differ, macs
+from engine.security.settings import SecurityProfile
+from engine.security.store import KeyStore
+from engine.wire.columns import Fault
+from engine.wire.table import DialectTable
+
+_NS = 1_000_000_000
+_PADDING = {"zeros": Padding.ZEROS, "mark": Padding.MARK}
+_MAC_1, _MAC_2 = 64, 128
+
+
+class MacKey(NamedTuple):
+    """A working MAC key, and how messages under it are filled and their MACs cut."""
+
+    cipher: Cipher
+    usage: Usage
+    padding: Padding
+    size: int
+
+    def of(self, data: NDArray[np.uint8], starts: Rows, ends: Rows) -> NDArray[np.uint8]:
+        """Return the MACs u8 (n, 8) as they stand on the wire."""
+        made = macs(self.cipher, self.usage, self.padding, data, starts, ends - starts)
+        made[:, self.size :] = 0
+        return made
+
+
+class Guard:
+    """Checks one batch after the other; one thread.
+
+    ``profiles`` are numbered from 1 in this order: ``LINK.security`` says which a link has.
+    """
+
+    def __init__(
+        self,
+        store: KeyStore,
+        table: DialectTable,
+        profiles: Sequence[SecurityProfile],
+        cards: CardGuard,
+        changes: KeyChanges,
+    ) -> None:
+        self.store = store
+        self.table = table
+        self.profiles = (SecurityProfile("none"), *profiles)
+        self.cards = cards
+        self.changes = changes
+        self._key_of: dict[int, MacKey] = {}  # request row -> key of its MAC and of its answer's
+        self._now_s = 0
+
+    def check(self, batch: Batch, count: int, links: NDArray[np.void]) -> None:
+        """Fill ``batch.checks`` of the first ``count`` requests."""
+        batch.checks[:count] = 0
+        self._key_of.clear()
+        self.cards.begin()
+        if not count:
+            return
+        request = batch.request[:count]
+        numbers = links["security"][request["segment"]]
+        if not numbers.any():
+            return
+        self._now_s = int(links["arrival_ns"][request["segment"]].max()) // _NS
+        classes = request["mti"] // 100 % 10
+        self._check_macs_and_changes(batch, numbers, classes)
+        is_payment = (request["mti"] > 0) & (request["mti"] // 10 % 10 == 0) & (numbers != 0)
+        is_payment &= ((classes == 1) | (classes == 2)) & (request["fault"] == Fault.NONE)
+        rows = np.flatnonzero(is_payment & (batch.checks["decision"][:count] == 0))
+        rows = rows[request["pan_length"][rows] > 0]
+        for number in np.unique(numbers[rows]).tolist():
+            profile = self.profiles[number]
+            self.cards.check(batch, rows[numbers[rows] == number], profile, self._now_s)
+
+    def dress(self, batch: Batch, reply_count: int) -> None:
+        """Ask for room for MACs, and add the chip data of answers."""
+        replies = batch.replies[:reply_count]
+        replies["wants_mac"] = batch.checks["wants_mac"][replies["request"]]
+        self.cards.dress(batch, reply_count)
+
+    def seal(self, batch: Batch, reply_count: int) -> None:
+        """Write the MACs of the answers into the room that was left for them."""
+        replies = batch.replies[:reply_count]
+        rows = np.flatnonzero((replies["wants_mac"] != 0) & (replies["mac_at"] >= 0))
+        if not len(rows):
+            return
+        begins = np.concatenate([[0], batch.out_end[: reply_count - 1]])[rows]
+        dialects = batch.request["dialect"][replies["request"][rows]]
+        starts = (begins + self.table.framing["header_bytes"][dialects]).astype(np.int64)
+        at = replies["mac_at"][rows].astype(np.int64)
+        is_hex = (self.table.fields["data_code"][dialects, _MAC_1] == 1).astype(np.uint8)
+        for key, mine in self._by_key(replies["request"][rows]):
+            made = key.of(batch.out, starts[mine], at[mine])
+            put_macs(made, at[mine], is_hex[mine], batch.out)
+
+    def note_pin_value(self, card: int, index: int, digits: str) -> None:
+        """Take what proves the PIN of a card from now on: PVKI and PVV, or 0 and an offset."""
+        keep_pin_value(self.cards.values, card, index, digits)
+
+    def close(self) -> None:
+        """Forget the keys."""
+        self.cards.begin()
+        self.store.close()
+
+    def _by_key(self, requests: NDArray[np.int32]) -> list[tuple[MacKey, Rows]]:
+        groups: dict[int, tuple[MacKey, list[int]]] = {}
+        for place, row in enumerate(requests.tolist()):
+            key = self._key_of[row]
+            groups.setdefault(id(key.cipher), (key, []))[1].append(place)
+        return [(key, np.array(mine, np.int64)) for key, mine in groups.values()]
+
+    def _check_macs_and_changes(
+        self, batch: Batch, numbers: NDArray[np.uint8], classes: NDArray[np.int32]
+    ) -> None:
+        """Check MACs up to each key change, make the change, go on behind it."""
+        first = 0
+        for row in self.changes.rows(batch, numbers, self.profiles):
+            self._check_macs(batch, first, row + 1, numbers, classes)
+            profile = self.profiles[int(numbers[row])]
+            if batch.checks["decision"][row] == 0:
+                decision = self.changes.make(batch, row, profile, self._now_s)
+                batch.checks["decision"][row] = decision
+            first = row + 1
+        self._check_macs(batch, first, len(numbers), numbers, classes)
+
+    def _check_macs(
+        self,
+        batch: Batch,
+        first: int,
+        last: int,
+        numbers: NDArray[np.uint8],
+        classes: NDArray[np.int32],
+    ) -> None:
+        for number in np.unique(numbers[first:last]).tolist():
+            profile = self.profiles[number]
+            if not profile.mac_key:
+                continue
+            rows = first + np.flatnonzero(numbers[first:last] == number)
+            is_due = np.isin(classes[rows], [int(text) for text in profile.mac_classes])
+            try:
+                keys = self._mac_keys(profile)
+            except SecurityError:
+                batch.checks["decision"][rows[is_due]] = Decision.SECURITY_UNAVAILABLE
+                continue
+            self._check_profile(batch, rows, is_due, keys)
+
+    def _check_profile(
+        self, batch: Batch, rows: Rows, is_due: NDArray[np.bool_], keys: list[MacKey]
+    ) -> None:
+        """Check the rows of one profile with each key that is valid, the newest first."""
+        checks = batch.checks
+        # The MAC is the last field: DE64 counts only where no second bitmap has fields behind it.
+        in_2 = present(batch, rows, _MAC_2)
+        in_1 = present(batch, rows, _MAC_1) & (batch.request["bitmap_lo"][rows] == 0)
+        has_mac = in_1 | in_2
+        is_sound = batch.request["fault"][rows] == Fault.NONE
+        answers = is_due | has_mac
+        checks["wants_mac"][rows[answers]] = 1
+        self._key_of.update(dict.fromkeys(rows[answers].tolist(), keys[0]))
+        checks["decision"][rows[is_due & ~has_mac & is_sound]] = Decision.MAC_WRONG
+        left = rows[has_mac & is_sound]
+        fields = np.where(in_2[has_mac & is_sound], _MAC_2, _MAC_1)
+        for key in keys:
+            if not len(left):
+                return
+            is_wrong = self._wrong(batch, left, fields, key)
+            self._key_of.update(dict.fromkeys(left[~is_wrong].tolist(), key))
+            left, fields = left[is_wrong], fields[is_wrong]
+        checks["decision"][left] = Decision.MAC_WRONG
+
+    def _wrong(self, batch: Batch, rows: Rows, fields: Rows, key: MacKey) -> NDArray[np.bool_]:
+        theirs = np.zeros((len(rows), MAC_BYTES), np.uint8)
+        ends = np.zeros(len(rows), np.int64)
+        for field in (_MAC_1, _MAC_2):
+            mine = np.flatnonzero(fields == field)
+            if not len(mine):
+                continue
+            ends[mine], _ = places(batch, rows[mine], field)
+            is_hex = written_as_hex(self.table, batch, rows[mine], field)
+            taken = np.zeros((len(mine), MAC_BYTES), np.uint8)
+            take_bytes(batch.arena, ends[mine], MAC_BYTES, is_hex, taken)
+            theirs[mine] = taken
+        starts = batch.request["start"][rows].astype(np.int64)
+        return differ(key.of(batch.arena, starts, ends), theirs)
+
+    def _mac_keys(self, profile: SecurityProfile) -> list[MacKey]:
+        """Return the valid keys of a profile, the newest first; ``SecurityError`` when none is."""
+        found = valid_versions(self.store.infos(), profile.mac_key, self._now_s)
+        keys = [
+            MacKey(
+                self.store.cipher(key, key.usage),
+                key.usage,
+                _PADDING[profile.mac_padding],
+                profile.mac_bytes,
+            )
+            for key in found
+        ]
+        if not keys:
+            raise SecurityError(f"no valid key {profile.mac_key!r}")
+        return keys
