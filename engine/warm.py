@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 
 from engine import kernel_cache, metrics
 from engine.authorize import Authorizer, Settings, Workspace
+from engine.card_checks import apply_checks, judge_checks
 from engine.events import apply_events, event_record
 from engine.items import LINK, Setting
 from engine.replay import Replayer
 from engine.replies import decisions_of, segment_ends
 from engine.rules.program import default_rules_path, load_rules
+from engine.security.warm_kernels import compile_kernels
 from engine.state import Bounds, EngineState
 from engine.tokens import Tokenizer, pan_blocks
 from engine.wire.dialect import load_builtin
@@ -70,6 +72,8 @@ def compile_all(report: Report) -> float:
         say("expiry")
         _replay(state, authorizer, records)
         say("replay")
+        _compile_checks(authorizer)
+        say("checks")
         metrics.compile_kernels()
     if folder is not None:
         kernel_cache.mark_warm(Path(folder))
@@ -185,6 +189,15 @@ def _run(authorizer: Authorizer, data: bytes, say: Report) -> NDArray[np.void]:
     )
     decisions_of(work.items, outcome.request_count, 4, 65_535, np.zeros(16, np.uint16))
     return outcome.records
+
+
+def _compile_checks(authorizer: Authorizer) -> None:
+    """Compile what links with keys need; nothing of it is asked for."""
+    work, order = authorizer.work, np.zeros(0, np.int32)
+    apply_checks(work.checks, 0, work.items)
+    chips = authorizer.state.chips
+    judge_checks(order, work.items, work.checks, chips, authorizer.settings)
+    compile_kernels()
 
 
 def _replay(state: EngineState, authorizer: Authorizer, records: list[NDArray[np.void]]) -> None:

@@ -5,8 +5,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.wire.elements import Code
 from engine.wire.table import DialectTable
 
+_EBCDIC = "cp500"
 Rows = NDArray[np.int64]
 
 
@@ -39,22 +41,30 @@ def places(batch: Batch, rows: Rows, field: int) -> tuple[Rows, Rows]:
     return starts + batch.spans[rows, field, 0], batch.spans[rows, field, 1].astype(np.int64)
 
 
-def written_as_hex(table: DialectTable, batch: Batch, rows: Rows, field: int) -> NDArray[np.uint8]:
-    """Return 1 for rows whose dialect writes the bytes of ``field`` as hex characters."""
-    codes = table.fields["data_code"][batch.request["dialect"][rows], field]
-    return (codes == 1).astype(np.uint8)
+def codes_of(table: DialectTable, batch: Batch, rows: Rows, field: int) -> NDArray[np.uint8]:
+    """Return how the dialect of each row writes ``field``: ``engine.wire.elements.Code``."""
+    codes: NDArray[np.uint8] = table.fields["data_code"][batch.request["dialect"][rows], field]
+    return codes
+
+
+def is_hex(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return which codes take two characters a byte."""
+    return (codes == Code.ASCII_HEX) | (codes == Code.EBCDIC_HEX)
 
 
 def field_bytes(table: DialectTable, batch: Batch, row: int, field: int) -> bytes:
-    """Return the bytes of ``field`` in one row, hex read; b"" when the row has none of it.
+    """Return ``field`` of one row as bytes or as ASCII text; b"" when the row has none of it.
 
-    ``ValueError`` when hex characters do not pair.
+    Hex is read, EBCDIC turned, packed digits unpacked. ``ValueError`` when hex does not pair.
     """
     one = np.array([row], np.int64)
     if not present(batch, one, field)[0]:
         return b""
     starts, sizes = places(batch, one, field)
     data = batch.arena[int(starts[0]) : int(starts[0] + sizes[0])].tobytes()
-    return (
-        bytes.fromhex(data.decode("ascii")) if written_as_hex(table, batch, one, field)[0] else data
-    )
+    code = int(codes_of(table, batch, one, field)[0])
+    if code in (Code.EBCDIC, Code.EBCDIC_HEX):
+        data = data.decode(_EBCDIC).encode("ascii", "replace")
+    if code in (Code.ASCII_HEX, Code.EBCDIC_HEX):
+        return bytes.fromhex(data.decode("ascii"))
+    return data.hex().encode("ascii") if code in (Code.BCD, Code.BCD_LEFT) else data

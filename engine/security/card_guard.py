@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.card_checks import Finding
-from engine.security.batch import Batch, Rows, field_bytes, places, present, written_as_hex
+from engine.security.batch import Batch, Rows, codes_of, field_bytes, is_hex, places, present
 from engine.security.card_values import cvvs, natural_pins, offsets, pvvs
 from engine.security.chip import ChipData, arpc, card_key, cryptogram, read_chip, session_key
 from engine.security.ciphers import Cipher
@@ -111,9 +111,6 @@ class CardGuard:
                 continue  # the card will not see an answer of its issuer, and may decline by itself
             data = bytes((_TAG_ISSUER_AUTHENTICATION, len(value))) + value
             data += b"\x8a\x02" + response
-            one = np.array([row], np.int64)
-            if written_as_hex(self._table, batch, one, _CHIP_FIELD)[0]:
-                data = data.hex().upper().encode("ascii")
             self._add(batch, place, data, (row + 1) * stride - len(data))
 
     def _add(self, batch: Batch, place: int, data: bytes, start: int) -> None:
@@ -136,12 +133,12 @@ class CardGuard:
         cipher = self._cipher(profile.pin_key, (Usage.PIN,), now_s)
         size = block_bytes(profile.pin_format)
         starts, lengths = places(batch, rows, _PIN_FIELD)
-        is_hex = written_as_hex(self._table, batch, rows, _PIN_FIELD)
-        is_fit = lengths == size * (1 + is_hex)
+        codes = codes_of(self._table, batch, rows, _PIN_FIELD)
+        is_fit = lengths == size * (1 + is_hex(codes))
         batch.checks["pin"][rows[~is_fit]] = Finding.WRONG
-        rows, starts, is_hex = rows[is_fit], starts[is_fit], is_hex[is_fit]
+        rows, starts, codes = rows[is_fit], starts[is_fit], codes[is_fit]
         blocks = np.zeros((len(rows), size), np.uint8)
-        take_bytes(batch.arena, starts, size, is_hex, blocks)
+        take_bytes(batch.arena, starts, size, codes, blocks)
         cards = batch.pan_block[rows]
         pins = read_pins(cipher, profile.pin_format, blocks, cards)
         kept = self.values[batch.items["card"][rows]]
@@ -181,7 +178,8 @@ class CardGuard:
         if len(on_track):
             starts, sizes = places(batch, on_track, _TRACK_FIELD)
             read = np.zeros((len(on_track), 3), np.int64)
-            read_track2(batch.arena, starts, sizes, issuer.cvv_skip_count, read)
+            codes = codes_of(self._table, batch, on_track, _TRACK_FIELD)
+            read_track2(batch.arena, starts, sizes, codes, issuer.cvv_skip_count, read)
             entry = batch.request["entry_mode"][on_track] // 10
             read[np.isin(entry, _CHIP_ENTRY), 1] = _ICVV_SERVICE
             whole = np.all(read >= 0, axis=1)

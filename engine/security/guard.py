@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.decision import Decision
-from engine.security.batch import Batch, Rows, places, present, written_as_hex
+from engine.security.batch import Batch, Rows, codes_of, is_hex, places, present
 from engine.security.card_guard import CardGuard, keep_pin_value
 from engine.security.ciphers import Cipher
 from engine.security.errors import SecurityError
@@ -104,14 +104,13 @@ class Guard:
         rows = np.flatnonzero((replies["wants_mac"] != 0) & (replies["mac_at"] >= 0))
         if not len(rows):
             return
-        begins = np.concatenate([[0], batch.out_end[: reply_count - 1]])[rows]
-        dialects = batch.request["dialect"][replies["request"][rows]]
-        starts = (begins + self.table.framing["header_bytes"][dialects]).astype(np.int64)
+        requests = replies["request"][rows].astype(np.int64)
+        starts = replies["start"][rows].astype(np.int64)
         at = replies["mac_at"][rows].astype(np.int64)
-        is_hex = (self.table.fields["data_code"][dialects, _MAC_1] == 1).astype(np.uint8)
-        for key, mine in self._by_key(replies["request"][rows]):
+        codes = codes_of(self.table, batch, requests, _MAC_1)
+        for key, mine in self._by_key(requests):
             made = key.of(batch.out, starts[mine], at[mine])
-            put_macs(made, at[mine], is_hex[mine], batch.out)
+            put_macs(made, at[mine], codes[mine], batch.out)
 
     def note_pin_value(self, card: int, index: int, digits: str) -> None:
         """Take what proves the PIN of a card from now on: PVKI and PVV, or 0 and an offset."""
@@ -122,7 +121,7 @@ class Guard:
         self.cards.begin()
         self.store.close()
 
-    def _by_key(self, requests: NDArray[np.int32]) -> list[tuple[MacKey, Rows]]:
+    def _by_key(self, requests: Rows) -> list[tuple[MacKey, Rows]]:
         groups: dict[int, tuple[MacKey, list[int]]] = {}
         for place, row in enumerate(requests.tolist()):
             key = self._key_of[row]
@@ -191,17 +190,20 @@ class Guard:
     def _wrong(self, batch: Batch, rows: Rows, fields: Rows, key: MacKey) -> NDArray[np.bool_]:
         theirs = np.zeros((len(rows), MAC_BYTES), np.uint8)
         ends = np.zeros(len(rows), np.int64)
+        is_unfit = np.zeros(len(rows), np.bool_)
         for field in (_MAC_1, _MAC_2):
             mine = np.flatnonzero(fields == field)
             if not len(mine):
                 continue
-            ends[mine], _ = places(batch, rows[mine], field)
-            is_hex = written_as_hex(self.table, batch, rows[mine], field)
+            ends[mine], sizes = places(batch, rows[mine], field)
+            codes = codes_of(self.table, batch, rows[mine], field)
+            is_fit = sizes == MAC_BYTES * (1 + is_hex(codes))
+            is_unfit[mine] = ~is_fit
             taken = np.zeros((len(mine), MAC_BYTES), np.uint8)
-            take_bytes(batch.arena, ends[mine], MAC_BYTES, is_hex, taken)
+            take_bytes(batch.arena, np.where(is_fit, ends[mine], 0), MAC_BYTES, codes, taken)
             theirs[mine] = taken
         starts = batch.request["start"][rows].astype(np.int64)
-        return differ(key.of(batch.arena, starts, ends), theirs)
+        return differ(key.of(batch.arena, starts, ends), theirs) | is_unfit
 
     def _mac_keys(self, profile: SecurityProfile) -> list[MacKey]:
         """Return the valid keys of a profile, the newest first; ``SecurityError`` when none is."""

@@ -3,9 +3,12 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.wire.elements import Code
 from ledger.jit import Int, kernel
 
 _PAD_MARK = 0x80
+_ASCII_HEX, _EBCDIC_HEX, _EBCDIC = int(Code.ASCII_HEX), int(Code.EBCDIC_HEX), int(Code.EBCDIC)
+_BCD, _BCD_LEFT = int(Code.BCD), int(Code.BCD_LEFT)
 
 
 @kernel
@@ -47,57 +50,64 @@ def lay_blocks(
 
 
 @kernel
-def pack_hex(values: NDArray[np.uint8], size: Int, at: Int, out: NDArray[np.uint8]) -> None:
-    """Write the first ``size`` bytes of ``values`` as hex capitals to ``out`` from ``at``."""
-    for k in range(size):
-        high, low = values[k] >> 4, values[k] & 15
-        out[at + 2 * k] = 48 + high if high < 10 else 55 + high
-        out[at + 2 * k + 1] = 48 + low if low < 10 else 55 + low
-
-
-@kernel
 def take_bytes(
     data: NDArray[np.uint8],
     starts: NDArray[np.int64],
     size: Int,
-    is_hex: NDArray[np.uint8],
+    codes: NDArray[np.uint8],
     out: NDArray[np.uint8],
 ) -> None:
     """Copy ``size`` bytes from each of ``starts`` i64 (n,) to ``out`` u8 (n, size).
 
-    ``is_hex`` u8 (n,): 1 = they are written as twice as many hex characters.
+    ``codes`` u8 (n,): how they are written; the two hex codes take two characters a byte.
     """
     for i in range(starts.shape[0]):
         at = starts[i]
+        is_hex = codes[i] in (_ASCII_HEX, _EBCDIC_HEX)
         for k in range(size):
-            if is_hex[i] == 0:
-                out[i, k] = data[at + k]
-            else:
+            if is_hex:
                 out[i, k] = _half(data[at + 2 * k]) << 4 | _half(data[at + 2 * k + 1])
+            else:
+                out[i, k] = data[at + k]
 
 
 @kernel
 def _half(character: Int) -> Int:
-    """Return 0 to 15 of a hex character; decoding has checked that it is one."""
-    if character <= 57:
-        return character - 48
-    return (character & 0xDF) - 55
+    """Return 0 to 15 of a hex character, ASCII or EBCDIC; decoding has checked that it is one."""
+    value = np.int64(character)
+    if value >= 0xF0:
+        return value - 0xF0
+    if value > 0x80:
+        return (value & 15) + 9
+    return value - 48 if value <= 57 else (value & 0xDF) - 55
 
 
 @kernel
 def put_macs(
     values: NDArray[np.uint8],
     places: NDArray[np.int64],
-    is_hex: NDArray[np.uint8],
+    codes: NDArray[np.uint8],
     out: NDArray[np.uint8],
 ) -> None:
-    """Write row i of ``values`` u8 (n, 8) to ``out`` at ``places[i]``, in hex where it is said."""
+    """Write row i of ``values`` u8 (n, 8) to ``out`` at ``places[i]``, as ``codes[i]`` says."""
     for i in range(places.shape[0]):
-        if is_hex[i] != 0:
-            pack_hex(values[i], 8, places[i], out)
-        else:
-            for k in range(8):
-                out[places[i] + k] = values[i, k]
+        at = places[i]
+        is_hex = codes[i] in (_ASCII_HEX, _EBCDIC_HEX)
+        for k in range(8):
+            value = np.int64(values[i, k])
+            if is_hex:
+                out[at + 2 * k] = _hex_character(value >> 4, codes[i])
+                out[at + 2 * k + 1] = _hex_character(value & 15, codes[i])
+            else:
+                out[at + k] = value
+
+
+@kernel
+def _hex_character(half: Int, code: Int) -> Int:
+    """Return a half byte as a hex capital, in ASCII or in EBCDIC."""
+    if code == _EBCDIC_HEX:
+        return 0xF0 + half if half < 10 else 0xC1 + half - 10
+    return 48 + half if half < 10 else 55 + half
 
 
 @kernel
@@ -105,34 +115,47 @@ def read_track2(
     data: NDArray[np.uint8],
     starts: NDArray[np.int64],
     sizes: NDArray[np.int64],
-    position: Int,
+    codes: NDArray[np.uint8],
+    skip: Int,
     out: NDArray[np.int64],
 ) -> None:
-    """Read expiry, service code and CVV of tracks in ASCII.
+    """Read expiry, service code and CVV of tracks: what stands behind their separator.
 
     Parameters
     ----------
-    starts, sizes : i64 (n,), of the track's characters; position : digits between service code
-        and CVV.
+    starts, sizes : i64 (n,), of the track's bytes; codes : u8 (n,), how they are written.
+    skip : digits between service code and CVV.
     out : i64 (n, 3), out: YYMM, service code, CVV; -1 where the track is too short for it.
     """
     for i in range(starts.shape[0]):
-        at, end = starts[i], starts[i] + sizes[i]
-        while at < end and 48 <= data[at] <= 57:
+        start, code = starts[i], np.int64(codes[i])
+        count = sizes[i] * 2 if code in (_BCD, _BCD_LEFT) else sizes[i]
+        at = np.int64(0)
+        while at < count and _track_digit(data, start, at, code) <= 9:
             at += 1
-        out[i, 0] = _digits(data, at + 1, 4, end)
-        out[i, 1] = _digits(data, at + 5, 3, end)
-        out[i, 2] = _digits(data, at + 8 + position, 3, end)
+        out[i, 0] = _number(data, start, at + 1, 4, count, code)
+        out[i, 1] = _number(data, start, at + 5, 3, count, code)
+        out[i, 2] = _number(data, start, at + 8 + skip, 3, count, code)
 
 
 @kernel
-def _digits(data: NDArray[np.uint8], at: Int, size: Int, end: Int) -> Int:
-    if at + size > end:
+def _track_digit(data: NDArray[np.uint8], start: Int, at: Int, code: Int) -> Int:
+    """Return digit number ``at`` of a track; over 9 for a separator or a filler."""
+    if code in (_BCD, _BCD_LEFT):
+        byte = np.int64(data[start + (at >> 1)])
+        return byte & 15 if at & 1 else byte >> 4
+    value = np.int64(data[start + at]) - (0xF0 if code == _EBCDIC else 48)
+    return value if 0 <= value <= 9 else 13
+
+
+@kernel
+def _number(data: NDArray[np.uint8], start: Int, at: Int, size: Int, count: Int, code: Int) -> Int:
+    if at + size > count:
         return -1
     value = np.int64(0)
     for k in range(size):
-        digit = np.int64(data[at + k]) - 48
-        if digit < 0 or digit > 9:
+        digit = _track_digit(data, start, at + k, code)
+        if digit > 9:
             return -1
         value = value * 10 + digit
     return value

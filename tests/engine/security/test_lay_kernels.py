@@ -1,0 +1,75 @@
+"""Kernels that lay out, copy and read bytes, each against a naive twin."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.security.lay_kernels import lay_blocks, put_macs, read_track2, take_bytes
+from engine.wire.elements import Code
+from tests.oracle import security as oracle
+
+pytestmark = pytest.mark.kernels
+_CODES = [Code.RAW, Code.ASCII_HEX, Code.EBCDIC_HEX]
+
+
+@given(
+    messages=st.lists(st.binary(max_size=50), min_size=1, max_size=6),
+    block=st.sampled_from([8, 16]),
+    marked=st.integers(0, 2),
+)
+def test_blocks_are_those_of_the_twin(messages: list[bytes], block: int, marked: int) -> None:
+    """Every padding, messages of any length, in any order."""
+    data = np.frombuffer(b"".join(messages) + b"\0", np.uint8).copy()
+    sizes = np.array([len(message) for message in messages], np.int64)
+    starts = np.cumsum(sizes) - sizes
+    order = np.arange(len(messages))[::-1].copy()
+    expected = [oracle.blocks(message, block, marked) for message in messages]
+    out = np.full((max(map(len, expected)), len(messages), block), 0xEE, np.uint8)
+
+    lay_blocks(data, starts, sizes, order, block, marked, out)
+
+    for i, row in enumerate(order.tolist()):
+        laid = [out[k, i].tobytes() for k in range(len(expected[row]))]
+        assert laid == expected[row]
+
+
+@given(values=st.lists(st.binary(min_size=8, max_size=8), min_size=1, max_size=5), data=st.data())
+def test_what_is_put_is_taken(values: list[bytes], data: st.DataObject) -> None:
+    """Raw, in hex and in EBCDIC hex; the wire form is the twin's."""
+    codes = np.array([data.draw(st.sampled_from(_CODES)) for _ in values], np.uint8)
+    places = np.arange(len(values), dtype=np.int64) * 20 + 3
+    out = np.zeros(20 * len(values) + 8, np.uint8)
+    macs = np.array([list(value) for value in values], np.uint8)
+
+    put_macs(macs, places, codes, out)
+    taken = np.zeros_like(macs)
+    take_bytes(out, places, 8, codes, taken)
+
+    for value, code, at in zip(values, codes.tolist(), places.tolist(), strict=True):
+        wire = oracle.written(value, Code(code))
+        assert out[at : at + len(wire)].tobytes() == wire
+    assert taken.tolist() == macs.tolist()
+
+
+@given(
+    digits=st.from_regex(r"[0-9]{12,19}=[0-9]{0,20}", fullmatch=True),
+    skip=st.integers(0, 8),
+    code=st.sampled_from([Code.ASCII, Code.EBCDIC, Code.BCD, Code.BCD_LEFT]),
+)
+@settings(max_examples=200)
+def test_track_2_is_read_as_the_twin_reads_it(digits: str, skip: int, code: Code) -> None:
+    """Expiry, service code and CVV behind the separator, whatever the track is written in."""
+    wire = oracle.track_bytes(digits, code)
+    out = np.zeros((1, 3), np.int64)
+
+    read_track2(
+        np.frombuffer(wire, np.uint8).copy(),
+        np.zeros(1, np.int64),
+        np.array([len(wire)], np.int64),
+        np.array([code], np.uint8),
+        skip,
+        out,
+    )
+
+    assert out[0].tolist() == oracle.track_values(digits, skip)
