@@ -52,7 +52,7 @@ class Card:
 
     def is_used(self, atc: int) -> bool:
         """Whether the counter was used, or is 32 or more behind the highest."""
-        return atc in self.counters or bool(self.counters) and max(self.counters) - atc >= 32
+        return atc in self.counters or (bool(self.counters) and max(self.counters) - atc >= 32)
 
     def judge(self, chip: str, cvv: str, pin: str, atc: int, tries_max: int = 3) -> str:
         """Return the decision, and remember what counts."""
