@@ -13,7 +13,6 @@ no random number. The result does not depend on where batches are cut.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,12 +41,12 @@ from engine.waves import order_waves, unwind
 from engine.wire.encode_kernels import encode_batch
 from engine.wire.kernels import decode_batch
 from engine.wire.table import DialectTable
-from engine.workspace import Guard, Workspace
+from engine.workspace import Guard, Workspace, originals_of
 from ledger.authorizations import batch_rows_max
 from ledger.deadlines import LIFE_H_MAX, next_due
 from ledger.journal import Blob
 from ledger.money import EXPONENT
-from ledger.record import RECORD, SCORE_NONE, Flag
+from ledger.record import RECORD, SCORE_NONE
 from scoring.kernels import card_pass, card_update, score_bp, score_margins, shared_pass
 from scoring.registry import Model
 from scoring.tables import Tables
@@ -464,7 +463,7 @@ class Authorizer:
         assert out_size >= 0, "the answer buffer is sized for the largest batch"
         if self.guard is not None:
             self.guard.seal(work, reply_count)
-        originals = _originals(work.items[:item_count])
+        originals = originals_of(work.items[:item_count])
         blobs = [*events.blobs, *hits]
         return Outcome(count, item_count, reply_count, records, originals, int(out_size), blobs)
 
@@ -493,13 +492,3 @@ class Authorizer:
             records,
         )
         return records
-
-
-def _originals(items: NDArray[np.void]) -> list[tuple[int, bytes]]:
-    """Return (record row, identity of the original) of the orphan reversals among ``items``."""
-    orphans: NDArray[Any] = items[(items["flags"] & Flag.ORPHAN) != 0]
-    return [
-        (int(item["record"]), item["original_hi"].tobytes() + item["original_lo"].tobytes())
-        for item in orphans
-        if item["record"] >= 0
-    ]

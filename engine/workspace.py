@@ -1,6 +1,6 @@
 """The columns of one batch, from the bytes that came to the bytes that leave."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from engine.rules.columns import RULE_FACTS, VALUE_COUNT
 from engine.rules.program import VERDICT
 from engine.wire.columns import FIELD_COUNT, REPLY, REQUEST
 from engine.wire.encode_kernels import REPLY_OVERHEAD_BYTES
+from ledger.record import Flag
 from scoring.features import EXTRAS, FEATURES, SHARED
 from scoring.payment import PAYMENT
 
@@ -74,3 +75,13 @@ class Workspace:
         room = rows * (REPLY_OVERHEAD_BYTES + EXTRA_BYTES)
         self.out = np.zeros(arena_bytes + room, np.uint8)
         self.out_end = np.zeros(rows, np.int64)
+
+
+def originals_of(items: NDArray[np.void]) -> list[tuple[int, bytes]]:
+    """Return (record row, identity of the original) of the orphan reversals among ``items``."""
+    orphans: NDArray[Any] = items[(items["flags"] & Flag.ORPHAN) != 0]
+    return [
+        (int(item["record"]), item["original_hi"].tobytes() + item["original_lo"].tobytes())
+        for item in orphans
+        if item["record"] >= 0
+    ]
