@@ -30,14 +30,16 @@ class StoreStats:
 
 
 class Watch:
-    """Looks at the database until ``close``."""
+    """Looks at the database until ``close``; returns from the making after the first look."""
 
     def __init__(self, dsn: str, stats: StoreStats) -> None:
         self._dsn = dsn
         self._stats = stats
         self._stop = threading.Event()
+        self._has_looked = threading.Event()
         self._thread = threading.Thread(target=self._run, name="postgres-watch", daemon=True)
         self._thread.start()
+        self._has_looked.wait(_PATIENCE_S)
 
     def close(self) -> None:
         """End the thread."""
@@ -62,6 +64,7 @@ class Watch:
                 if primary is not None:
                     primary.connection.terminate()
                 primary = None
+            self._has_looked.set()
             await asyncio.to_thread(self._stop.wait, _LOOK_S)
         if primary is not None:
             primary.connection.terminate()

@@ -19,12 +19,15 @@ from ledger.commit import CommitJob, Committer
 from ledger.errors import StorageError
 from ledger.journal import Position
 from ledger.postgres.reading import scan_postgres
+from ledger.record import Kind
 from ledger.stores.base import Outcome
 from ledger.stores.postgres import Patience, PostgresStore
 from ledger.stores.postgres_open import Opening, open_postgres_store
 from tests.ledger.journals import append, records_from
 from tests.support.postgres import dsn_of, place_for_servers, remove, require_programs, until
 from tests.support.trio import Trio
+from tests.system.link import payment
+from tests.system.process import PLAIN, Card, Switch, eventually
 
 ROUNDS = int(os.environ.get("DE39_FAILOVER_ROUNDS") or 1)
 _PATIENCE = Patience(commit_s=1.0, retry_s=60.0)
@@ -175,3 +178,55 @@ def _end_at(dsn: str) -> Position:
     """Return the end of the journal as a server has it."""
     *_, last = scan_postgres(dsn)
     return last.after
+
+
+def test_every_approval_on_the_wire_is_with_the_successor(trio: Trio, tmp_path: Path) -> None:
+    """A real engine pays while its primary is killed: it answers on, each yes is in the rows."""
+    more = PLAIN + (
+        f'[ledger]\nstore = "postgres"\ndsn = "{trio.dsn}"\nreplica_count = 1\n'
+        "commit_timeout_s = 1\nretry_s = 60\n"
+    )
+    with Switch(tmp_path, more=more) as switch:
+        switch.start()
+        card = switch.open_card(limit_minor=10_000_000)
+        assert eventually(lambda: switch.metric("de39_ledger_replicas") == 2)
+        payer = Payer(switch, card)
+        until(lambda: len(payer.approved) >= 50 or not payer.thread.is_alive(), 60)
+        trio.a.kill()
+        new = trio.promote()
+        seen = len(payer.approved)
+        until(lambda: len(payer.approved) >= seen + 50 or not payer.thread.is_alive(), 60)
+        payer.stop()
+        assert len(payer.approved) >= seen + 50
+        assert switch.held(card) == 3 * len(payer.approved)
+        assert switch.metric("de39_ledger_unknown_commits_total") > 0
+        assert switch.stop() == 0
+    records = records_at(dsn_of(new))
+    paid = records[(records["kind"] == Kind.AUTHORIZE) & (records["result"] == 0)]
+    stans = {f"{stan:06d}" for stan in paid["stan"].tolist()}
+    assert set(payer.approved) == stans
+
+
+class Payer:
+    """Pays over one link until it is told to stop; keeps the STAN of each approval."""
+
+    def __init__(self, switch: Switch, card: Card) -> None:
+        self.approved: list[str] = []
+        self._switch = switch
+        self._card = card
+        self._stop = threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def stop(self) -> None:
+        """End after the answer that is awaited."""
+        self._stop.set()
+        self.thread.join(60)
+
+    def _run(self) -> None:
+        with self._switch.link() as link:
+            link.socket.settimeout(60)
+            while not self._stop.is_set():
+                answer = link.ask(payment(self._card.pan, 3))
+                assert answer["39"] == "00"
+                self.approved.append(answer["11"])
