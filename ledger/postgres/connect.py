@@ -20,7 +20,15 @@ _TIMELINE = "SELECT substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)"
 # A backend that waits for a lock notices by this that its client has gone.
 _NOTICE_GONE = "SET client_connection_check_interval = '2s'"
 # What asyncpg and the socket raise when a server is away, going away or not ours to use.
-CONNECT_ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError)
+CONNECT_ERRORS = (
+    OSError,
+    TimeoutError,
+    EOFError,
+    ValueError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # an error of the server came between two statements, and others
+)
 
 
 class Primary(NamedTuple):

@@ -35,6 +35,7 @@ class Watch:
     def __init__(self, dsn: str, stats: StoreStats) -> None:
         self._dsn = dsn
         self._stats = stats
+        self._primary: Primary | None = None
         self._stop = threading.Event()
         self._has_looked = threading.Event()
         self._thread = threading.Thread(target=self._run, name="postgres-watch", daemon=True)
@@ -47,24 +48,27 @@ class Watch:
         self._thread.join(2 * _PATIENCE_S)
 
     def _run(self) -> None:
-        asyncio.run(self._watch())
+        with asyncio.Runner() as runner:
+            while not self._stop.is_set():
+                runner.run(self._look())
+                self._has_looked.set()
+                self._stop.wait(_LOOK_S)
+            runner.run(self._leave())
 
-    async def _watch(self) -> None:
-        primary: Primary | None = None
-        while not self._stop.is_set():
-            try:
-                async with asyncio.timeout(_PATIENCE_S):
-                    if primary is None:
-                        primary = await connect_primary(self._dsn, _PATIENCE_S)
-                    self._stats.replica_count = await primary.connection.fetchval(REPLICAS_SQL)
-                    self._stats.is_reachable = True
-            except (*CONNECT_ERRORS, StoreUnavailable) as problem:
-                self._stats.is_reachable = False
-                self._stats.last_problem = reason_of(problem)
-                if primary is not None:
-                    primary.connection.terminate()
-                primary = None
-            self._has_looked.set()
-            await asyncio.to_thread(self._stop.wait, _LOOK_S)
-        if primary is not None:
-            primary.connection.terminate()
+    async def _look(self) -> None:
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                if self._primary is None:
+                    self._primary = await connect_primary(self._dsn, _PATIENCE_S)
+                self._stats.replica_count = await self._primary.connection.fetchval(REPLICAS_SQL)
+                self._stats.is_reachable = True
+        except (*CONNECT_ERRORS, StoreUnavailable) as problem:
+            self._stats.is_reachable = False
+            self._stats.last_problem = reason_of(problem)
+            await self._leave()
+
+    async def _leave(self) -> None:
+        if self._primary is not None:
+            self._primary.connection.terminate()
+            self._primary = None
+        await asyncio.sleep(0)

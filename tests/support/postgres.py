@@ -52,7 +52,8 @@ class Server:
         self.name = folder.name
         self.cluster = folder / "cluster"
         self.sockets = folder / "run"
-        self.settings = {**SETTINGS, "fsync": "on", **(settings or {})}
+        own = {"fsync": "on", "dynamic_shared_memory_type": "mmap"}  # nothing left when killed
+        self.settings = {**SETTINGS, **own, **(settings or {})}
         self._child: subprocess.Popen[Any] | None = None
         give_to_program(folder)
         give_to_program(self.sockets)
