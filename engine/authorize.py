@@ -82,6 +82,7 @@ class Outcome:
     originals: list[tuple[int, bytes]]
     out_size: int
     blobs: list[Blob]
+    trips: list[str]  # rules that a breaker has put into shadow in this batch
 
 
 class Authorizer:
@@ -465,7 +466,9 @@ class Authorizer:
             self.guard.seal(work, reply_count)
         originals = originals_of(work.items[:item_count])
         blobs = [*events.blobs, *hits]
-        return Outcome(count, item_count, reply_count, records, originals, int(out_size), blobs)
+        trips = events.names
+        size = int(out_size)
+        return Outcome(count, item_count, reply_count, records, originals, size, blobs, trips)
 
     def _hits_beyond(self, item_count: int) -> list[Blob]:
         """Return blobs with the hits that a record has no bits for, by record."""

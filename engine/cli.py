@@ -21,7 +21,8 @@ app = App(
 _GROUPS = {
     "account": "Open, show and change accounts of a running engine.",
     "card": "Issue and change cards of a running engine.",
-    "rules": "Rule files.",
+    "rules": "Rule files, and the rules of a running engine.",
+    "rules list": "Lists that rules read, of a running engine.",
     "model": "Fraud models.",
     "credit": "Credit scores of accounts.",
     "ledger": "The journal of a data folder.",
@@ -51,6 +52,17 @@ _COMMANDS = {
     "key remove": "engine.key_commands:remove",
     "rules check": "engine.rules.commands:check",
     "rules fmt": "engine.rules.commands:fmt",
+    "rules show": "engine.rule_commands:show",
+    "rules apply": "engine.rule_commands:apply",
+    "rules approve": "engine.rule_commands:approve",
+    "rules reload": "engine.rule_commands:reload",
+    "rules promote": "engine.rule_commands:promote",
+    "rules demote": "engine.rule_commands:demote",
+    "rules snooze": "engine.rule_commands:snooze",
+    "rules list add": "engine.rule_commands:list_add",
+    "rules list remove": "engine.rule_commands:list_remove",
+    "rules list load": "engine.rule_commands:list_load",
+    "rules list show": "engine.rule_commands:list_show",
     "model train": "bench.model:train",
     "model show": "bench.model:show",
     "model evaluate": "bench.evaluate:evaluate",
@@ -74,9 +86,10 @@ _COMMANDS = {
 
 def _register(*, is_list: bool = False) -> None:
     """Register every command by name; a list of commands says of each what it does."""
-    groups = {name: App(name=name, help=text) for name, text in _GROUPS.items()}
-    for group in groups.values():
-        app.command(group)
+    groups = {name: App(name=name.split()[-1], help=text) for name, text in _GROUPS.items()}
+    for name, group in groups.items():
+        above = name.rpartition(" ")[0]
+        (groups[above] if above else app).command(group)
     for words, place in _COMMANDS.items():
         first, _, name = words.rpartition(" ")
         summary = _summary(place) if is_list else None
@@ -86,7 +99,7 @@ def _register(*, is_list: bool = False) -> None:
 def _names_a_command(arguments: list[str]) -> bool:
     """Whether ``arguments`` go to one command; else a list of commands is what will be shown."""
     words = [word for word in arguments if not word.startswith("-")]
-    return any(" ".join(words[:count]) in _COMMANDS for count in (1, 2))
+    return any(" ".join(words[:count]) in _COMMANDS for count in (1, 2, 3))
 
 
 def _summary(place: str) -> str:

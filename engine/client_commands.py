@@ -31,7 +31,7 @@ _IMPORT_TIMEOUT_S = 630.0  # a little longer than the engine gives itself
 _ANSWER_BYTES_MAX = 4 * 1024 * 1024
 
 
-class _Call(NamedTuple):
+class Call(NamedTuple):
     """One call of the API; the body is a JSON object, or a file as it is, or None on a read."""
 
     method: str
@@ -83,7 +83,7 @@ def account_open(
         "currency": currency,
         "limit_minor": limit_minor,
     }
-    _write(_Call("POST", "/v1/accounts", body), http, data, as_json=json, is_dry=dry_run)
+    _write(Call("POST", "/v1/accounts", body), http, data, as_json=json, is_dry=dry_run)
 
 
 @run_command
@@ -103,7 +103,7 @@ def account_show(
     json : bool
         Print one JSON object.
     """
-    _print(_answer(_Call("GET", f"/v1/accounts/{quote(account, safe='')}"), http, data), json)
+    _print(call_engine(Call("GET", f"/v1/accounts/{quote(account, safe='')}"), http, data), json)
 
 
 @run_command
@@ -139,7 +139,7 @@ def account_set(
     body = _given(limit_minor=limit_minor, status=status)
     if not body:
         raise UsageError("nothing to change: give --limit-minor or --status")
-    call = _Call("PATCH", f"/v1/accounts/{quote(account, safe='')}", body)
+    call = Call("PATCH", f"/v1/accounts/{quote(account, safe='')}", body)
     _write(call, http, data, as_json=json, is_dry=dry_run)
 
 
@@ -181,7 +181,7 @@ def card_issue(
     if pan is not None and not Pan(pan).is_luhn_ok:
         raise UsageError("--pan: must be 12 to 19 digits that end in their check digit")
     body = {"account": account, **_given(pan=pan, expiry_yymm=expiry_yymm)}
-    _write(_Call("POST", "/v1/cards", body), http, data, as_json=json, is_dry=dry_run)
+    _write(Call("POST", "/v1/cards", body), http, data, as_json=json, is_dry=dry_run)
 
 
 @run_command
@@ -219,7 +219,7 @@ def card_set(
     body = _given(status=status, travel_notice=travel_notice)
     if not body:
         raise UsageError("nothing to change: give --status or --travel-notice")
-    _write(_Call("PATCH", f"/v1/cards/{card}", body), http, data, as_json=json, is_dry=dry_run)
+    _write(Call("PATCH", f"/v1/cards/{card}", body), http, data, as_json=json, is_dry=dry_run)
 
 
 def import_over_http(
@@ -234,17 +234,17 @@ def import_over_http(
     OSError
         When the file cannot be read.
     """
-    call = _Call("POST", "/v1/import", file.read_bytes(), _IMPORT_TIMEOUT_S)
-    return _answer(call, http, data)
+    call = Call("POST", "/v1/import", file.read_bytes(), _IMPORT_TIMEOUT_S)
+    return call_engine(call, http, data)
 
 
 def _given(**values: object) -> dict[str, object]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _write(call: _Call, url: str, data: Path, *, as_json: bool, is_dry: bool) -> None:
+def _write(call: Call, url: str, data: Path, *, as_json: bool, is_dry: bool) -> None:
     if not is_dry:
-        _print(_answer(call, url, data), as_json)
+        _print(call_engine(call, url, data), as_json)
         return
     body = dict(call.body) if isinstance(call.body, Mapping) else {}
     if "pan" in body:
@@ -256,7 +256,7 @@ def _write(call: _Call, url: str, data: Path, *, as_json: bool, is_dry: bool) ->
     _print(body, as_json=False)
 
 
-def _answer(call: _Call, url: str, data: Path) -> dict[str, Any]:
+def call_engine(call: Call, url: str, data: Path) -> dict[str, Any]:
     """Make the call; any answer but a good one is an error with its exit code."""
     status, answer = _exchange(call, url, _token(data))
     if 200 <= status < 300:
@@ -285,7 +285,7 @@ def _token(data: Path) -> str:
     return token
 
 
-def _exchange(call: _Call, url: str, token: str) -> tuple[int, dict[str, Any]]:
+def _exchange(call: Call, url: str, token: str) -> tuple[int, dict[str, Any]]:
     link = _link(url, call.timeout_s)
     headers = {"Authorization": f"Bearer {token}", "X-Operator": _operator()}
     body = call.body

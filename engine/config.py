@@ -44,6 +44,13 @@ class Rules(Section, frozen=True):
         str,
         Meta(description='path of a rule file; "default" = the shipped one; "none" = no rules'),
     ] = SHIPPED
+    watch_s: Annotated[
+        int,
+        Meta(ge=0, le=3600, description="how often the file is looked at; 0 = only on SIGHUP"),
+    ] = 0
+    four_eyes: Annotated[
+        bool, Meta(description="a set that comes over HTTP needs a second operator")
+    ] = False
 
 
 class Scoring(Section, frozen=True):

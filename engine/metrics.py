@@ -187,6 +187,8 @@ class Metrics:
         self.sync_sum_ns = _counts(1)
         self.rule_labels: tuple[RuleLabel, ...] = ()
         self.rule_hits = _counts(RULES)
+        self.rule_last_s = _counts(RULES)  # Unix seconds of the last hit; 0 = none yet
+        self.breaker_trips = _counts(1)
         self.scores = _counts(SCORE_PARTS)
         self.score_facts = _counts(2)  # sum of scores x 10,000; not scored
         self.counters = _counts(len(Counter))
@@ -242,6 +244,16 @@ class Metrics:
         _require_rows(records, record_count, records, record_count)
         kernels.count_records(records, record_count, self.rule_hits, self.scores, self.score_facts)
         self.counters[Counter.RECORDS] += record_count
+        self._note_hits(records[:record_count])
+
+    def _note_hits(self, records: NDArray[np.void]) -> None:
+        """Date the rules that hit among ``records``, by the last of them."""
+        for half, name in enumerate(("hits_lo", "hits_hi")):
+            bits = int(np.bitwise_or.reduce(records[name])) if len(records) else 0
+            while bits:
+                place = half * 64 + (bits & -bits).bit_length() - 1
+                self.rule_last_s[place] = int(records["ts_ns"][-1]) // 1_000_000_000
+                bits &= bits - 1
 
     def observe(self, stage: Stage, duration_ns: int, weight: int = 1) -> None:
         """Add the time that a stage took, once for each of ``weight`` rows that went through it."""
@@ -282,11 +294,13 @@ class Metrics:
     def set_rules(self, labels: Sequence[RuleLabel]) -> None:
         """Name the rules by their bit; a rule that was there before keeps its count."""
         assert len(labels) <= RULES, "a rule set has at most 2,048 rules"
-        kept = dict(zip(self.rule_labels, self.rule_hits.tolist(), strict=False))
+        facts = zip(self.rule_hits.tolist(), self.rule_last_s.tolist(), strict=True)
+        kept = dict(zip(self.rule_labels, facts, strict=False))
         self.rule_labels = ()  # readers see no names rather than wrong ones
         self.rule_hits[:] = 0
+        self.rule_last_s[:] = 0
         for bit, label in enumerate(labels):
-            self.rule_hits[bit] = kept.get(label, 0)
+            self.rule_hits[bit], self.rule_last_s[bit] = kept.get(label, (0, 0))
         self.rule_labels = tuple(labels)
 
     def set_table(self, table: Table, count: int, capacity: int) -> None:

@@ -86,6 +86,7 @@ class Pipeline:
         self.authorizer = authorizer
         self.metrics = metrics
         self.committer: Committer | None = None
+        self.on_trips: Callable[[list[str]], None] | None = None
         self._loop = loop
         self._clock_ns = clock_ns
         self._ready: deque[Link] = deque()
@@ -209,6 +210,11 @@ class Pipeline:
         self._count(outcome)
         blobs = [Blob(row, BlobKind.ORIGINAL, identity) for row, identity in outcome.originals]
         blobs += outcome.blobs
+        for blob in outcome.blobs:
+            if blob.kind == BlobKind.HITS:
+                self.metrics.rule_hits[np.frombuffer(blob.data, "<u2")] += 1
+        if outcome.trips and self.on_trips is not None:
+            self.on_trips(outcome.trips)
         self._hand_in(CommitJob(outcome.records, self.now_ns(), blobs, token))
 
     def _gather(self, now_ns: int) -> list[Link]:

@@ -14,7 +14,7 @@ from engine.events import event_record
 from engine.items import Role
 from engine.rules.book import RuleBook, Trip, rules_blobs
 from engine.rules.limits import RECORD_RULES
-from engine.rules.list_kernels import FOREVER, snooze_name
+from engine.rules.list_kernels import FOREVER
 from engine.rules.list_table import packed
 from engine.rules.program import Program
 from engine.rules.tree import Mode
@@ -74,11 +74,6 @@ def list_events(
     return events
 
 
-def snooze_list(rule: str) -> str:
-    """Return the list whose cards ``rule`` leaves alone."""
-    return snooze_name(rule)
-
-
 def apply_rule_events(events: Iterable[Event], state: EngineState) -> Event:
     """Number and apply ``events`` in order; return their records and blobs as one job."""
     records: list[NDArray[np.void]] = []
@@ -98,6 +93,7 @@ class RuleEvents:
 
     def __init__(self) -> None:
         self.blobs: list[Blob] = []
+        self.names: list[str] = []
         self._rows: list[tuple[int, NDArray[np.void]]] = []
 
     def add(self, trips: list[Trip], record: int, rules: RuleBook) -> int:
@@ -110,6 +106,7 @@ class RuleEvents:
             self._rows.append((record + number, row))
             self.blobs += [blob._replace(row=record + number) for blob in blobs]
             rules.set_mode(trip.name, Mode.SHADOW)
+            self.names.append(trip.name)
         return len(trips)
 
     def write(self, records: NDArray[np.void], first_seq: int, state: EngineState) -> None:
@@ -118,9 +115,6 @@ class RuleEvents:
             row["seq"] = first_seq + at
             records[at] = row[0]
         state.cursor[Cursor.NEXT_SEQ] += len(self._rows)
-
-    def __len__(self) -> int:
-        return len(self._rows)
 
 
 @kernel

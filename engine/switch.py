@@ -25,14 +25,14 @@ from engine.authorize import Authorizer, Settings, Workspace
 from engine.config import NONE, SHIPPED, Config
 from engine.errors import StorageFailure
 from engine.limits import ARENA_BYTES
-from engine.metrics import BuildInfo, Counter, Gauge, Metrics, Queue, RuleLabel, Table
+from engine.metrics import BuildInfo, Counter, Gauge, Metrics, Queue, Table
 from engine.observe import Fields, Log
 from engine.operations import EngineOperations
 from engine.partition import Partition, bounds_of, choice_of, open_partition
 from engine.pipeline import Pipeline, event_job
 from engine.registrar import Registrar
+from engine.rule_desk import EngineRuleDesk
 from engine.rules.program import Program, default_rules_path, load_rules, no_rules
-from engine.rules.tree import ActionKind, Mode
 from engine.security.opening import make_guard, number_of_profile, open_store
 from engine.server import Server
 from engine.store_health import can_commit, durability_of, note_store, trouble_of
@@ -60,11 +60,9 @@ class Parts:
 
 def load_parts(config: Config) -> Parts:
     """Read dialects, rules and model; their errors name file and place."""
-    rules, model = config.rules.file, config.scoring.model
+    rules, model = _rules_path(config), config.scoring.model
     dialects = [_load(name, most) for name, most in _dialect_rows(config)]
-    program = no_rules()
-    if rules != NONE:
-        program = load_rules(default_rules_path() if rules == SHIPPED else Path(rules))
+    program = no_rules() if rules is None else load_rules(rules)
     scorer = None
     if model != NONE:
         scorer = load_model(default_model_path() if model == SHIPPED else Path(model))
@@ -101,10 +99,12 @@ def make_authorizer(config: Config, parts: Parts, partition: Partition) -> Autho
         cursor[Cursor.LAST_TS_NS] = max(
             int(cursor[Cursor.LAST_TS_NS]), int(start.timestamp()) * 1_000_000_000
         )
+    # What the journal says decides until a record says otherwise.
+    journaled = partition.state.rules.is_journaled
     authorizer = Authorizer(
         partition.state,
         compile_dialects(parts.dialects),
-        parts.program,
+        partition.state.rules.program if journaled else parts.program,
         parts.model,
         partition.tables,
         partition.tokenizer,
@@ -163,7 +163,6 @@ class Switch:
     async def _serve(self, parts: Parts, partition: Partition) -> None:
         loop = asyncio.get_running_loop()
         metrics = Metrics(_build_info(parts))
-        metrics.set_rules(_rule_labels(parts.program))
         links = self.config.links
         authorizer = make_authorizer(self.config, parts, partition)
         pipeline = Pipeline(authorizer, metrics, loop, queue_bytes_max=links.queue_bytes_max)
@@ -187,24 +186,38 @@ class Switch:
             partition.data,
             lambda: self._readiness(committer, partition.store),
         )
+        desk = EngineRuleDesk(
+            pipeline,
+            metrics,
+            loop,
+            _rules_path(self.config),
+            four_eyes=self.config.rules.four_eyes,
+            on_event=self._log_rules,
+        )
+        desk.start(parts.program)
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self._on_signal, name)
+        loop.add_signal_handler(signal.SIGHUP, desk.signalled)
         token = load_token(partition.data, os.environ)
         http = AdminServer(
-            self.config.http.address, token, metrics, operations, on_event=self._log_http
+            self.config.http.address, token, metrics, operations, desk, on_event=self._log_http
         )
         ticker: asyncio.Task[None] | None = None
+        watcher: asyncio.Task[None] | None = None
         try:
             await self._open_ports(parts, server, http, partition)
             ticker = asyncio.create_task(self._tick(pipeline, server, metrics, partition))
+            watcher = asyncio.create_task(self._watch(desk))
             await self._stop.wait()
             await self._drain(server, pipeline, committer, partition)
         finally:
             self._is_ready = False
             pipeline.stop()
-            if ticker is not None:
-                ticker.cancel()
+            for task in (ticker, watcher):
+                if task is not None:
+                    task.cancel()
             await loop.run_in_executor(None, http.stop)
+            desk.close()
             operations.close()
             server.close_links()
             committer.close(drain=False)
@@ -259,6 +272,19 @@ class Switch:
             if self.config.clock.source == "system" and pipeline.holds_are_due():
                 pipeline.submit(lambda: _expire(pipeline))
 
+    async def _watch(self, desk: EngineRuleDesk) -> None:
+        """Reload the rule file when it changes, if the configuration says so."""
+        path, every_s = _rules_path(self.config), self.config.rules.watch_s
+        if path is None or not every_s:
+            return
+        seen = _stamp(path)
+        while True:
+            await asyncio.sleep(every_s)
+            now = _stamp(path)
+            if now != seen:
+                seen = now
+                desk.signalled()
+
     async def _drain(
         self, server: Server, pipeline: Pipeline, committer: Committer, partition: Partition
     ) -> None:
@@ -291,6 +317,11 @@ class Switch:
         """Write what the HTTP thread has to say; its field names are those of the log."""
         put = self.log.error if event == "http.failed" else self.log.info
         put(event, **cast("Fields", fields))
+
+    def _log_rules(self, event: str, fields: Mapping[str, object]) -> None:
+        """Write what the rule desk has to say; a tripped breaker and a refused file are loud."""
+        loud = event in ("rules.breaker", "rules.refused")
+        (self.log.error if loud else self.log.info)(event, **cast("Fields", fields))
 
     def _on_signal(self, number: signal.Signals) -> None:
         if self._stop.is_set():
@@ -344,13 +375,21 @@ def _note_tables(partition: Partition, metrics: Metrics, log: Log) -> None:
     metrics.counters[Counter.LOG_LINES_DROPPED] = log.dropped_count
 
 
-def _rule_labels(program: Program) -> list[RuleLabel]:
-    labels = []
-    for place, name in enumerate(program.names):
-        action = ActionKind(int(program.rules[place]["action"])).name.lower()
-        mode = Mode(int(program.rules[place]["mode"])).name.lower()
-        labels.append(RuleLabel(name, action if mode == "active" else f"{action} ({mode})"))
-    return labels
+def _rules_path(config: Config) -> Path | None:
+    """Return the configured rule file; None = no rules."""
+    name = config.rules.file
+    if name == NONE:
+        return None
+    return default_rules_path() if name == SHIPPED else Path(name)
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    """Return what changes when a file does; zeros while it is not there."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return (0, 0, 0)
+    return (facts.st_mtime_ns, facts.st_size, facts.st_ino)
 
 
 def _build_info(parts: Parts) -> BuildInfo:

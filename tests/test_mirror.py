@@ -20,6 +20,9 @@ COVERED_BY = {
     # The stages of a batch are one machine: its inputs are messages, its output are records.
     "engine/expiry.py": _CORE,
     "engine/items.py": _CORE,
+    "engine/rule_commands.py": "tests/system/test_rules.py",
+    "engine/rule_desk.py": "tests/system/test_rules.py",
+    "engine/admin/rules_api.py": "tests/system/test_rules.py",
     "engine/workspace.py": _CORE,
     "engine/entries.py": "tests/engine/test_matching.py",
     "engine/cards.py": "tests/system/test_authorization.py",

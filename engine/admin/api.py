@@ -12,17 +12,20 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, TypeAlias, TypeVar
 
+import msgspec
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
 from engine.admin import operations as o
 from engine.admin.bodies import decode, error_response, json_response, operator_name, reference
 from engine.admin.collector import make_registry
+from engine.admin.rules_api import Answer, RuleDesk, rule_routes
 from engine.admin.token import is_same_token
 from engine.limits import HTTP_BODY_BYTES_MAX
 from engine.metrics import Metrics
 
 T = TypeVar("T")
+B = TypeVar("B", bound=msgspec.Struct)
 EventSink: TypeAlias = Callable[[str, Mapping[str, object]], None]
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -50,7 +53,11 @@ _TEXTS = {
 
 
 def make_application(
-    token: str, metrics: Metrics, operations: o.Operations, on_event: EventSink
+    token: str,
+    metrics: Metrics,
+    operations: o.Operations,
+    on_event: EventSink,
+    desk: RuleDesk | None = None,
 ) -> web.Application:
     """Return the application; ``on_event(name, fields)`` gets what is worth a log line."""
     api = _Api(token, metrics, operations, on_event)
@@ -70,6 +77,8 @@ def make_application(
             web.get("/v1/authorizations", api.find_authorizations),
         ]
     )
+    if desk is not None:
+        application.add_routes(rule_routes(api, desk))
     return application
 
 
@@ -218,6 +227,22 @@ class _Api:
         limit = _limit(request.query.get("limit", "50"))
         views = await self._call(lambda: self._operations.authorizations(rrn, account, limit))
         return json_response({"authorizations": views})
+
+    async def take(
+        self,
+        request: web.Request,
+        kind: type[B],
+        start: Callable[[B, str], Future[Answer]],
+        most: int,
+    ) -> web.Response:
+        """Decode the body as ``kind``, at most ``most`` bytes; call with the operator; answer."""
+        body = decode(await _body(request, most, IMPORT_BODY_TIMEOUT_S), kind)
+        operator = _operator(request)
+        return json_response(await self._call(lambda: start(body, operator), IMPORT_TIMEOUT_S))
+
+    async def ask(self, start: Callable[[], Future[Answer]]) -> web.Response:
+        """Call and answer."""
+        return json_response(await self._call(start))
 
     async def _call(self, start: Callable[[], Future[T]], timeout_s: float = CALL_TIMEOUT_S) -> T:
         if self._calls >= CALLS_MAX:

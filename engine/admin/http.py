@@ -18,6 +18,7 @@ from aiohttp.web_protocol import RequestHandler
 from engine.admin.api import EventSink, make_application
 from engine.admin.bodies import error_response
 from engine.admin.operations import Operations
+from engine.admin.rules_api import RuleDesk
 from engine.errors import ConfigError, UnavailableError
 from engine.metrics import Metrics
 
@@ -52,6 +53,7 @@ class AdminServer:
         token: str,
         metrics: Metrics,
         operations: Operations,
+        desk: RuleDesk | None = None,
         *,
         on_event: EventSink = no_events,
     ) -> None:
@@ -59,6 +61,7 @@ class AdminServer:
         self._token = token
         self._metrics = metrics
         self._operations = operations
+        self._desk = desk
         self._on_event = on_event
         self._bound: Future[tuple[str, int]] = Future()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -87,7 +90,9 @@ class AdminServer:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
-        application = make_application(self._token, self._metrics, self._operations, self._on_event)
+        application = make_application(
+            self._token, self._metrics, self._operations, self._on_event, self._desk
+        )
         runner = web.AppRunner(application, shutdown_timeout=2.0)
         await runner.setup()
         try:

@@ -122,6 +122,11 @@ def _plain(kind: str, name: str, text: str, values: Callable[[m.Metrics], Values
     return Series(name, kind, "", (), text, values)
 
 
+def _rules_last(metrics: m.Metrics) -> Values:
+    labels = zip(metrics.rule_labels, metrics.rule_last_s.tolist(), strict=False)
+    return [(tuple(label), seconds) for label, seconds in labels if seconds]
+
+
 def _counter(counter: m.Counter) -> Callable[[m.Metrics], Values]:
     return lambda metrics: [((), float(metrics.counters[counter]))]
 
@@ -349,6 +354,22 @@ SERIES: tuple[Series, ...] = (
         ("rule", "action"),
         "Authorizations on which a rule held.",
         _rules,
+    ),
+    Series(
+        "de39_rule_last_hit_timestamp_seconds",
+        "gauge",
+        "seconds",
+        ("rule", "action"),
+        "Engine time of the last batch in which a rule held.",
+        _rules_last,
+    ),
+    Series(
+        "de39_rule_breaker_trips_total",
+        "counter",
+        "",
+        (),
+        "Rules, or the model, that a breaker has put into shadow.",
+        lambda metrics: [((), float(metrics.breaker_trips[0]))],
     ),
     Series(
         "de39_score", "histogram", "", (), "Fraud score of authorizations, 0 to 1.", buckets=_score

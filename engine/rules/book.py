@@ -60,7 +60,7 @@ class RuleBook:
         self.list_types: dict[str, str] = {}  # name -> type, of lists with records
         self.is_journaled = False
         self.file_sha256 = ""  # of the last set that came from a file
-        self._known: dict[str, Program] = {}
+        self._known: dict[str, Deployed] = {}
         self.own_modes: dict[str, int] = {}  # by rule name; "model" for the scorer
         self.install(no_rules())
 
@@ -82,7 +82,9 @@ class RuleBook:
     def install(self, program: Program) -> None:
         """Put ``program`` in force, each rule in the mode that its file states."""
         self.own_modes = {}
-        self.deployed: Deployed = deploy(program)
+        known = self._known.get(program.sha256)
+        self._stated = known if known and known.program is program else deploy(program)
+        self.deployed: Deployed = self._stated
         count = program.rule_count
         self.breakers: NDArray[np.void] = _breakers(program)
         self.totals: NDArray[np.int64] = np.zeros(3, np.int64)
@@ -182,21 +184,24 @@ class RuleBook:
         self._refresh()
 
     def remember(self, program: Program) -> None:
-        """Keep a parsed set, so that the record that names it needs no parsing."""
-        self._known[program.sha256] = program
+        """Keep a set ready, so that the record that names it costs a swap and nothing else."""
+        self._known.pop(program.sha256, None)
+        self._known[program.sha256] = deploy(program)
         while len(self._known) > _KNOWN_SETS:
             self._known.pop(next(iter(self._known)))
 
     def _apply_rules(self, source: int, blobs: Sequence[Blob]) -> None:
         packed = b"".join(b.data for b in blobs if b.kind == BlobKind.RULES_TEXT)
         sha256 = next((b.data.hex() for b in blobs if b.kind == BlobKind.RULES_SHA256), "")
-        known = self._known.get(sha256)
-        if known is None:
-            known = self._program(zlib.decompress(packed).decode() if packed else "")
-        self.install(known)
+        ready = self._known.get(sha256)
+        if ready is not None:
+            program = ready.program
+        else:
+            program = self._program(zlib.decompress(packed).decode() if packed else "")
+        self.install(program)
         self.is_journaled = True
         if source == Source.FILE:
-            self.file_sha256 = known.sha256
+            self.file_sha256 = program.sha256
 
     def _program(self, text: str) -> Program:
         program = program_from_file(parse(text, file="journal")) if text else no_rules()
@@ -247,7 +252,7 @@ class RuleBook:
         if own_model != Mode.ACTIVE:
             reading = program.rules["reads_score"] != 0
             modes[reading] = np.minimum(modes[reading], own_model)
-        self.deployed = deploy(program, modes)
+        self.deployed = deploy(program, modes) if self.own_modes else self._stated
         self.watched[:-1] = modes == Mode.ACTIVE
         self.watched[-1] = own_model == Mode.ACTIVE
 

@@ -1,0 +1,467 @@
+"""``de39 rules apply``, ``promote``, ``list add`` and so on, by the API of a running engine."""
+
+import json as json_format
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from cyclopts import Parameter
+
+from engine.client_commands import DATA_DEFAULT, HTTP_DEFAULT, Call, call_engine
+from engine.errors import UsageError, run_command
+
+Flag = Annotated[bool, Parameter(negative="")]
+_TTL = re.compile(r"([0-9]{1,6})(s|m|h|d)")
+_UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_TIMEOUT_S = 600.0
+_BATCH_LINES = 500_000  # of a list file, in one call
+
+
+@run_command
+def show(*, http: str = HTTP_DEFAULT, data: Path = DATA_DEFAULT, json: Flag = False) -> None:
+    """Show the rule set in force: each rule's mode, hits, and what its breaker has counted.
+
+    Parameters
+    ----------
+    http
+        Address of the engine.
+    data
+        Data folder that holds the admin token.
+    json
+        Print one JSON object.
+    """
+    answer = call_engine(Call("GET", "/v1/rules"), http, data)
+    if json:
+        _print_json(answer)
+        return
+    sys.stdout.write(f"version {answer['version']}, model {answer['model_mode']}\n")
+    for rule in answer["rules"]:
+        mode = rule["mode"] if rule["mode"] == rule["file_mode"] else f"{rule['mode']}*"
+        limit = rule["breaker_limit"]
+        breaker = f"  refused {rule['refused_of_window']}/{limit}" if limit is not None else ""
+        sys.stdout.write(
+            f"  {rule['rule']:<12} {rule['phase']:<4} {mode:<8} {rule['action']:<8} "
+            f"hits {rule['hits']:>8,}{breaker}  {rule['text']}\n"
+        )
+    for waiting in answer["proposals"]:
+        version = waiting["sha256"][:12]
+        sys.stdout.write(f"  waits for approval: {version} of {waiting['operator']}\n")
+
+
+@run_command
+def apply(
+    file: Path,
+    /,
+    *,
+    why: str = "",
+    http: str = HTTP_DEFAULT,
+    data: Path = DATA_DEFAULT,
+    dry_run: Flag = False,
+    json: Flag = False,
+) -> None:
+    """Put a rule file in force, between two batches; a bad file changes nothing.
+
+    Parameters
+    ----------
+    file
+        The rule file.
+    why
+        Goes into the ledger with your name.
+    http
+        Address of the engine.
+    data
+        Data folder that holds the admin token.
+    dry_run
+        Let the engine check the file and change nothing.
+    json
+        Print one JSON object.
+    """
+    body = {"text": file.read_text(encoding="utf-8"), "reason": why, "dry_run": dry_run}
+    answer = call_engine(Call("POST", "/v1/rules", body, _TIMEOUT_S), http, data)
+    if json:
+        _print_json(answer)
+        return
+    for warning in answer["warnings"]:
+        sys.stdout.write(f"{file}: warning: {warning}\n")
+    where = f" since record {answer['record']}" if "record" in answer else ""
+    swap = f", swapped in {answer['swap_us']:.0f} us" if "swap_us" in answer else ""
+    rules = f"{answer['rules']} rules, version {answer['version']}"
+    sys.stdout.write(f"{file}: {answer['state']}{where}: {rules}{swap}\n")
+
+
+@run_command
+def approve(
+    sha256: str,
+    /,
+    *,
+    why: str = "",
+    http: str = HTTP_DEFAULT,
+    data: Path = DATA_DEFAULT,
+    json: Flag = False,
+) -> None:
+    """Put in force the rule set that another operator has proposed.
+
+    Parameters
+    ----------
+    sha256
+        Its hash, or the first eight digits or more.
+    why
+        Goes into the ledger with your name.
+    http
+        Address of the engine.
+    data
+        Data folder that holds the admin token.
+    json
+        Print one JSON object.
+    """
+    _post("/v1/rules/approve", {"sha256": sha256, "reason": why}, http, data, as_json=json)
+
+
+@run_command
+def reload(
+    *, why: str = "", http: str = HTTP_DEFAULT, data: Path = DATA_DEFAULT, json: Flag = False
+) -> None:
+    """Let the engine read its configured rule file anew, as SIGHUP does.
+
+    Parameters
+    ----------
+    why
+        Goes into the ledger with your name.
+    http
+        Address of the engine.
+    data
+        Data folder that holds the admin token.
+    json
+        Print one JSON object.
+    """
+    _post("/v1/rules/reload", {"reason": why}, http, data, as_json=json)
+
+
+@run_command
+def promote(
+    rule: str,
+    /,
+    *,
+    why: str = "",
+    http: str = HTTP_DEFAULT,
+    data: Path = DATA_DEFAULT,
+    dry_run: Flag = False,
+    json: Flag = False,
+) -> None:
+    """Let a rule act from the next request on; "model" lets all rules that read the score act.
+
+    Parameters
+    ----------
+    rule
+        Its id.
+    why
+        Goes into the ledger with your name.
+    http
+        Address of the engine.
+    data
+        Data folder that holds the admin token.
+    dry_run
+        Print what would be sent and send nothing.
+    json
+        Print one JSON object.
+    """
+    _set_mode(rule, "active", why, (http, data), is_dry=dry_run, as_json=json)
+
+
+@run_command
+def demote(
+    rule: str,
+    /,
+    *,
+    why: str = "",
+    off: Flag = False,
+    http: str = HTTP_DEFAULT,
+    data: Path = DATA_DEFAULT,
+    dry_run: Flag = False,
+    json: Flag = False,
+) -> None:
+    """Let a rule only be recorded from the next request on; with --off not even that.
+
+    Parameters
+    ----------
+    rule
+        Its id, or "model" for all rules that read the score.
+    why
+        Goes into the ledger with your name.
+    off
+        Switch it off: it is not evaluated any more.
+    http
+        Address of the engine.
+    data
+        Data folder that holds the admin token.
+    dry_run
+        Print what would be sent and send nothing.
+    json
+        Print one JSON object.
+    """
+    mode = "off" if off else "shadow"
+    _set_mode(rule, mode, why, (http, data), is_dry=dry_run, as_json=json)
+
+
+@run_command
+def snooze(
+    rule: str,
+    /,
+    *,
+    card: int,
+    ttl: str = "24h",
+    why: str = "",
+    http: str = HTTP_DEFAULT,
+    data: Path = DATA_DEFAULT,
+    json: Flag = False,
+) -> None:
+    """Let a rule leave one card alone for a time.
+
+    Parameters
+    ----------
+    rule
+        Its id.
+    card
+        Internal number of the card, as "account show" prints it.
+    ttl
+        For how long, such as 30m, 24h or 7d; 0s wakes the rule again.
+    why
+        Goes into the ledger with your name.
+    http
+        Address of the engine.
+    data
+        Data folder that holds the admin token.
+    json
+        Print one JSON object.
+    """
+    body = {"card": card, "ttl_s": _ttl_s(ttl), "reason": why}
+    _post(f"/v1/rules/{quote(rule, safe='')}/snooze", body, http, data, as_json=json)
+
+
+@run_command
+def list_add(
+    name: str,
+    /,
+    *values: str,
+    type: str = "",  # noqa: A002 - the word of the language
+    ttl: str = "",
+    why: str = "",
+    http: str = HTTP_DEFAULT,
+    data: Path = DATA_DEFAULT,
+    dry_run: Flag = False,
+    json: Flag = False,
+) -> None:
+    """Add entries to a list; they count from the next request on.
+
+    Parameters
+    ----------
+    name
+        The list.
+    values
+        Entries, as a rule file writes them (terminals without quotes).
+    type
+        Of the entries, where no rule declares the list.
+    ttl
+        How long they count, such as 24h; nothing = until removed.
+    why
+        Goes into the ledger with your name.
+    http
+        Address of the engine.
+    data
+        Data folder that holds the admin token.
+    dry_run
+        Let the engine check the entries and change nothing.
+    json
+        Print one JSON object.
+    """
+    body: dict[str, Any] = {"change": "add", "values": list(values), "type": type, "reason": why}
+    body |= {"ttl_s": _ttl_s(ttl) if ttl else 0, "dry_run": dry_run}
+    _post(_list_path(name), body, http, data, as_json=json)
+
+
+@run_command
+def list_remove(
+    name: str,
+    /,
+    *values: str,
+    every: Flag = False,
+    why: str = "",
+    http: str = HTTP_DEFAULT,
+    data: Path = DATA_DEFAULT,
+    dry_run: Flag = False,
+    json: Flag = False,
+) -> None:
+    """Remove entries from a list, or with --every all of them.
+
+    Parameters
+    ----------
+    name
+        The list.
+    values
+        Entries, as a rule file writes them (terminals without quotes).
+    every
+        Remove all entries; those that the rule file states stay.
+    why
+        Goes into the ledger with your name.
+    http
+        Address of the engine.
+    data
+        Data folder that holds the admin token.
+    dry_run
+        Let the engine check the entries and change nothing.
+    json
+        Print one JSON object.
+    """
+    if every == bool(values):
+        raise UsageError("give the entries to remove, or --every")
+    change = "clear" if every else "remove"
+    body = {"change": change, "values": list(values), "reason": why, "dry_run": dry_run}
+    _post(_list_path(name), body, http, data, as_json=json)
+
+
+@run_command
+def list_load(
+    name: str,
+    file: Path,
+    /,
+    *,
+    type: str = "",  # noqa: A002 - the word of the language
+    ttl: str = "",
+    why: str = "",
+    http: str = HTTP_DEFAULT,
+    data: Path = DATA_DEFAULT,
+    dry_run: Flag = False,
+    json: Flag = False,
+) -> None:
+    """Add the lines of a file to a list: one entry a line, # begins a remark.
+
+    A bad line stops the load with its number; of the lines of one call (half a million) either all
+    or none are applied.
+
+    Parameters
+    ----------
+    name
+        The list.
+    file
+        The file.
+    type
+        Of the entries, where no rule declares the list.
+    ttl
+        How long they count, such as 24h; nothing = until removed.
+    why
+        Goes into the ledger with your name.
+    http
+        Address of the engine.
+    data
+        Data folder that holds the admin token.
+    dry_run
+        Let the engine check the entries and change nothing.
+    json
+        Print one JSON object.
+    """
+    values = _lines(file)
+    first = {"change": "add", "type": type, "reason": why, "ttl_s": _ttl_s(ttl) if ttl else 0}
+    answer: dict[str, Any] = {}
+    for is_check in (True, False):  # everything is checked before anything is applied
+        for at in range(0, len(values), _BATCH_LINES):
+            part = values[at : at + _BATCH_LINES]
+            body = {**first, "values": part, "dry_run": is_check}
+            answer = call_engine(Call("POST", _list_path(name), body, _TIMEOUT_S), http, data)
+            verb = "checked" if is_check else "loaded"
+            sys.stderr.write(f"de39: {verb} {at + len(part):,}\n")
+        if dry_run:
+            break
+    _print(answer, as_json=json)
+
+
+@run_command
+def list_show(
+    name: str = "",
+    /,
+    *,
+    limit: int = 100,
+    http: str = HTTP_DEFAULT,
+    data: Path = DATA_DEFAULT,
+    json: Flag = False,
+) -> None:
+    """Show the lists, or the entries of one.
+
+    Parameters
+    ----------
+    name
+        The list; nothing = all lists and how many entries they have.
+    limit
+        How many entries are shown.
+    http
+        Address of the engine.
+    data
+        Data folder that holds the admin token.
+    json
+        Print one JSON object.
+    """
+    path = f"{_list_path(name)}?limit={limit}" if name else "/v1/lists"
+    answer = call_engine(Call("GET", path), http, data)
+    if json:
+        _print_json(answer)
+        return
+    for row in answer.get("lists", []):
+        in_file = "" if row["in_file"] is None else f", {row['in_file']} in the file"
+        count = f"{row['entries']:,} entries{in_file}"
+        sys.stdout.write(f"{row['list']:<24} {row['type']:<9} {count}\n")
+    for row in answer.get("values", []):
+        until = "" if row["until_s"] is None else f"  until {row['until_s']}"
+        sys.stdout.write(f"{row['value']}  added {row['added_s']}{until}\n")
+
+
+def _set_mode(
+    rule: str, mode: str, why: str, where: tuple[str, Path], *, is_dry: bool, as_json: bool
+) -> None:
+    path, body = f"/v1/rules/{quote(rule, safe='')}", {"mode": mode, "reason": why}
+    if is_dry:
+        _print({"dry_run": True, "path": path, **body}, as_json=as_json)
+        return
+    _print(call_engine(Call("PATCH", path, body), *where), as_json=as_json)
+
+
+def _post(path: str, body: dict[str, Any], http: str, data: Path, *, as_json: bool) -> None:
+    _print(call_engine(Call("POST", path, body, _TIMEOUT_S), http, data), as_json=as_json)
+
+
+def _list_path(name: str) -> str:
+    return f"/v1/lists/{quote(name, safe='')}"
+
+
+def _lines(file: Path) -> list[str]:
+    """Return the entries of a file; errors of the engine count these, so bad bytes stop here."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file}: byte {error.start}: not UTF-8") from None
+    entries = (line.partition("#")[0].strip() for line in text.splitlines())
+    values = [entry for entry in entries if entry]
+    if not values:
+        raise UsageError(f"{file}: holds no entries")
+    return values
+
+
+def _ttl_s(text: str) -> int:
+    match = _TTL.fullmatch(text)
+    if match is None:
+        raise UsageError("--ttl: expected a time, such as 30m, 24h or 7d")
+    return int(match[1]) * _UNITS_S[match[2]]
+
+
+def _print(answer: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        _print_json(answer)
+        return
+    width = max(map(len, answer), default=0)
+    for name, value in answer.items():
+        if value != []:
+            sys.stdout.write(f"{name:<{width}}  {value}\n")
+
+
+def _print_json(answer: dict[str, Any]) -> None:
+    sys.stdout.write(json_format.dumps(answer) + "\n")

@@ -1,0 +1,415 @@
+"""SHELL: what operators and signals do to rules and lists of the running engine.
+
+A thread of its own reads and compiles rule files and waits for the journal, one request after the
+other, so card traffic never waits: the loop only swaps what is ready, between two batches, and
+writes the record of it. A text that does not compile changes nothing.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.admin import operations as api
+from engine.admin.rules_api import (
+    Answer,
+    ApplyRules,
+    ApproveRules,
+    ChangeList,
+    ReloadRules,
+    SetMode,
+    Snooze,
+)
+from engine.metrics import Metrics, RuleLabel
+from engine.pipeline import Pipeline, event_job
+from engine.rule_events import Event, apply_rule_events, list_events, mode_event, rules_event
+from engine.rules.advice import warnings_of
+from engine.rules.book import ListChange, RuleBook, Source
+from engine.rules.columns import KEYED, ColumnType
+from engine.rules.errors import RuleError, nearest, shown
+from engine.rules.language import parse, text_of
+from engine.rules.list_kernels import FOREVER, key_from_value, list_number, snooze_name
+from engine.rules.program import Program, no_rules, program_from_file
+from engine.rules.statements import MODEL
+from engine.rules.tree import ActionKind, Mode
+from engine.rules.values import TYPE_NAMES, terminal_text, value_from_text
+from ledger.commit import CommitJob
+
+T = TypeVar("T")
+Notify = Callable[[str, Mapping[str, object]], None]
+
+_TIMEOUT_S = 30.0
+_PROPOSALS_MAX = 8
+_CHANGES = {"add": ListChange.ADD, "remove": ListChange.REMOVE, "clear": ListChange.CLEAR}
+
+
+class EngineRuleDesk:
+    """Implements ``engine.admin.rules_api.RuleDesk`` on a running pipeline.
+
+    Parameters
+    ----------
+    file : the configured rule file, None = no rules.
+    four_eyes : whether a set that comes over HTTP needs a second operator.
+    on_event : told what is worth a log line.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        metrics: Metrics,
+        loop: asyncio.AbstractEventLoop,
+        file: Path | None,
+        *,
+        four_eyes: bool,
+        on_event: Notify,
+    ) -> None:
+        self._pipeline = pipeline
+        self._book: RuleBook = pipeline.authorizer.state.rules
+        self._metrics = metrics
+        self._loop = loop
+        self._file = file
+        self._four_eyes = four_eyes
+        self._on_event = on_event
+        self._proposals: dict[str, tuple[Program, str]] = {}
+        self._thread = ThreadPoolExecutor(1, "rules")
+        pipeline.on_trips = self._tripped
+        self._relabel()
+
+    def close(self) -> None:
+        """Finish what was asked and stop the thread."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    def start(self, program: Program) -> None:
+        """Before the first message: let the journal say which rules decide."""
+        if not self._book.is_journaled and not program.sha256:
+            return
+        if self._book.is_journaled and self._book.file_sha256 == program.sha256:
+            return
+        self._book.remember(program)
+        event = rules_event(program, Source.FILE, "start", "configured", self._pipeline.now_ns())
+        self._pipeline.submit(lambda: self._job([event], None))
+
+    def show(self) -> "Future[Answer]":
+        """Return the set in force and its rules."""
+        return self._thread.submit(lambda: self._on_loop(self._view))
+
+    def apply(self, body: ApplyRules, operator: str) -> "Future[Answer]":
+        """Check a text and put it in force, or keep it for another operator to approve."""
+        return self._thread.submit(self._apply, body, operator)
+
+    def approve(self, body: ApproveRules, operator: str) -> "Future[Answer]":
+        """Put in force what another operator has proposed."""
+        return self._thread.submit(self._approve, body, operator)
+
+    def reload(self, body: ReloadRules, operator: str) -> "Future[Answer]":
+        """Read the configured file and put it in force. Invalid where it does not compile."""
+        return self._thread.submit(self._reload, body, operator)
+
+    def set_mode(self, rule: str, body: SetMode, operator: str) -> "Future[Answer]":
+        """Change what a rule does from the next request on. NotFound."""
+        return self._thread.submit(self._set_mode, rule, body, operator)
+
+    def snooze(self, rule: str, body: Snooze, operator: str) -> "Future[Answer]":
+        """Let a rule leave a card alone for a time. NotFound."""
+        return self._thread.submit(self._snooze, rule, body, operator)
+
+    def lists(self) -> "Future[Answer]":
+        """Return names, types and sizes of the lists."""
+        return self._thread.submit(lambda: self._on_loop(self._lists_view))
+
+    def show_list(self, name: str, limit: int) -> "Future[Answer]":
+        """Return the entries of a list. NotFound."""
+        return self._thread.submit(lambda: self._on_loop(lambda: self._list_view(name, limit)))
+
+    def change_list(self, name: str, body: ChangeList, operator: str) -> "Future[Answer]":
+        """Add or remove entries, or all of them. Invalid names the line."""
+        return self._thread.submit(self._change_list, name, body, operator)
+
+    def signalled(self) -> None:
+        """SIGHUP or a changed file: reload; what comes of it is a log line."""
+
+        def done(future: "Future[Answer]") -> None:
+            error = future.exception()
+            if error is not None:
+                self._on_event("rules.refused", {"error": str(error), "file": str(self._file)})
+
+        self.reload(ReloadRules("file changed or SIGHUP"), "signal").add_done_callback(done)
+
+    def _apply(self, body: ApplyRules, operator: str) -> Answer:
+        program = _compiled(body.text, "request")
+        self._check_lists(program)
+        answer = _summary(program)
+        if body.dry_run:
+            return {**answer, "state": "checked"}
+        if self._four_eyes:
+            self._proposals[program.sha256] = (program, operator)
+            while len(self._proposals) > _PROPOSALS_MAX:
+                self._proposals.pop(next(iter(self._proposals)))
+            self._on_event("rules.proposed", {"version": program.sha256, "operator": operator})
+            return {**answer, "state": "proposed"}
+        return {**answer, **self._put(program, Source.OPERATOR, operator, body.reason)}
+
+    def _approve(self, body: ApproveRules, operator: str) -> Answer:
+        found = [s for s in self._proposals if len(body.sha256) >= 8 and s.startswith(body.sha256)]
+        if len(found) != 1:
+            raise api.NotFound("no set with this hash waits for approval")
+        program, proposer = self._proposals[found[0]]
+        if proposer == operator:
+            raise api.Forbidden(f"{operator} has proposed it: another operator approves")
+        del self._proposals[found[0]]
+        reason = f"proposed by {proposer}; {body.reason}".rstrip("; ")
+        return {**_summary(program), **self._put(program, Source.OPERATOR, operator, reason)}
+
+    def _reload(self, body: ReloadRules, operator: str) -> Answer:
+        program = no_rules()
+        if self._file is not None:
+            try:
+                text = text_of(self._file)
+            except RuleError as error:
+                raise api.Invalid("file", str(error)) from None
+            program = _compiled(text, str(self._file))
+        self._check_lists(program)
+        return {**_summary(program), **self._put(program, Source.FILE, operator, body.reason)}
+
+    def _put(self, program: Program, source: int, operator: str, reason: str) -> Answer:
+        self._book.remember(program)
+        event = rules_event(program, source, operator, reason, self._pipeline.now_ns())
+        seq, swap_us = self._commit([event])
+        took = {"seq": seq, "duration_us": round(swap_us)}
+        fields = {"version": program.sha256, "operator": operator, **took}
+        self._on_event("rules.applied", fields)
+        return {"state": "in force", "record": seq, "swap_us": swap_us}
+
+    def _set_mode(self, rule: str, body: SetMode, operator: str) -> Answer:
+        self._require_rule(rule)
+        mode = Mode[body.mode.upper()]
+        before = self._on_loop(lambda: self._book.mode_of(rule))
+        event = mode_event(rule, mode, operator, body.reason, self._pipeline.now_ns())
+        seq, swap_us = self._commit([event])
+        fields = {"rule": rule, "reason": body.mode, "operator": operator, "seq": seq}
+        self._on_event("rules.mode", fields)
+        before_text = before.name.lower()
+        return {"rule": rule, "mode": body.mode, "before": before_text, "record": seq,
+                "swap_us": swap_us}  # fmt: skip
+
+    def _snooze(self, rule: str, body: Snooze, operator: str) -> Answer:
+        self._require_rule(rule)
+        if rule == MODEL:
+            raise api.Invalid("rule", "rule: a rule is snoozed, not the model; set its mode")
+        ts_ns = self._pipeline.now_ns()
+        until_s = ts_ns // 1_000_000_000 + body.ttl_s
+        change = ListChange.ADD if body.ttl_s else ListChange.REMOVE
+        keys = np.array([body.card], np.uint64)
+        who = (operator, body.reason)
+        seq, _ = self._commit(
+            list_events(snooze_name(rule), "card", change, keys, until_s, who, ts_ns)
+        )
+        return {"rule": rule, "card": body.card, "until_s": until_s, "record": seq}
+
+    def _change_list(self, name: str, body: ChangeList, operator: str) -> Answer:
+        kind = self._list_type(name, body.type)
+        keys = _keys_of(body.values, kind)
+        change = _CHANGES[body.change]
+        if change != ListChange.CLEAR and not len(keys):
+            raise api.Invalid("values", "values: nothing to add or remove")
+        ts_ns = self._pipeline.now_ns()
+        now_s = ts_ns // 1_000_000_000
+        answer = {"list": name, "type": kind.value, "change": body.change, "values": len(keys)}
+        if change == ListChange.ADD:
+            room = self._on_loop(lambda: self._book.lists.room(now_s))
+            if len(keys) > room:
+                raise api.Conflict(f"the lists have room for {room} more entries")
+        if body.dry_run:
+            return {**answer, "state": "checked"}
+        until_s = now_s + body.ttl_s if body.ttl_s else FOREVER
+        who = (operator, body.reason)
+        events = list_events(name, kind.value, change, keys, until_s, who, ts_ns)
+        seq = 0
+        for event in events:  # one a turn: the loop must not stand still for a million entries
+            seq, _ = self._commit([event])
+        count = self._on_loop(lambda: self._book.lists.counts.get(list_number(name), 0))
+        fields = {"rules": name, "reason": body.change, "count": len(keys), "seq": seq}
+        self._on_event("rules.list", {**fields, "operator": operator})
+        return {**answer, "state": "in force", "record": seq, "entries": count}
+
+    def _list_type(self, name: str, given: str) -> ColumnType:
+        """Return the type of a list: as declared, as it was, or as given; they must agree."""
+        declared = {v.name: v.type.value for v in self._book.program.source.lists}
+        known = declared.get(name) or self._book.list_types.get(name, "")
+        if known and given and known != given:
+            raise api.Conflict(f"the list {name} is of {known}, not of {shown(given)}")
+        kind = TYPE_NAMES.get(known or given)
+        if kind is None:
+            text = f"type: the list {name} is new; expected one of {', '.join(TYPE_NAMES)}"
+            raise api.Invalid("type", text)
+        return kind
+
+    def _check_lists(self, program: Program) -> None:
+        """A declared list must have the type of the entries that it has already."""
+        for declared in program.source.lists:
+            known = self._book.list_types.get(declared.name, declared.type.value)
+            if known != declared.type.value:
+                raise api.Conflict(f"the list {declared.name} has entries of {known}: clear it")
+
+    def _require_rule(self, rule: str) -> None:
+        names = self._book.program.names
+        if rule != MODEL and rule not in names:
+            raise api.NotFound(f"no rule is named '{shown(rule)}'{nearest(rule, names)}")
+
+    def _commit(self, events: list[Event]) -> tuple[int, float]:
+        """Apply ``events`` between two batches, wait until durable; return record and us taken."""
+        durable: Future[None] = Future()
+        taken: list[tuple[int, float]] = []
+
+        def event() -> CommitJob:
+            began_ns = time.perf_counter_ns()
+            job = self._job(events, lambda: durable.set_result(None))
+            taken.append((int(job.records["seq"][-1]), (time.perf_counter_ns() - began_ns) / 1000))
+            return job
+
+        self._loop.call_soon_threadsafe(self._pipeline.submit, event)
+        try:
+            durable.result(_TIMEOUT_S)
+        except TimeoutError:
+            raise api.Unavailable("the journal has not confirmed the change in time") from None
+        return taken[0]
+
+    def _job(self, events: list[Event], done: Callable[[], None] | None) -> CommitJob:
+        records, blobs = apply_rule_events(events, self._pipeline.authorizer.state)
+        self._loop.call_soon(self._relabel)
+        return event_job(records, self._pipeline.now_ns(), blobs, done)
+
+    def _tripped(self, names: list[str]) -> None:
+        """A breaker has put rules into shadow: say so as loudly as there is."""
+        for name in names:
+            self._metrics.breaker_trips[0] += 1
+            self._on_event("rules.breaker", {"rule": name, "reason": "refused too much: shadow"})
+        self._relabel()
+
+    def _relabel(self) -> None:
+        program, modes = self._book.program, self._book.deployed.modes
+        labels = []
+        for place, name in enumerate(program.names):
+            action = ActionKind(int(program.rules[place]["action"])).name.lower()
+            mode = Mode(int(modes[place])).name.lower()
+            labels.append(RuleLabel(name, action if mode == "active" else f"{action} ({mode})"))
+        self._metrics.set_rules(labels)
+        self._metrics.build = self._metrics.build._replace(ruleset_sha256=program.sha256)
+
+    def _view(self) -> Answer:
+        book, program = self._book, self._book.program
+        rules = []
+        for place, rule in enumerate(program.source.rules):
+            row = book.breakers[place]
+            rules.append(
+                {
+                    "rule": rule.name,
+                    "text": rule.text,
+                    "phase": rule.phase.name.lower(),
+                    "action": rule.action.kind.name.lower(),
+                    "mode": Mode(int(book.deployed.modes[place])).name.lower(),
+                    "file_mode": rule.mode.name.lower(),
+                    "hits": int(self._metrics.rule_hits[place]),
+                    "last_hit_s": int(self._metrics.rule_last_s[place]),
+                    "refused_of_window": int(row["current"]) + int(row["previous"]),
+                    "breaker_limit": int(row["limit"]) if row["window"] else None,
+                }
+            )
+        waiting = [{"sha256": s, "operator": who} for s, (_, who) in self._proposals.items()]
+        return {
+            "sha256": program.sha256,
+            "version": f"{program.version:08x}",
+            "model_mode": book.mode_of(MODEL).name.lower(),
+            "rules": rules,
+            "proposals": waiting,
+        }
+
+    def _lists_view(self) -> Answer:
+        book = self._book
+        declared = {v.name: (v.type.value, len(v.values)) for v in book.program.source.lists}
+        names = sorted({*declared, *book.list_types})
+        return {
+            "lists": [
+                {
+                    "list": name,
+                    "type": declared[name][0] if name in declared else book.list_types[name],
+                    "in_file": declared[name][1] if name in declared else None,
+                    "entries": book.lists.counts.get(list_number(name), 0),
+                }
+                for name in names
+            ]
+        }
+
+    def _list_view(self, name: str, limit: int) -> Answer:
+        kind = self._list_type(name, "")
+        entries = self._book.lists.of(list_number(name))
+        return {
+            "list": name,
+            "type": kind.value,
+            "entries": len(entries),
+            "values": [
+                {
+                    "value": value_of_key(int(entry["key"]), kind),
+                    "added_s": int(entry["added_s"]),
+                    "until_s": None if entry["until_s"] == FOREVER else int(entry["until_s"]),
+                }
+                for entry in entries[:limit]
+            ],
+        }
+
+    def _on_loop(self, work: Callable[[], T]) -> T:
+        """Run ``work`` on the loop's thread between two batches; return what it returns."""
+        result: Future[T] = Future()
+
+        def call() -> None:
+            try:
+                result.set_result(work())
+            except BaseException as error:
+                result.set_exception(error)
+
+        self._loop.call_soon_threadsafe(call)
+        return result.result(_TIMEOUT_S)
+
+
+def value_of_key(key: int, kind: ColumnType) -> str:
+    """Return an entry as a file writes it."""
+    if kind is ColumnType.MERCHANT:
+        return f"m{key:016x}"
+    if kind is ColumnType.TERMINAL:
+        return terminal_text(key)
+    value = float(np.array([key], np.uint64).view(np.float64)[0])
+    return str(int(value)) if value == int(value) else repr(value)
+
+
+def _compiled(text: str, file: str) -> Program:
+    try:
+        return program_from_file(parse(text, file=file))
+    except RuleError as error:
+        raise api.Invalid("text", str(error)) from None
+
+
+def _summary(program: Program) -> Answer:
+    warnings = [] if not program.sha256 else [w.message for w in warnings_of(program)]
+    return {
+        "sha256": program.sha256,
+        "version": f"{program.version:08x}",
+        "rules": program.rule_count,
+        "warnings": warnings,
+    }
+
+
+def _keys_of(values: list[str], kind: ColumnType) -> NDArray[np.uint64]:
+    """Return the keys of ``values``, each once, sorted; Invalid names the first bad one."""
+    keys = set()
+    for place, text in enumerate(values, start=1):
+        value = value_from_text(text.strip(), kind)
+        if value is None:
+            message = f"value {place}: '{shown(text)}' is no {kind.value}; nothing was changed"
+            raise api.Invalid("values", message)
+        keys.add(key_from_value(value, is_key=kind in KEYED))
+    return np.array(sorted(keys), np.uint64)

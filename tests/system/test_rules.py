@@ -1,0 +1,199 @@
+"""Rules of a running switch: reload under load, modes, lists, snoozes, four eyes, SIGHUP."""
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.rules.language import parse
+from engine.rules.program import program_from_file
+from tests.system.link import Fields, payment
+from tests.system.process import PATIENT, Answer, Card, Switch, de39, eventually
+
+_FILE = """
+list bad terminal =
+rule R01 pre decline(59) "blocked category" when mcc == 7995
+rule R02 pre decline(62) "bad terminal" when terminal in @bad
+rule R03 pre shadow decline(65) "watched" when amount >= 50.00
+"""
+_TWO = (
+    'rule A pre tag a "a" when amount >= 0.00 rule B pre decline(59) "b" when mcc == 7995',
+    'rule A pre decline(57) "a" when mcc == 7995 rule B pre tag b "b" when amount >= 0.00',
+)
+
+
+@pytest.fixture(scope="module")
+def switch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Switch]:
+    """Run a switch with a rule file of its own."""
+    folder = tmp_path_factory.mktemp("rules")
+    (folder / "own.rules").write_text(_FILE, encoding="utf-8")
+    more = '[scoring]\nmodel = "none"\n[rules]\nfile = "own.rules"\n'
+    with Switch(folder, ('dialect = "iso87-bin"\n' + PATIENT,), more) as running:
+        yield running.start()
+        assert running.stop() == 0
+        assert "Traceback" not in running.log()
+
+
+def _pay(switch: Switch, card: Card, amount_minor: int = 1_000, **changes: str) -> str:
+    with switch.link() as link:
+        return link.ask(payment(card.pan, amount_minor, **changes))["39"]
+
+
+def _post(switch: Switch, path: str, **body: object) -> Answer:
+    return switch.call("POST", f"/v1/{path}", body, {"X-Operator": "ann"})
+
+
+def _restore(switch: Switch) -> None:
+    assert _post(switch, "rules/reload", reason="end of a test").status == 200
+
+
+def _mode(switch: Switch, rule: str) -> str:
+    rules = switch.call("GET", "/v1/rules").json["rules"]
+    return next(row["mode"] for row in rules if row["rule"] == rule)
+
+
+def _traffic(switch: Switch, card: Card, stop: threading.Event, seen: list[Fields]) -> None:
+    """Ask in waves of 20 until told to stop; every answer is noted."""
+    with switch.link() as link:
+        while not stop.is_set():
+            link.send(*(payment(card.pan, 1, de18="7995") for _ in range(20)))
+            seen += [link.receive() for _ in range(20)]
+
+
+def test_reloads_under_load_lose_nothing_and_mix_nothing(switch: Switch) -> None:
+    """Sets change while payments come: each is answered once, by the set of the last record."""
+    rounds = int(os.environ.get("DE39_RELOADS", "60"))
+    card = switch.open_card()
+    stop, seen, swaps = threading.Event(), [], []
+    thread = threading.Thread(target=_traffic, args=(switch, card, stop, seen))
+    thread.start()
+    for n in range(rounds):
+        answer = _post(switch, "rules", text=_TWO[n % 2], reason=f"round {n}")
+        assert answer.status == 200, answer
+        swaps.append(answer.json["swap_us"])
+    stop.set()
+    thread.join(30)
+    _restore(switch)
+    codes = {f"{program_from_file(parse(text)).version:08x}": code
+             for text, code in zip(_TWO, ("59", "57"), strict=True)}  # fmt: skip
+    in_force, decided = "", []
+    for row in switch.records():
+        if row["kind"] == "rules":
+            in_force = row["rules_version"]
+        elif row["kind"] == "authorize" and row["card"] == card.number:
+            assert row["rules_version"] == in_force
+            decided.append(row["response"])
+            if in_force in codes:
+                assert row["response"] == codes[in_force]
+    assert len(seen) == len(decided)
+    assert sorted(answer["39"] for answer in seen) == sorted(decided)
+    assert len(swaps) == rounds
+
+
+def test_a_bad_file_never_replaces_a_good_one(switch: Switch) -> None:
+    """A set that does not compile is refused with its place, by API and by SIGHUP."""
+    before = switch.call("GET", "/v1/rules").json["sha256"]
+    answer = _post(switch, "rules", text="rule R pre declin(59)")
+    assert (answer.status, answer.json["error"]["field"]) == (400, "text")
+    assert "1:12: expected an action" in answer.json["error"]["message"]
+    file = switch.config.parent / "own.rules"
+    file.write_text("rule broken", encoding="utf-8")
+    switch.send_signal(signal.SIGHUP)
+    assert eventually(lambda: "rules.refused" in switch.log())
+    assert switch.call("GET", "/v1/rules").json["sha256"] == before
+    file.write_text(_FILE + "# a remark changes no meaning\n", encoding="utf-8")
+    switch.send_signal(signal.SIGHUP)
+    assert eventually(lambda: switch.log().count("rules.applied") >= 1)
+    assert switch.call("GET", "/v1/rules").json["sha256"] == before
+
+
+def test_modes_change_by_command_and_survive_a_restart(switch: Switch) -> None:
+    """Promote, demote and off take effect with the next request; the journal remembers."""
+    card = switch.open_card()
+    where = ("--http", switch.http, "--data", switch.data)
+    assert _pay(switch, card, 5_000) == "00"
+    code, out, err = de39("rules", "promote", "R03", "--why", "it is good", "--json", *where)
+    assert code == 0, err
+    assert json.loads(out)["before"] == "shadow"
+    assert _pay(switch, card, 5_000) == "65"
+    assert de39("rules", "demote", "R01", "--off", *where)[0] == 0
+    assert _pay(switch, card, 100, de18="7995") == "00"
+    assert de39("rules", "promote", "R9", *where)[0] == 1
+    switch.stop()
+    switch.start()
+    assert (_mode(switch, "R01"), _mode(switch, "R03")) == ("off", "active")
+    assert _pay(switch, card, 5_000) == "65"
+    _restore(switch)
+    assert (_mode(switch, "R01"), _mode(switch, "R03")) == ("active", "shadow")
+
+
+def test_lists_change_while_serving(switch: Switch, tmp_path: Path) -> None:
+    """Entries count from the next request on, survive a restart, and leave when removed."""
+    card = switch.open_card()
+    where = ("--http", switch.http, "--data", switch.data)
+    assert _pay(switch, card, 100, de41="EVIL0001") == "00"
+    assert de39("rules", "list", "add", "bad", "EVIL0001", "--why", "seen", *where)[0] == 0
+    assert _pay(switch, card, 100, de41="EVIL0001") == "62"
+    file = tmp_path / "bad.txt"
+    file.write_text("EVIL0002 # two\n\nTOOLONGNAME\n", encoding="utf-8")
+    code, _, err = de39("rules", "list", "load", "bad", file, *where)
+    assert code == 2
+    assert "value 2: 'TOOLONGNAME' is no terminal; nothing was changed" in err
+    file.write_text("".join(f"T{n:07d}\n" for n in range(20_000)), encoding="utf-8")
+    code, out, err = de39("rules", "list", "load", "bad", file, "--ttl", "7d", "--json", *where)
+    assert code == 0, err
+    assert json.loads(out)["entries"] == 20_001
+    assert _pay(switch, card, 100, de41="T0019999") == "62"
+    switch.kill()
+    switch.start()
+    where = ("--http", switch.http, "--data", switch.data)
+    assert _pay(switch, card, 100, de41="T0000000") == "62"
+    assert de39("rules", "list", "remove", "bad", "EVIL0001", *where)[0] == 0
+    assert _pay(switch, card, 100, de41="EVIL0001") == "00"
+    assert de39("rules", "list", "remove", "bad", "--every", *where)[0] == 0
+    assert _pay(switch, card, 100, de41="T0000000") == "00"
+    conflict = _post(switch, "lists/bad", change="add", values=["DE"], type="country")
+    assert conflict.status == 409
+    listed = [row for row in switch.records() if row["kind"] == "list"]
+    assert {row["operator"] for row in listed} - {"ann"}
+
+
+def test_snooze_spares_one_card(switch: Switch) -> None:
+    """A snoozed rule leaves that card alone and no other, until it is woken."""
+    one, other = switch.open_card(), switch.open_card()
+    body = {"card": one.number, "ttl_s": 3600, "reason": "a good customer"}
+    assert _post(switch, "rules/R01/snooze", **body).status == 200
+    assert _pay(switch, one, 100, de18="7995") == "00"
+    assert _pay(switch, other, 100, de18="7995") == "59"
+    assert _post(switch, "rules/R01/snooze", **(body | {"ttl_s": 0})).status == 200
+    assert _pay(switch, one, 100, de18="7995") == "59"
+
+
+def test_four_eyes_and_a_breaker(tmp_path: Path) -> None:
+    """A proposal waits for another operator; a rule that declines everything falls to shadow."""
+    (tmp_path / "own.rules").write_text(_FILE, encoding="utf-8")
+    more = '[scoring]\nmodel = "none"\n[rules]\nfile = "own.rules"\nfour_eyes = true\n'
+    wrong = 'breaker default 5% of 1000 rule ALL pre decline(59) "all" when amount > 0.00'
+    with Switch(tmp_path, ('dialect = "iso87-bin"\n' + PATIENT,), more) as switch:
+        switch.start()
+        card = switch.open_card()
+        answer = _post(switch, "rules", text=wrong)
+        assert answer.json["state"] == "proposed"
+        sha256 = answer.json["sha256"]
+        assert _pay(switch, card) == "00"
+        assert _post(switch, "rules/approve", sha256=sha256).status == 403
+        approved = switch.call("POST", "/v1/rules/approve", {"sha256": sha256[:8]})
+        assert approved.json["state"] == "in force"
+        with switch.link() as link:
+            codes = [link.ask(payment(card.pan, 1))["39"] for _ in range(600)]
+        assert codes[0] == "59"
+        assert codes[-1] == "00"
+        assert codes.index("00") < 512
+        assert _mode(switch, "ALL") == "shadow"
+        assert switch.metric("de39_rule_breaker_trips_total") == 1
+        assert "rules.breaker" in switch.log()
+        assert switch.stop() == 0
