@@ -16,6 +16,7 @@ from engine import metrics as m
 from engine.decision import Decision
 from engine.wire.columns import Fault
 
+_RULES_SHOWN = 256  # the page stays bounded; GET /v1/rules has all of a larger set
 Labels = tuple[str, ...]
 Values = Iterable[tuple[Labels, float]]
 _NS = 1e-9
@@ -113,7 +114,7 @@ def _faults(metrics: m.Metrics) -> Values:
 
 
 def _rules(metrics: m.Metrics) -> Values:
-    labels = metrics.rule_labels
+    labels = metrics.rule_labels[:_RULES_SHOWN]
     return [(tuple(label), n) for label, n in zip(labels, metrics.rule_hits.tolist(), strict=False)]
 
 
@@ -123,7 +124,7 @@ def _plain(kind: str, name: str, text: str, values: Callable[[m.Metrics], Values
 
 
 def _rules_last(metrics: m.Metrics) -> Values:
-    labels = zip(metrics.rule_labels, metrics.rule_last_s.tolist(), strict=False)
+    labels = zip(metrics.rule_labels[:_RULES_SHOWN], metrics.rule_last_s.tolist(), strict=False)
     return [(tuple(label), seconds) for label, seconds in labels if seconds]
 
 
