@@ -36,6 +36,7 @@ from engine.wire.dialect import load_builtin
 from engine.wire.table import SEGMENT, compile_dialects
 from ledger.authorizations import SPARE_ROWS, Cursor
 from ledger.journal import BatchEncoder, Position, Writer
+from scoring.features import FEATURES
 from scoring.registry import Model, default_model_path, load_model
 from scoring.tables import tables
 
@@ -200,7 +201,7 @@ def usual_stack_rate(model: Model, payments: int) -> float:
     from iso8583.specs import default as spec
 
     rng = np.random.default_rng(1)
-    rows = rng.random((2_000, 30), np.float32)
+    rows = rng.random((2_000, len(FEATURES)), np.float32)
     booster = xgboost.train(
         {"max_depth": model.forest.depth, "nthread": 1, "objective": "binary:logistic"},
         xgboost.DMatrix(rows, rng.random(2_000) < 0.1),

@@ -30,6 +30,7 @@ from ledger.jit import Row, kernel
 from ledger.journal import Blob
 from ledger.money import EXPONENT
 from ledger.record import RECORD, Kind
+from scoring.features import SHARED
 from scoring.kernels import card_update, shared_pass
 from scoring.payment import PAYMENT
 from scoring.tables import Tables
@@ -72,7 +73,7 @@ class Replayer:
         self._facts = np.zeros(chunk, RULE_FACTS)
         self._arrivals = np.zeros(chunk, np.int32)
         self._approved = np.zeros(chunk, np.uint8)
-        self._shared = np.zeros((chunk, 10), np.float32)
+        self._shared = np.zeros((chunk, len(SHARED)), np.float32)
 
     def apply(
         self,

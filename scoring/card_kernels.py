@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scoring.countries import CODE_COUNT
+from scoring.features import SHARED_FEATURES
 from scoring.jit import Int, Row, kernel
 from scoring.number_kernels import (
     bits_set,
@@ -23,8 +24,11 @@ from scoring.number_kernels import (
     week_of,
 )
 from scoring.payment import PaymentFlag
-from scoring.tables import RATE_1H, RATE_7D, RATE_10M, RATE_12H, RATE_15D
+from scoring.tables import RATE_1H, RATE_7D, RATE_10M, RATE_12H, RATE_15D, RATE_84H
 
+_SHARED_FIRST = 3  # of SHARED: after the three that stand among the first thirty features
+_OLD_AT = 32 - _SHARED_FIRST
+LARGE = 3.0  # times the card's mean, this payment included
 _CNP = int(PaymentFlag.CNP)
 _TRAVEL_NOTICE = int(PaymentFlag.TRAVEL_NOTICE)
 _UNUSABLE = int(PaymentFlag.UNUSABLE)
@@ -48,9 +52,9 @@ def card_pass(
 ) -> None:
     """Write FEATURES and EXTRAS of the rows of ``idx``; no state changes.
 
-    Parameters: payments PAYMENT[n]; idx i32[k]; cards CARD_VELOCITY[...]; shared f32[n, 10] of
+    Parameters: payments PAYMENT[n]; idx i32[k]; cards CARD_VELOCITY[...]; shared f32[n, 16] of
     ``shared_pass``; curves and countries from ``Tables``; mcc_risk f32[10000] of the model (zeros
-    without one); features f32[n, 30] and extras f32[n, 2], rows of idx written. Never NaN.
+    without one); features f32[n, 38] and extras f32[n, 2], rows of idx written. Never NaN.
     """
     for first in range(0, len(idx), BLOCK_ROWS):
         part = idx[first : first + BLOCK_ROWS]
@@ -81,7 +85,7 @@ def _touched(payments: NDArray[np.void], idx: NDArray[np.int32], cards: NDArray[
     total = np.int64(0)
     for k in range(len(idx)):
         card = cards[payments[idx[k]]["card"]]
-        total += np.int64(card["updated_s"]) + np.int64(card["attempts"])
+        total += np.int64(card["updated_s"]) + np.int64(card["countries_week"])
     return total
 
 
@@ -96,7 +100,7 @@ def card_row(
     out: NDArray[np.float32],
     extra: NDArray[np.float32],
 ) -> None:
-    """Do ``card_pass`` for one payment; out f32[30], extra f32[2]."""
+    """Do ``card_pass`` for one payment; out f32[38], extra f32[2]."""
     t_s = np.int64(payment["t_s"])
     then_s = np.int64(card["updated_s"])
     now_s = max(t_s, then_s)
@@ -148,6 +152,10 @@ def card_row(
     out[27] = shared[1]
     out[28] = shared[2]
     out[29] = mcc_risk[_within(payment["mcc"], len(mcc_risk))]
+    out[30] = card["most"] * factor_15d
+    out[31] = card["large"] * decay_factor(curves, dt_s, RATE_84H)
+    for column in range(_SHARED_FIRST, SHARED_FEATURES):
+        out[_OLD_AT + column] = shared[column]
     extra[0] = _attempts_24h(card, now_s) + 1
     extra[1] = 0.0 if (today | yesterday) & merchant_bit else 1.0
 
@@ -180,7 +188,6 @@ def update_row(payment: Row, is_approved: Int, card: Row, curves: NDArray[np.flo
     slot = np.int64(card["updated_s"]) // 3_600 % _HOUR_SLOTS
     if card["hours"][slot] < 255:
         card["hours"][slot] += np.uint8(1)
-        card["attempts"] += np.uint16(1)
     if payment["amount_minor"] < 2.0 * scale_of(curves, np.int64(payment["exponent"])):
         card["small"] = np.float32(np.float64(card["small"]) + 1.0)
     if is_approved:
@@ -268,9 +275,9 @@ def _attempts_24h(card: Row, now_s: Int) -> Int:
     now_hour = now_s // 3_600
     if now_hour - then_hour >= _HOUR_SLOTS:
         return 0
-    attempts = np.int64(card["attempts"])
-    for hour in range(then_hour + 1, now_hour + 1):
-        attempts -= np.int64(card["hours"][hour % _HOUR_SLOTS])
+    attempts = np.int64(0)
+    for hour in range(max(now_hour - _HOUR_SLOTS, 0) + 1, then_hour + 1):
+        attempts += np.int64(card["hours"][hour % _HOUR_SLOTS])
     return attempts
 
 
@@ -291,7 +298,6 @@ def _bring_forward(card: Row, now_s: Int, curves: NDArray[np.float64]) -> None:
     factor_7d = decay_factor(curves, dt_s, RATE_7D)
     card["cnp_7d"] = np.float32(card["cnp_7d"] * factor_7d)
     card["count_7d"] = np.float32(card["count_7d"] * factor_7d)
-    card["attempts"] = np.uint16(_attempts_24h(card, now_s))
     then_hour = then_s // 3_600
     for hour in range(then_hour + 1, min(now_s // 3_600, then_hour + _HOUR_SLOTS) + 1):
         card["hours"][hour % _HOUR_SLOTS] = np.uint8(0)
@@ -303,8 +309,8 @@ def _bring_forward(card: Row, now_s: Int, curves: NDArray[np.float64]) -> None:
     week, last_week = shifted(card["countries_week"], card["countries_last_week"], weeks)
     card["countries_week"] = np.uint32(week)
     card["countries_last_week"] = np.uint32(last_week)
-    if then_s == 0:
-        card["first_seen_day"] = np.uint16(day_of(now_s))
+    card["most"] = np.float32(card["most"] * decay_factor(curves, dt_s, RATE_15D))
+    card["large"] = np.float32(card["large"] * decay_factor(curves, dt_s, RATE_84H))
     card["updated_s"] = np.uint32(now_s)
 
 
@@ -326,6 +332,9 @@ def _add_spend(payment: Row, card: Row, curves: NDArray[np.float64]) -> None:
     card["ln_mean"] = np.float32(card["ln_mean"] + share)
     variance = weight / (weight + 1.0) * (card["ln_variance"] + distance * share)
     card["ln_variance"] = np.float32(variance)
+    if amount * (weight + 1.0) > LARGE * (card["amount"][3] + amount):
+        card["large"] = np.float32(np.float64(card["large"]) + 1.0)
+    card["most"] = np.float32(max(np.float64(card["most"]), amount))
     for window in range(4):
         card["count"][window] = np.float32(np.float64(card["count"][window]) + 1.0)
         card["amount"][window] = np.float32(card["amount"][window] + amount)

@@ -17,6 +17,15 @@ class Feature(NamedTuple):
     meaning: str
 
 
+# An attempt is old when a fraud would have been reported by now: six and a half to seven days.
+_OLD = (
+    Feature("merchant_old_1d", "attempts", "decayed attempts that are a week old, tau 1 d"),
+    Feature("merchant_old_84h", "attempts", "decayed attempts that are a week old, tau 84 h"),
+    Feature("merchant_old_15d", "attempts", "decayed attempts that are a week old, tau 15 d"),
+    Feature("merchant_fraud_1d", "0-1", "confirmed frauds / attempts a week old, tau 1 d"),
+    Feature("merchant_fraud_84h", "0-1", "confirmed frauds / attempts a week old, tau 84 h"),
+    Feature("merchant_fraud_15d", "0-1", "confirmed frauds / attempts a week old, tau 15 d"),
+)
 FEATURES = (
     Feature("amount", "major units", "amount of this payment"),
     Feature("ln_amount", "ln(major units + 1)", "logarithm of the amount"),
@@ -48,11 +57,15 @@ FEATURES = (
     Feature("merchant_risk_1d", "0-1", "confirmed frauds / attempts at the merchant, tau 1 d"),
     Feature("merchant_risk_15d", "0-1", "confirmed frauds / attempts at the merchant, tau 15 d"),
     Feature("mcc_risk", "0-1", "table by merchant category, learnt in training"),
+    Feature("amount_most", "major units", "largest approved amount before, fading with tau 15 d"),
+    Feature("large_84h", "payments", "decayed approved over 3 times the card's mean, tau 84 h"),
+    *_OLD,
 )
 SHARED = (
     Feature("merchant_n_15d", "attempts", "decayed attempts at the merchant, tau 15 d"),
     Feature("merchant_risk_1d", "0-1", "confirmed frauds / attempts, tau 1 d"),
     Feature("merchant_risk_15d", "0-1", "confirmed frauds / attempts, tau 15 d"),
+    *_OLD,
     Feature("merchant_attempts_10m", "attempts", "decayed, tau 10 min, this one included"),
     Feature("merchant_attempts_1d", "attempts", "decayed, tau 1 d, this one included"),
     Feature("merchant_small_share", "0-1", "share of attempts under 2.00, tau 10 min"),
@@ -67,7 +80,10 @@ EXTRAS = (
     Feature("attempts_24h", "attempts", "exact, of the card in 24 clock hours, this one included"),
     Feature("new_merchant", "0/1", "no approved payment of the card there today or yesterday"),
 )
-assert len(FEATURES) == 30
+assert len(FEATURES) == 38
+SHARED_FEATURES = 9  # the first columns of SHARED are features too
+assert {f.name for f in SHARED[:SHARED_FEATURES]} < {f.name for f in FEATURES}
+assert not {f.name for f in SHARED[SHARED_FEATURES:]} & {f.name for f in FEATURES}
 
 
 def schema_hash() -> str:

@@ -1,8 +1,9 @@
 """A boosted forest as flat arrays: made from a trained XGBoost booster, read by the kernels.
 
-Promise: margins are XGBoost's own, bit for bit, for every row without NaN. Not supported, and
-refused by name: categorical splits, other boosters than trees, several outputs, depth over
-DEPTH_MAX, more features than a node has bits for. XGBoost is not imported here.
+Promise: margins are XGBoost's own, bit for bit. NaN is a missing value to a forest made for it and
+not allowed otherwise. Not supported, and refused by name: categorical splits, other boosters than
+trees, several outputs, depth over DEPTH_MAX, more features than a node has bits for. XGBoost is not
+imported here.
 """
 
 import json
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scoring.errors import ModelError
-from scoring.forest_kernels import FEATURE_BITS, GROUP_TREES
+from scoring.forest_kernels import COLUMN_BITS, GROUP_TREES
 
 DEPTH_MAX = 8  # a perfect tree has 2^depth leaves: 200 trees of depth 8 are 600 kB, past the cache
 CUT_COUNT = 10_000
@@ -26,7 +27,8 @@ class Forest:
     """Padded perfect trees; see ``score_margins`` for the meaning of a node.
 
     ``nodes`` i64[padded << depth] and ``leaves`` f32[padded << depth], tree after tree, padded to a
-    multiple of GROUP_TREES with trees whose leaves are 0; ``base`` is a float32 value.
+    multiple of GROUP_TREES with trees whose leaves are 0; ``base`` is a float32 value. A forest for
+    ``missing`` values is scored by ``score_margins_missing``.
     """
 
     nodes: NDArray[np.int64]
@@ -35,10 +37,11 @@ class Forest:
     base: float
     tree_count: int
     feature_count: int
+    missing: bool = False
 
 
-def forest_from_booster(booster: Any) -> Forest:
-    """Return the forest of a trained ``xgboost.Booster``.
+def forest_from_booster(booster: Any, *, missing: bool = False) -> Forest:
+    """Return the forest of a trained ``xgboost.Booster``, for rows with ``missing`` values or not.
 
     Raises ModelError if it holds anything that padded numeric trees cannot say exactly.
     """
@@ -50,10 +53,11 @@ def forest_from_booster(booster: Any) -> Forest:
     if int(shape["num_class"]) > 1 or int(shape.get("num_target", "1")) != 1:
         raise ModelError("booster has several outputs, need one")
     feature_count = int(shape["num_feature"])
-    if not 1 <= feature_count <= 1 << FEATURE_BITS:
-        raise ModelError(f"booster has {feature_count} features, at most {1 << FEATURE_BITS} fit")
+    most = (1 << COLUMN_BITS) >> missing
+    if not 1 <= feature_count <= most:
+        raise ModelError(f"booster has {feature_count} features, at most {most} fit")
     base = _base_margin(learner["objective"]["name"], shape["base_score"])
-    return _padded(model["trees"], feature_count, base)
+    return _padded(model["trees"], feature_count, base, missing=missing)
 
 
 def sigmoid_cuts(slope: float = 1.0, offset: float = 0.0) -> NDArray[np.float32]:
@@ -73,7 +77,7 @@ def node_of(threshold: NDArray[np.float32], feature: NDArray[np.int64]) -> NDArr
     """Return packed nodes: threshold bits as an integer of the same order, then the feature."""
     bits = (threshold + np.float32(0.0)).view(np.int32).astype(np.int64)
     key = np.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
-    return (key << FEATURE_BITS) | feature
+    return (key << COLUMN_BITS) | feature
 
 
 def _base_margin(objective: str, base_score: str) -> float:
@@ -90,7 +94,9 @@ def _base_margin(objective: str, base_score: str) -> float:
     return float(np.float32(-math.log(one / score - one))) + 0.0
 
 
-def _padded(trees: list[dict[str, Any]], feature_count: int, base: float) -> Forest:
+def _padded(
+    trees: list[dict[str, Any]], feature_count: int, base: float, *, missing: bool
+) -> Forest:
     depth = max((_depth(tree) for tree in trees), default=0)
     if depth > DEPTH_MAX:
         raise ModelError(f"booster has trees of depth {depth}, at most {DEPTH_MAX} is kept")
@@ -102,11 +108,12 @@ def _padded(trees: list[dict[str, Any]], feature_count: int, base: float) -> For
     for number, tree in enumerate(trees):
         if any(tree["split_type"]):
             raise ModelError(f"tree {number} has a categorical split, need numeric splits")
-        _fill(tree, depth, feature[number], threshold[number], leaves[number])
-    if feature.max() >= feature_count or not np.isfinite(leaves).all():
+        left_columns = feature_count if missing else 0
+        _fill(tree, depth, left_columns, feature[number], threshold[number], leaves[number])
+    if feature.max() >= feature_count << missing or not np.isfinite(leaves).all():
         raise ModelError("booster names an unknown feature or has a leaf that is not finite")
     nodes = node_of(threshold.ravel(), feature.ravel())
-    return Forest(nodes, leaves.ravel(), depth, base, len(trees), feature_count)
+    return Forest(nodes, leaves.ravel(), depth, base, len(trees), feature_count, missing)
 
 
 def _depth(tree: dict[str, Any]) -> int:
@@ -124,11 +131,15 @@ def _depth(tree: dict[str, Any]) -> int:
 def _fill(
     tree: dict[str, Any],
     depth: int,
+    left_columns: int,
     feature: NDArray[np.int64],
     threshold: NDArray[np.float32],
     leaves: NDArray[np.float32],
 ) -> None:
-    """Write one tree; a leaf above the last level fills every place below it."""
+    """Write one tree; a leaf above the last level fills every place below it.
+
+    A node whose default is left reads its feature ``left_columns`` further on.
+    """
     waiting = [(0, 1, 0)]
     while waiting:
         node, place, steps = waiting.pop()
@@ -139,6 +150,8 @@ def _fill(
             leaves[first : first + (1 << below)] = tree["split_conditions"][node]
             continue
         feature[place] = tree["split_indices"][node]
+        if tree["default_left"][node]:
+            feature[place] += left_columns
         threshold[place] = tree["split_conditions"][node]
         waiting.append((left, 2 * place, steps + 1))
         waiting.append((tree["right_children"][node], 2 * place + 1, steps + 1))

@@ -1,7 +1,7 @@
 """The kernels a caller of scoring needs, in the order in which a batch meets them."""
 
 from scoring.card_kernels import card_pass, card_unwind, card_update
-from scoring.forest_kernels import score_bp, score_margins
+from scoring.forest_kernels import score_bp, score_margins, score_margins_missing
 from scoring.shared_kernels import merchant_label, shared_pass
 from scoring.stream_kernels import features_of_stream
 
@@ -13,5 +13,6 @@ __all__ = [
     "merchant_label",
     "score_bp",
     "score_margins",
+    "score_margins_missing",
     "shared_pass",
 ]

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from scoring.errors import ModelError
 from scoring.features import FEATURES, schema_hash
 from scoring.forest import CUT_COUNT, DEPTH_MAX, Forest
-from scoring.forest_kernels import FEATURE_BITS, GROUP_TREES
+from scoring.forest_kernels import COLUMN_BITS, GROUP_TREES
 
-MAGIC = b"de39mdl1"
+MAGIC = b"de39mdl2"
 SUFFIX = ".de39model"
 MCC_COUNT = 10_000
 FILE_BYTES_MAX = 64 << 20  # 1,000 trees of depth 8 are 3 MB
@@ -39,6 +39,33 @@ class Threshold(msgspec.Struct, frozen=True):
     recall: float
 
 
+class Calibration(msgspec.Struct, frozen=True):
+    """Platt's line from margin to log odds, and what it was fitted on."""
+
+    slope: float = 1.0
+    offset: float = 0.0
+    rows: int = 0
+    frauds: int = 0
+
+
+class CostThreshold(msgspec.Struct, frozen=True):
+    """From which score declining pays in a segment; costs of the measured payments, major units."""
+
+    segment: str
+    score_bp: int  # 10,001 = never
+    false_decline: float
+    cost: float
+    cost_of_nothing: float
+
+
+class Spread(msgspec.Struct, frozen=True):
+    """How the values of a column lay in training: the upper edges of its tenths, their shares."""
+
+    name: str
+    edges: tuple[float, ...]
+    shares: tuple[float, ...]
+
+
 class ModelMeta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is known of a model besides its numbers; times are Unix seconds."""
 
@@ -52,6 +79,9 @@ class ModelMeta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seed: int
     metrics: dict[str, float] = {}
     thresholds: tuple[Threshold, ...] = ()
+    calibration: Calibration = Calibration()
+    costs: tuple[CostThreshold, ...] = ()
+    spreads: tuple[Spread, ...] = ()  # of every feature, then of the score in basis points
     note: str = ""
 
 
@@ -190,9 +220,9 @@ def _check_arrays(forest: Forest, cuts: NDArray[np.float32], mcc_risk: NDArray[n
     """Refuse numbers the kernels must never meet: they do no checks of their own."""
     if not np.isfinite(forest.leaves).all():
         raise ModelError("a leaf is not finite")
-    if (forest.nodes & ((1 << FEATURE_BITS) - 1)).max() >= forest.feature_count:
+    if (forest.nodes & ((1 << COLUMN_BITS) - 1)).max() >= forest.feature_count:
         raise ModelError("a node reads a feature that does not exist")
-    if np.abs(forest.nodes >> FEATURE_BITS).max() >= _INFINITE_KEY:
+    if np.abs(forest.nodes >> COLUMN_BITS).max() >= _INFINITE_KEY:
         raise ModelError("a threshold is not finite")
     if not np.isfinite(cuts).all() or (np.diff(cuts) < 0).any():
         raise ModelError("score cuts are not finite and rising")

@@ -47,6 +47,7 @@ RATE_10M = rate_of(600)
 RATE_1H = rate_of(3_600)
 RATE_12H = rate_of(43_200)
 RATE_1D = rate_of(86_400)
+RATE_84H = rate_of(302_400)
 RATE_7D = rate_of(604_800)
 RATE_15D = rate_of(1_296_000)
 

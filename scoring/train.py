@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scoring.calibration import cost_thresholds, fit_platt
+from scoring.drift import spreads_of
 from scoring.errors import ModelError
 from scoring.features import EXTRAS, FEATURES, SHARED, schema_hash
 from scoring.forest import DEPTH_MAX, forest_from_booster, sigmoid_cuts
 from scoring.kernels import features_of_stream, score_bp, score_margins
 from scoring.metrics import average_precision, roc_auc, threshold_table
-from scoring.payment import PAYMENT
+from scoring.payment import PAYMENT, PaymentFlag
 from scoring.registry import MCC_COUNT, Model, ModelMeta, model_bytes, model_from_bytes
 from scoring.tables import tables
 from scoring.velocity import new_cards, new_merchants
@@ -111,15 +113,20 @@ def train_model(
         threads=threads,
         progress=progress,
     )
-    forest, cuts = forest_from_booster(booster), sigmoid_cuts()
+    forest = forest_from_booster(booster)
     rest = filled[cut:]
     idx = np.arange(len(rest), dtype=np.int32)
     margins = np.zeros(len(rest), np.float32)
     score_margins(rest, idx, forest.nodes, forest.leaves, forest.depth, forest.base, margins)
     if not np.array_equal(margins, booster.inplace_predict(rest, predict_type="margin")):
         raise ModelError("exported trees differ from XGBoost on held-out rows; nothing was kept")
+    # Half of what was held out sets the calibration, the other half measures it all.
+    half = len(rest) // 2
+    line = fit_platt(margins[:half], labels[cut : cut + half])
+    cuts = sigmoid_cuts(line.slope, line.offset)
     scores = np.zeros(len(rest), np.uint16)
     score_bp(margins, idx, cuts, scores)
+    last = payments[cut:]
     meta = ModelMeta(
         name=name,
         feature_names=tuple(feature.name for feature in FEATURES),
@@ -131,6 +138,14 @@ def train_model(
         seed=seed,
         metrics=_metrics(labels[cut:], margins),
         thresholds=threshold_table(labels[cut:], scores),
+        calibration=line,
+        costs=cost_thresholds(
+            scores,
+            labels[cut:],
+            last["amount_minor"] / 10.0 ** last["exponent"],
+            (last["flags"] & PaymentFlag.CNP) != 0,
+        ),
+        spreads=spreads_of(filled[:cut], scores),
         note=note,
     )
     return model_from_bytes(model_bytes(forest, cuts, mcc_risk, meta))

@@ -10,7 +10,7 @@ Not here: who owns row n (dense numbers are given out by the caller) and exact s
 belong to money, not to floats. Row 0 of cards is "no card" and stays empty; row 0 of merchants and
 BINs is shared by all that are not known.
 
-Sizes: 128 bytes a card (1.28 GB for 10 million), 64 bytes a merchant or BIN.
+Sizes: 128 bytes a card (1.28 GB for 10 million), 128 bytes a merchant or BIN.
 """
 
 import numpy as np
@@ -43,9 +43,8 @@ CARD_VELOCITY = np.dtype(
         ("cnp_7d", "<f4"),  # approved card-not-present payments, tau 7 d
         ("count_7d", "<f4"),  # approved payments, tau 7 d
         ("small", "<f4"),  # attempts under 2.00, tau 1 h
-        ("attempts", "<u2"),  # sum of hours
-        ("first_seen_day", "<u2"),  # days since 1970-01-01; 0 = never
-        ("reserved", "<u4"),
+        ("most", "<f4"),  # largest approved amount, major units, fading with tau 15 d
+        ("large", "<f4"),  # approved payments over 3 times the mean, tau 84 h
     ]
 )
 assert CARD_VELOCITY.itemsize == 128
@@ -67,10 +66,14 @@ MERCHANT_VELOCITY = np.dtype(
         ("first_seen_day", "<u2"),  # days since 1970-01-01; 0 = never
         ("reserved", "<u2"),
         ("cards", "<u8"),  # one hashed bit a card, clock 10 minutes of updated_s
-        ("reserved_2", "<u8", 2),
+        ("frauds_84h", "<f4"),
+        ("old_1d", "<f4"),  # attempts that are a week old, counted when they become so
+        ("old_84h", "<f4"),
+        ("old_15d", "<f4"),
+        ("half_days", "<u4", 16),  # attempts of each half day, slot = its number % 16, until old
     ]
 )
-assert MERCHANT_VELOCITY.itemsize == 64
+assert MERCHANT_VELOCITY.itemsize == 128
 assert MERCHANT_VELOCITY.fields is not None
 assert MERCHANT_VELOCITY.fields["cards"][1] == 40
 

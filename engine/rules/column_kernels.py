@@ -6,12 +6,11 @@ from numpy.typing import NDArray
 from engine.rules.columns import BY_NAME
 from ledger.jit import kernel
 from ledger.record import SCORE_NONE, Flag
-from scoring.features import EXTRAS, FEATURES, SHARED
+from scoring.features import EXTRAS, FEATURES, SHARED, SHARED_FEATURES
 from scoring.payment import PaymentFlag
 
-_SHARED_KNOWN = 3  # the first three of SHARED are features too
 _SHARED_START = len(FEATURES)
-_EXTRAS_START = _SHARED_START + len(SHARED) - _SHARED_KNOWN
+_EXTRAS_START = _SHARED_START + len(SHARED) - SHARED_FEATURES
 _MESSAGE_START = _EXTRAS_START + len(EXTRAS)
 assert BY_NAME["merchant.attempts_10m"].index == _SHARED_START
 assert BY_NAME["attempts_24h"].index == _EXTRAS_START
@@ -77,8 +76,8 @@ def fill_columns(
     payments : PAYMENT[n]
     idx : i32[k]
         Rows to fill.
-    features : f32[n, 30]
-    shared : f32[n, 10]
+    features : f32[n, 38]
+    shared : f32[n, 16]
     extras : f32[n, 2]
     facts : RULE_FACTS[n]
     accounts : ACCOUNT[:], as they stand before these payments
@@ -107,7 +106,7 @@ def fill_columns(
                 values[i, column] = features[i, column]
         elif column < _EXTRAS_START:
             for i in idx:
-                values[i, column] = shared[i, column - _SHARED_START + _SHARED_KNOWN]
+                values[i, column] = shared[i, column - _SHARED_START + SHARED_FEATURES]
         elif column < _MESSAGE_START:
             for i in idx:
                 values[i, column] = extras[i, column - _EXTRAS_START]

@@ -92,6 +92,12 @@ _RULE_NAMES = {
     "bin_attempts_10m": "bin.attempts_10m",
     "bin_decline_share": "bin.decline_share",
     "mcc_risk": "mcc.risk",
+    "merchant_old_1d": "merchant.old_1d",
+    "merchant_old_84h": "merchant.old_84h",
+    "merchant_old_15d": "merchant.old_15d",
+    "merchant_fraud_1d": "merchant.fraud_1d",
+    "merchant_fraud_84h": "merchant.fraud_84h",
+    "merchant_fraud_15d": "merchant.fraud_15d",
 }
 _TYPES = {
     "amount": ColumnType.AMOUNT,
@@ -100,6 +106,7 @@ _TYPES = {
     "mean_12h": ColumnType.AMOUNT,
     "mean_15d": ColumnType.AMOUNT,
     "secs_since_last": ColumnType.DURATION,
+    "amount_most": ColumnType.AMOUNT,
     "night": ColumnType.BOOL,
     "cnp": ColumnType.BOOL,
     "country_change": ColumnType.BOOL,

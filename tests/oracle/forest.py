@@ -16,13 +16,14 @@ def trees_of(booster: Any) -> list[Tree]:
 
 
 def margin(trees: list[Tree], base: float, row: list[float]) -> np.float32:
-    """Return base + leaves, each sum in float32; below the threshold goes left."""
+    """Return base + leaves, each sum in float32; below the threshold goes left, NaN the default."""
     total = np.float32(base)
     for tree in trees:
         node = 0
         while tree["left_children"][node] != -1:
             threshold = np.float32(tree["split_conditions"][node])
-            is_left = np.float32(row[tree["split_indices"][node]]) < threshold
+            value = np.float32(row[tree["split_indices"][node]])
+            is_left = tree["default_left"][node] if np.isnan(value) else value < threshold
             node = tree["left_children" if is_left else "right_children"][node]
         total = np.float32(total + np.float32(tree["split_conditions"][node]))
     return total

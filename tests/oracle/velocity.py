@@ -16,7 +16,7 @@ import numpy as np
 from scoring.payment import PaymentFlag
 
 TAU_10M, TAU_1H, TAU_12H = 600, 3_600, 43_200
-TAU_1D, TAU_7D, TAU_15D = 86_400, 604_800, 1_296_000
+TAU_1D, TAU_84H, TAU_7D, TAU_15D = 86_400, 302_400, 604_800, 1_296_000
 SPEND_TAU = (TAU_10M, TAU_1H, TAU_12H, TAU_15D)
 HASH = 0x9E3779B97F4A7C15
 
@@ -96,10 +96,16 @@ class Merchant:
     attempts: dict[int, float] = field(
         default_factory=lambda: dict.fromkeys((TAU_10M, TAU_1D, TAU_15D), 0.0)
     )
-    frauds: dict[int, float] = field(default_factory=lambda: dict.fromkeys((TAU_1D, TAU_15D), 0.0))
+    frauds: dict[int, float] = field(
+        default_factory=lambda: dict.fromkeys((TAU_1D, TAU_84H, TAU_15D), 0.0)
+    )
     small: float = 0.0
     unusable: float = 0.0
     cards: set[int] = field(default_factory=set)
+    old: dict[int, float] = field(
+        default_factory=lambda: dict.fromkeys((TAU_1D, TAU_84H, TAU_15D), 0.0)
+    )
+    young: dict[int, int] = field(default_factory=dict)  # attempts of a half day, until old
 
     def bring_forward(self, now_s: int) -> None:
         """Let time pass."""
@@ -111,6 +117,14 @@ class Merchant:
                 counters[tau] = f32(counters[tau] * decay(dt_s, tau))
         self.small = f32(self.small * decay(dt_s, TAU_10M))
         self.unusable = f32(self.unusable * decay(dt_s, TAU_10M))
+        for tau in self.old:
+            total = self.old[tau] * decay(dt_s, tau)
+            for half_day in sorted(self.young):
+                aged_s = (half_day + 14) * 43_200
+                if aged_s // 43_200 <= now_s // 43_200:
+                    total += self.young[half_day] * decay(now_s - aged_s, tau)
+            self.old[tau] = f32(total)
+        self.young = {h: n for h, n in self.young.items() if h + 14 > now_s // 43_200}
         if now_s // 600 != self.updated_s // 600:
             self.cards = set()
         self.first_seen_day = self.first_seen_day or now_s // 86_400
@@ -126,6 +140,8 @@ class Merchant:
         if payment.flags & PaymentFlag.UNUSABLE:
             self.unusable = f32(self.unusable + 1)
         self.cards.add(hashed(payment.card, 6))
+        half_day = self.updated_s // 43_200
+        self.young[half_day] = self.young.get(half_day, 0) + 1
 
     def label(self, now_s: int) -> None:
         """Count one confirmed fraud when its label arrives."""
@@ -133,6 +149,10 @@ class Merchant:
         for tau in self.frauds:
             self.frauds[tau] = f32(self.frauds[tau] + 1)
         self.label_s = self.updated_s
+
+    def fraud_share(self, tau: int) -> float:
+        """Return confirmed frauds of the attempts that are a week old, at most 1."""
+        return min(self.frauds[tau] / self.old[tau], 1.0) if self.old[tau] > 0 else 0.0
 
     def share(self, part: float, tau: int) -> float:
         """Return part of the attempts of ``tau``, at most 1."""
@@ -147,6 +167,8 @@ def shared_columns(payment: Payment, merchant: Merchant, issuer: Merchant) -> li
         merchant.attempts[TAU_15D],
         merchant.share(merchant.frauds[TAU_1D], TAU_1D),
         merchant.share(merchant.frauds[TAU_15D], TAU_15D),
+        *merchant.old.values(),
+        *(merchant.fraud_share(tau) for tau in merchant.old),
         merchant.attempts[TAU_10M],
         merchant.attempts[TAU_1D],
         merchant.share(merchant.small, TAU_10M),
@@ -171,7 +193,6 @@ class Card:
     present_s: int = 0
     last_country: int = 0
     present_country: int = 0
-    first_seen_day: int = 0
     count: list[float] = field(default_factory=lambda: [0.0] * 4)
     amount: list[float] = field(default_factory=lambda: [0.0] * 4)
     ln_mean: float = 0.0
@@ -183,6 +204,8 @@ class Card:
     small: float = 0.0
     cnp_7d: float = 0.0
     count_7d: float = 0.0
+    most: float = 0.0
+    large: float = 0.0
 
     def _merchants(self, now_s: int) -> set[int]:
         days = (now_s // 86_400, now_s // 86_400 - 1)
@@ -251,6 +274,9 @@ class Card:
             km * 3_600.0 / max(now_s - self.present_s, 60),
             *shared[:3],
             mcc_risk.get(payment.mcc, 0.0),
+            self.most * decay(dt_s, TAU_15D),
+            self.large * decay(dt_s, TAU_84H),
+            *shared[3:9],
         ]
         return features, [self._attempts(now_s) + 1, place not in merchants]
 
@@ -266,7 +292,8 @@ class Card:
         self.small = f32(self.small * decay(dt_s, TAU_1H))
         self.cnp_7d = f32(self.cnp_7d * decay(dt_s, TAU_7D))
         self.count_7d = f32(self.count_7d * decay(dt_s, TAU_7D))
-        self.first_seen_day = self.first_seen_day or now_s // 86_400
+        self.most = f32(self.most * decay(dt_s, TAU_15D))
+        self.large = f32(self.large * decay(dt_s, TAU_84H))
         self.updated_s = now_s
 
     def decided(self, payment: Payment, *, approved: bool) -> None:
@@ -290,6 +317,9 @@ class Card:
         share = distance / (weight + 1.0)
         self.ln_mean = f32(self.ln_mean + share)
         self.ln_variance = f32(weight / (weight + 1.0) * (self.ln_variance + distance * share))
+        if amount * (weight + 1.0) > 3.0 * (self.amount[3] + amount):
+            self.large = f32(self.large + 1)
+        self.most = f32(max(self.most, amount))
         for w in range(4):
             self.count[w] = f32(self.count[w] + 1)
             self.amount[w] = f32(self.amount[w] + amount)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from scoring.errors import ModelError
 from scoring.forest import forest_from_booster, sigmoid_cuts
-from scoring.kernels import score_bp, score_margins
+from scoring.kernels import score_bp, score_margins, score_margins_missing
 from tests.oracle import forest as oracle
 
 pytestmark = pytest.mark.kernels
@@ -121,10 +121,72 @@ def test_other_boosters_are_refused(options: dict[str, Any], message: str) -> No
 
 
 def test_too_many_features_are_refused() -> None:
-    """A node has room for 32 features."""
-    features, labels = _data(33)
-    with pytest.raises(ModelError, match="33 features"):
+    """A node has room for 128 columns; with missing values a feature takes two."""
+    features, labels = _data(129)
+    with pytest.raises(ModelError, match="129 features, at most 128"):
         forest_from_booster(_booster(features, labels, 1))
+    with pytest.raises(ModelError, match="70 features, at most 64"):
+        forest_from_booster(_booster(features[:, :70], labels, 1), missing=True)
+
+
+def _random_model(rng: np.random.Generator) -> tuple[Any, int]:
+    """Return a booster of random shape, objective and base score, and how many columns it reads."""
+    columns = int(rng.integers(1, 41))
+    features = rng.normal(size=(1_500, columns)).astype(np.float32)
+    features[rng.random(features.shape) < rng.choice([0.0, 0.1, 0.5])] = np.nan
+    features[rng.random(features.shape) < 0.1] = 0.0
+    signal = np.nan_to_num(features).sum(axis=1) + rng.normal(size=len(features))
+    options = {
+        "objective": str(rng.choice(["binary:logistic", "reg:logistic", "binary:logitraw"])),
+        "base_score": float(rng.choice([0.5, 0.01, 0.3, 0.9])),
+        "tree_method": str(rng.choice(["hist", "exact", "approx"])),
+        "max_depth": int(rng.integers(1, 9)),
+        "eta": float(rng.choice([0.05, 0.3, 1.0])),
+        "min_child_weight": float(rng.choice([0.0, 1.0, 5.0])),
+        "seed": int(rng.integers(1_000)),
+    }
+    labels = (signal > 1.0).astype(np.float32)
+    return _booster(features, labels, int(rng.integers(1, 60)), **options), columns
+
+
+def test_a_million_rows_equal_xgboost() -> None:
+    """50 random models, each on 20,000 rows with missing, huge, equal and infinite values."""
+    rng = np.random.default_rng(20_26)
+    rows = 0
+    for _ in range(50):
+        booster, columns = _random_model(rng)
+        features = rng.normal(size=(20_000, columns)).astype(np.float32)
+        features *= 10.0 ** rng.integers(-2, 3, columns).astype(np.float32)
+        for value, share in ((np.nan, 0.2), (0.0, 0.1), (-0.0, 0.1), (1e30, 0.01), (-1e30, 0.01)):
+            features[rng.random(features.shape) < share] = value
+        expected = booster.inplace_predict(features, predict_type="margin")
+        forest = forest_from_booster(booster, missing=True)
+        margins, idx = np.zeros(len(features), np.float32), np.arange(len(features), dtype=np.int32)
+        arrays = forest.nodes, forest.leaves, forest.depth, forest.base
+        score_margins_missing(features, idx, *arrays, margins)
+        assert margins.tobytes() == expected.tobytes()
+        whole = features[~np.isnan(features).any(axis=1)]
+        forest = forest_from_booster(booster)
+        found = np.zeros(len(whole), np.float32)
+        score_margins(whole, idx[: len(whole)], forest.nodes, *arrays[1:], found)
+        assert found.tobytes() == booster.inplace_predict(whole, predict_type="margin").tobytes()
+        rows += len(features)
+    assert rows == 1_000_000
+
+
+def test_missing_values_equal_the_oracle() -> None:
+    """The kernel for missing values equals the naive walk with XGBoost's default directions."""
+    features, labels = _data(6)
+    features[np.random.default_rng(3).random(features.shape) < 0.3] = np.nan
+    booster = _booster(features, labels, 12, max_depth=4)
+    forest = forest_from_booster(booster, missing=True)
+    margins, idx = np.zeros(200, np.float32), np.arange(200, dtype=np.int32)
+    score_margins_missing(
+        features, idx, forest.nodes, forest.leaves, forest.depth, forest.base, margins
+    )
+    trees = oracle.trees_of(booster)
+    expected = [oracle.margin(trees, forest.base, row.tolist()) for row in features[:200]]
+    assert margins.tolist() == expected
 
 
 def test_categorical_splits_are_refused() -> None:

@@ -38,7 +38,7 @@ def _forest() -> Forest:
     rng = np.random.default_rng(3)
     thresholds = rng.normal(size=32).astype(np.float32)
     nodes = node_of(thresholds, rng.integers(0, 30, 32))
-    return Forest(nodes, rng.normal(size=32).astype(np.float32), 2, 0.25, 5, 30)
+    return Forest(nodes, rng.normal(size=32).astype(np.float32), 2, 0.25, 5, len(FEATURES))
 
 
 def _bytes(forest: Forest | None = None, meta: ModelMeta = META) -> bytes:
@@ -114,8 +114,8 @@ def test_other_features_are_refused() -> None:
     ("change", "message"),
     [
         ({"leaves": np.full(32, np.inf, np.float32)}, "leaf"),
-        ({"nodes": np.full(32, 31, np.int64)}, "feature that does not exist"),
-        ({"nodes": np.full(32, 0x7F800000 << 5, np.int64)}, "threshold"),
+        ({"nodes": np.full(32, len(FEATURES), np.int64)}, "feature that does not exist"),
+        ({"nodes": np.full(32, 0x7F800000 << 7, np.int64)}, "threshold"),
         ({"base": float("inf")}, "header cannot be read|base margin"),
         ({"depth": 9}, "depth 9"),
         ({"tree_count": 10**9}, "trees"),

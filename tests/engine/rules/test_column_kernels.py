@@ -183,7 +183,7 @@ def test_only_needed_columns_and_rows() -> None:
     fill_columns(
         np.ones(2, PAYMENT),
         np.array([1], np.int32),
-        np.ones((2, 30), np.float32),
+        np.ones((2, len(FEATURES)), np.float32),
         np.ones((2, 10), np.float32),
         np.ones((2, 2), np.float32),
         np.ones(2, RULE_FACTS),
