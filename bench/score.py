@@ -1,4 +1,4 @@
-"""What a score costs: the forest kernel against XGBoost's own predict call, and the features.
+"""What a score costs: the forest kernel against XGBoost, ONNX Runtime, treelite, other layouts.
 
 Both score the same rows with the same model in one thread of the same process; the margins must be
 equal bit for bit, which is checked before anything is timed. The time of a batch includes the call
@@ -9,6 +9,7 @@ code. A figure is the median of the runs, each the mean over _SECONDS_PER_RUN.
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import cycle
 from typing import Any
@@ -17,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.figures import Figure, cost_figure, print_figures
+from bench.forest_variants import Scorer, variants
+from bench.onnx_model import onnx_model
 from ledger.jit import kernel
 from scoring.features import EXTRAS, FEATURES, SHARED
 from scoring.forest import Forest, forest_from_booster
@@ -39,7 +42,7 @@ _BATCHES_OF_STREAM = 100
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoreCase:
-    """A trained booster, its exported forest and rows f32[n, 30] to score."""
+    """A trained booster, its exported forest and rows f32[n, k] to score."""
 
     booster: Any
     forest: Forest
@@ -60,22 +63,110 @@ def run(*, json: bool = False, runs: int = 5) -> None:
 
 
 def figures(*, runs: int = 5) -> list[Figure]:
-    """Return the figures of every forest size and batch size, then those of the features."""
-    found = []
+    """Return every forest and batch size against XGBoost, then peers, layouts and features."""
+    found: list[Figure] = []
     for tree_count in TREE_COUNTS:
         case = score_case(tree_count)
         _check_equal(case)
         for batch in BATCHES:
             ours, theirs = kernel_work(case, batch), xgboost_work(case, batch)
-            baseline = statistics.median(_us_a_row(theirs, batch) for _ in range(runs))
-            costs = [_us_a_row(ours, batch) for _ in range(runs)]
+            pairs = [(_us_a_row(ours, batch), _us_a_row(theirs, batch)) for _ in range(runs)]
+            baseline = statistics.median(pair[1] for pair in pairs)
+            costs = [pair[0] for pair in pairs]
             name = f"score, {tree_count} trees, batch {batch}"
             found.append(cost_figure(name, "us/row", costs, "inplace_predict", baseline))
         one = statistics.median(_us_a_row(xgboost_work(case, 1), 1) for _ in range(runs))
         costs = [_us_a_row(loop_work(case), max(BATCHES)) for _ in range(runs)]
         name = f"score, {tree_count} trees, rows in a jitted loop"
         found.append(cost_figure(name, "us/row", costs, "inplace_predict, batch 1", one))
+    case = score_case(max(TREE_COUNTS))
+    found += _against(case, peers(case), "score", runs)
+    layouts = {name: _layout_work(scorer) for name, scorer in variants(case.forest).items()}
+    found += _against(case, layouts, "layout", runs)
     return found + _feature_figures(runs)
+
+
+def peers(case: ScoreCase) -> dict[str, Callable[[ScoreCase, int], Callable[[], object]]]:
+    """Return the peers that are installed, by name; each is checked against the model's margins."""
+    found = {}
+    with suppress(ImportError):
+        found["onnxruntime"] = _onnx_work(case)
+    with suppress(ImportError):
+        found["treelite"] = _treelite_work(case)
+    return found
+
+
+def _onnx_work(case: ScoreCase) -> Callable[[ScoreCase, int], Callable[[], object]]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        onnx_model(case.booster), options, providers=["CPUExecutionProvider"]
+    )
+    expected = case.booster.inplace_predict(case.rows[:256], predict_type="margin")
+    margins = session.run(None, {"rows": case.rows[:256]})[0][:, 0]
+    if not np.allclose(margins, expected, atol=1e-5):
+        raise RuntimeError("onnxruntime scores another model")
+
+    def work(same: ScoreCase, batch: int) -> Callable[[], object]:
+        turn = cycle(_parts(same, batch))
+        return lambda: session.run(None, {"rows": next(turn)})
+
+    return work
+
+
+def _treelite_work(case: ScoreCase) -> Callable[[ScoreCase, int], Callable[[], object]]:
+    import treelite
+
+    model = treelite.frontend.from_xgboost(case.booster)
+    expected = case.booster.inplace_predict(case.rows[:256], predict_type="margin")
+    margins = treelite.gtil.predict(model, case.rows[:256], nthread=1, pred_margin=True)
+    if not np.allclose(np.ravel(margins), expected, atol=1e-5):
+        raise RuntimeError("treelite scores another model")
+
+    def work(same: ScoreCase, batch: int) -> Callable[[], object]:
+        turn = cycle(_parts(same, batch))
+        return lambda: treelite.gtil.predict(model, next(turn), nthread=1, pred_margin=True)
+
+    return work
+
+
+def _layout_work(scorer: Scorer) -> Callable[[ScoreCase, int], Callable[[], object]]:
+    def work(case: ScoreCase, batch: int) -> Callable[[], object]:
+        expected = case.booster.inplace_predict(case.rows, predict_type="margin")
+        if scorer(case.rows).tobytes() != expected.tobytes():
+            raise RuntimeError("a layout disagrees with XGBoost on a margin")
+        turn = cycle(_parts(case, batch))
+        return lambda: scorer(next(turn))
+
+    return work
+
+
+def _against(
+    case: ScoreCase,
+    others: dict[str, Callable[[ScoreCase, int], Callable[[], object]]],
+    what: str,
+    runs: int,
+) -> list[Figure]:
+    """Return our kernel against each other scorer at every batch size, run by run in turn."""
+    found = []
+    for other, make in others.items():
+        for batch in BATCHES:
+            ours, theirs = kernel_work(case, batch), make(case, batch)
+            pairs = [(_us_a_row(ours, batch), _us_a_row(theirs, batch)) for _ in range(runs)]
+            baseline = statistics.median(pair[1] for pair in pairs)
+            name = f"{what}, {case.forest.tree_count} trees, batch {batch}, {other}"
+            found.append(cost_figure(name, "us/row", [p[0] for p in pairs], other, baseline))
+    return found
+
+
+def _parts(case: ScoreCase, batch: int) -> list[NDArray[np.float32]]:
+    """Return up to 64 batches of rows, each an array of its own."""
+    return [
+        case.rows[first : first + batch].copy()
+        for first in range(0, min(len(case.rows), 64 * batch) - batch + 1, batch)
+    ]
 
 
 def score_case(tree_count: int) -> ScoreCase:
@@ -124,11 +215,7 @@ def kernel_work(case: ScoreCase, batch: int) -> Callable[[], object]:
 
 def xgboost_work(case: ScoreCase, batch: int) -> Callable[[], object]:
     """Return one call of ``Booster.inplace_predict``; each call takes the next rows."""
-    parts = [
-        case.rows[first : first + batch].copy()
-        for first in range(0, min(len(case.rows), 64 * batch) - batch + 1, batch)
-    ]
-    turn = cycle(parts)
+    turn = cycle(_parts(case, batch))
     return lambda: case.booster.inplace_predict(next(turn), predict_type="margin")
 
 

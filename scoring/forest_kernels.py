@@ -85,6 +85,15 @@ def score_margins_missing(
 
 
 @kernel
+def row_keys(features: NDArray[np.float32], keys: NDArray[np.int64]) -> None:
+    """Write the keys i64[n, k] of rows f32[n, k] without NaN."""
+    bits = features.view(np.int32)
+    for row in range(len(features)):
+        for column in range(features.shape[1]):
+            keys[row, column] = _key(np.int64(bits[row, column]))
+
+
+@kernel
 def _key(bits: Int) -> Int:
     """Return the integer by which a float32 of these ``bits`` is compared with nodes."""
     if bits == _MINUS_ZERO:  # -0 and 0 are one number

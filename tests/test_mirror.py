@@ -84,6 +84,7 @@ COVERED_BY = {
     "bench/load_*.py": "tests/bench/test_load_client.py",
     "bench/echo*.py": "tests/bench/test_load_client.py",
     "bench/data_sets.py": "tests/bench/test_evaluate.py",
+    "bench/forest_kernels.py": "tests/bench/test_forest_variants.py",
     "bench/said.py": "tests/bench/test_evaluate.py",
     "bench/switch_process.py": "tests/bench/test_demo.py",
 }

@@ -50,8 +50,8 @@ def test_features_shared_and_extras_by_name() -> None:
         assert features[0, i] == row[COLUMNS[i].name], feature.name
     assert (row["card.small_1h"], row["card.declines_1h"]) == (17 + 1, 16 + 1)
     assert (row["merchant.n_15d"], row["merchant.risk_15d"]) == (26 + 1, 28 + 1)
-    assert (row["merchant.attempts_10m"], row["merchant.cards"]) == (103, 107)
-    assert (row["bin.attempts_10m"], row["bin.decline_share"]) == (108, 109)
+    assert (row["merchant.attempts_10m"], row["merchant.cards"]) == (109, 113)
+    assert (row["bin.attempts_10m"], row["bin.decline_share"]) == (114, 115)
     assert (row["attempts_24h"], row["new_merchant"]) == (200, 201)
 
 
