@@ -43,6 +43,7 @@ _COMMANDS = {
     "card issue": "engine.client_commands:card_issue",
     "card set": "engine.client_commands:card_set",
     "msg explain": "engine.message_commands:explain",
+    "msg doctor": "engine.message_commands:doctor",
     "key init": "engine.key_commands:init",
     "key show": "engine.key_commands:show",
     "key generate": "engine.key_commands:generate",

@@ -13,20 +13,27 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from engine.errors import ProblemFoundError, UsageError, run_command
+from engine.wire.capture import is_capture, read_capture
 from engine.wire.columns import Fault
 from engine.wire.dialect import BUILTIN_DIALECTS, Dialect, DialectError, load_builtin, load_dialect
-from engine.wire.text import Explanation, explain_message
+from engine.wire.doctor import diagnose
+from engine.wire.report import (
+    FAULT_TEXT,
+    differences,
+    fault_text,
+    field_facts,
+    field_lines,
+    finding_facts,
+    findings_text,
+    mti_text,
+    problems_of,
+)
+from engine.wire.text import Explanation, explain_message, frame_length
 
 _MTI_BYTES = 4
-_FAULT_TEXT = {
-    Fault.MTI: "the message type is not four digits, or cut short",
-    Fault.BITMAP: "the bitmap is cut short, not hex, or names a field the dialect lacks",
-    Fault.LENGTH: "a length is not digits, over the maximum, or past the end of the message",
-    Fault.CHARSET: "a byte that the field's format does not allow",
-    Fault.TRAILING: "bytes are left after the last field",
-    Fault.MISSING: "a mandatory field is absent",
-    Fault.VALUE: "a date, track, original-data or currency value that cannot be",
-}
+_FRAME_ROOM = 300  # length, envelope and trailer
+_FILE_BYTES_MAX = 64 << 20
+_SHOWN = 5  # findings
 
 
 @run_command
@@ -53,7 +60,7 @@ def explain(
         Print one JSON object.
     """
     spoken = _dialect(dialect)
-    data = _bytes(hex_text, file, 2 + spoken.framing.max_bytes)
+    data = _bytes(hex_text, file, _FRAME_ROOM + spoken.framing.max_bytes)
     message, has_header = split_header(spoken, data)
     try:
         found = explain_message(spoken, message)
@@ -65,7 +72,83 @@ def explain(
     else:
         sys.stdout.write(_text(spoken, found, len(message), has_header=has_header))
     if found.fault != Fault.NONE:
-        raise ProblemFoundError(_fault_text(found))
+        raise ProblemFoundError(fault_text(found.fault, found.fault_field, found.fault_offset))
+
+
+@run_command
+def doctor(
+    hex_text: str | None = None,
+    /,
+    *,
+    file: Path | None = None,
+    dialect: Annotated[list[str] | None, Parameter(negative="")] = None,
+    diff: tuple[str, str] | None = None,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Say which dialect and framing bytes speak, and what is wrong at which offset.
+
+    Exit code 1 when nothing fits, or when the best reading has a fault.
+
+    Parameters
+    ----------
+    hex_text
+        One message or a stream of frames, in hex; blanks are allowed. For real card numbers take
+        a file: a command line is seen by other users of the machine.
+    file
+        A file of raw bytes, or a capture (pcap, pcapng): each direction of each connection is
+        looked at.
+    dialect
+        Try these only: names of shipped dialects, or dialect files. Without it, all that ship.
+    diff
+        Compare two dialects instead, by name or file: framing, codes, fields, messages.
+    json
+        Print one JSON object.
+    """
+    if diff is not None:
+        _print_diff(diff, as_json=json)
+        return
+    tried = [_dialect(name) for name in dialect or BUILTIN_DIALECTS]
+    data = _bytes(hex_text, file, _FILE_BYTES_MAX)
+    if len(data) > _FILE_BYTES_MAX:
+        raise UsageError(f"{file}: over {_FILE_BYTES_MAX >> 20} MiB: cut the file first")
+    try:
+        streams = (
+            [(s.name, s.data) for s in read_capture(data)] if is_capture(data) else [("", data)]
+        )
+    except ValueError as problem:
+        raise ProblemFoundError(f"{file or 'hex'}: {problem}") from None
+    reports, faults = [], 0
+    for name, payload in streams:
+        findings = diagnose(payload, tried)[:_SHOWN]
+        faults += not findings or bool(problems_of(findings[0]))
+        if json:
+            facts = [
+                finding_facts(finding, payload, with_fields=place == 0)
+                for place, finding in enumerate(findings)
+            ]
+            reports.append({"stream": name or None, "bytes": len(payload), "findings": facts})
+        else:
+            sys.stdout.write((f"{name}\n" if name else "") + findings_text(findings, payload))
+    if json:
+        sys.stdout.write(json_text.dumps({"ok": not faults, "streams": reports}) + "\n")
+    if not streams:
+        raise ProblemFoundError("the capture has no TCP payload")
+    if faults:
+        raise ProblemFoundError("the bytes are not what the best fitting dialect says")
+
+
+def _print_diff(names: tuple[str, str], *, as_json: bool) -> None:
+    first, second = (_dialect(name) for name in names)
+    rows = differences(first, second)
+    if as_json:
+        facts = {"a": first.name, "b": second.name, "differences": rows}
+        sys.stdout.write(json_text.dumps(facts) + "\n")
+        return
+    for row in rows:
+        sys.stdout.write(
+            f"{row['what']}\n  {first.name}: {row['a']}\n  {second.name}: {row['b']}\n"
+        )
+    sys.stdout.write(f"{len(rows)} differences\n")
 
 
 def split_header(dialect: Dialect, data: bytes) -> tuple[bytes, bool]:
@@ -74,11 +157,20 @@ def split_header(dialect: Dialect, data: bytes) -> tuple[bytes, bool]:
     A header is what says exactly how many bytes follow. Four digits at the start are an MTI first:
     they would be the header of a message of 12 kB or more.
     """
-    size = dialect.framing.header_bytes
+    framing = dialect.framing
+    head = framing.header_bytes + framing.reserved_bytes
     starts_with_mti = len(data) >= _MTI_BYTES and data[:_MTI_BYTES].isdigit()
-    if not starts_with_mti and int.from_bytes(data[:size], "big") == len(data) - size:
-        return data[size:], True
-    return data, False
+    if len(data) < head or (starts_with_mti and framing.length != "ascii"):
+        return data, False
+    tail = len(framing.trailer) // 2
+    try:
+        is_header = data[:head] == frame_length(dialect, len(data) - head)
+    except (ValueError, OverflowError):  # more than such a length can say
+        return data, False
+    before = head + framing.envelope_bytes
+    if not is_header or len(data) < before + tail:
+        return data, False
+    return data[before : len(data) - tail], True
 
 
 def _dialect(name: str) -> Dialect:
@@ -113,29 +205,19 @@ def _bytes(hex_text: str | None, file: Path | None, most: int) -> bytes:
 
 
 def _facts(dialect: Dialect, found: Explanation, size: int, *, has_header: bool) -> dict[str, Any]:
-    fields = [
-        {
-            "number": line.number,
-            "name": line.name,
-            "offset": line.offset,
-            "length": line.length,
-            "value": line.shown,
-        }
-        for line in found.fields
-    ]
     fault = {
         "kind": found.fault.name.lower(),
         "field": found.fault_field or None,
         "offset": found.fault_offset,
-        "text": _FAULT_TEXT.get(found.fault),
+        "text": FAULT_TEXT.get(found.fault),
     }
     return {
         "ok": found.fault == Fault.NONE,
         "dialect": dialect.name,
         "length_header": has_header,
         "bytes": size,
-        "mti": _mti(found),
-        "fields": fields,
+        "mti": mti_text(dialect, found.mti),
+        "fields": field_facts(found),
         "fault": None if found.fault == Fault.NONE else fault,
     }
 
@@ -143,20 +225,5 @@ def _facts(dialect: Dialect, found: Explanation, size: int, *, has_header: bool)
 def _text(dialect: Dialect, found: Explanation, size: int, *, has_header: bool) -> str:
     header = "after its length header" if has_header else "no length header"
     lines = [f"{dialect.name}, {size} bytes, {header}; offsets count from the MTI"]
-    lines.append(f"{'MTI':<6}{_mti(found) or '(unreadable)'}")
-    width = max((len(line.name) for line in found.fields), default=0)
-    if found.fields:
-        lines.append(f"{'field':<6}{'offset':>6}{'length':>7}  {'name':<{width}}  value")
-    for line in found.fields:
-        where = f"{'DE' + str(line.number):<6}{line.offset:>6}{line.length:>7}"
-        lines.append(f"{where}  {line.name:<{width}}  {line.shown}")
-    return "\n".join(lines) + "\n"
-
-
-def _fault_text(found: Explanation) -> str:
-    field = f"DE{found.fault_field} " if found.fault_field else ""
-    return f"{field}at offset {found.fault_offset}: {_FAULT_TEXT[found.fault]}"
-
-
-def _mti(found: Explanation) -> str | None:
-    return f"{found.mti:04d}" if found.mti >= 0 else None
+    lines.append(f"{'MTI':<6}{mti_text(dialect, found.mti) or '(unreadable)'}")
+    return "\n".join([*lines, *field_lines(found)]) + "\n"

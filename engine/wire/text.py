@@ -16,13 +16,13 @@ from engine.wire.canon import plain_data, plain_value, to_ebcdic, units_of, wire
 from engine.wire.columns import FIELD_COUNT, REQUEST, Fault
 from engine.wire.dialect import Dialect
 from engine.wire.elements import Field
+from engine.wire.inside import PartLine, lines_of_parts
 from engine.wire.kernels import decode_batch
+from engine.wire.masking import HIDDEN, mask_value
 from engine.wire.table import SEGMENT, compile_dialects
 
-HIDDEN = "(hidden)"
-_LEAST_PAN_DIGITS = 13  # of fewer, 6 + 4 would show most
-_MOST_PAN_DIGITS = 19
-_WELL_FORMED = (Fault.NONE, Fault.MISSING, Fault.VALUE)
+# Not VALUE: behind a value that cannot be, later bytes may belong elsewhere too.
+_WELL_FORMED = (Fault.NONE, Fault.MISSING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,7 @@ class FieldLine:
     offset: int
     length: int
     shown: str
+    parts: tuple[PartLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,19 +156,6 @@ def keepalive(dialect: Dialect) -> bytes:
     return frame_length(dialect, 0)
 
 
-def mask_value(field: Field | None, data: bytes) -> str:
-    """Return what may be shown of a field's wire bytes; a field nobody declared shows nothing."""
-    if field is None:
-        return HIDDEN
-    if field.sensitivity == "public":
-        is_text = field.format != "b" or field.is_hex
-        return data.decode("ascii", "backslashreplace") if is_text else data.hex().upper()
-    is_pan = data.isdigit() and _LEAST_PAN_DIGITS <= len(data) <= _MOST_PAN_DIGITS
-    if field.sensitivity == "pan" and is_pan:
-        return f"{data[:6].decode()}{'*' * (len(data) - 10)}{data[-4:].decode()}"
-    return HIDDEN
-
-
 def explain_message(dialect: Dialect, message: bytes) -> Explanation:
     """Decode one message (no length header) with the kernels and list its fields, masked.
 
@@ -188,11 +176,12 @@ def explain_message(dialect: Dialect, message: bytes) -> Explanation:
     for number in (i + 1 for i, bit in enumerate(present) if bit == "1"):
         field = dialect.fields[number]
         offset, length = int(spans[number, 0]), int(spans[number, 1])
-        shown = HIDDEN
+        shown, parts = HIDDEN, []
         if fault in _WELL_FORMED:
+            parts = lines_of_parts(dialect, number, message, offset, offset + length)
             units, data = _units_and_data(dialect, field, message, offset, length)
             shown = mask_value(field, plain_data(dialect, field, data, units))
-        lines.append(FieldLine(number, field.name, offset, length, shown))
+        lines.append(FieldLine(number, field.name, offset, length, shown, tuple(parts)))
     return Explanation(
         mti=int(row["mti"]),
         fields=tuple(lines),

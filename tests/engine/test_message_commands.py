@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from engine.message_commands import explain, split_header
+from engine.message_commands import doctor, explain, split_header
 from engine.wire.dialect import load_builtin
 from engine.wire.text import add_header, build_message
 
@@ -146,3 +146,76 @@ def test_header_needs_the_exact_count() -> None:
     assert split_header(DIALECT, frame + b"0") == (frame + b"0", False)
     digits = b"0100" + bytes(0x3031 - 2)
     assert split_header(DIALECT, digits) == (digits, False)
+
+
+def _doctor(capsys: pytest.CaptureFixture[str], **options: Any) -> tuple[int, str, str]:
+    code = 0
+    try:
+        doctor(options.pop("hex_text", None), **options)
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+def test_doctor_names_dialect_and_framing(capsys: pytest.CaptureFixture[str]) -> None:
+    """A frame in hex: the dialect comes first, its fields are masked, exit code 0."""
+    code, out, err = _doctor(capsys, hex_text=add_header(DIALECT, MESSAGE).hex())
+    assert (code, err) == (0, "")
+    assert out.splitlines()[1].startswith("1. iso87-bin ")
+    assert "framing: 2 bytes binary" in out
+    assert "411111******1111" in out
+    assert PAN not in out
+
+
+def test_doctor_in_json_says_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    """A letter in DE4 is a problem with its offset in the bytes, exit code 1."""
+    frame = add_header(DIALECT, MESSAGE)
+    at = frame.index(b"000000012345")
+    code, out, err = _doctor(
+        capsys, hex_text=(frame[:at] + b"X" + frame[at + 1 :]).hex(), json=True
+    )
+    found = json.loads(out)
+    best = found["streams"][0]["findings"][0]
+    assert (code, found["ok"], best["dialect"]) == (1, False, "iso87-bin")
+    assert f"DE4 at offset {at}:" in best["problems"][0]
+    assert err.count("\n") == 1
+
+
+def test_doctor_reads_a_capture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The payload of each direction is looked at."""
+    from tests.engine.wire.test_capture import ethernet, ipv4, pcap, tcp
+
+    file = tmp_path / "link.pcap"
+    frame = add_header(DIALECT, MESSAGE)
+    file.write_bytes(
+        pcap([ethernet(ipv4(tcp(1, frame[:50]))), ethernet(ipv4(tcp(51, frame[50:])))])
+    )
+    code, out, _ = _doctor(capsys, file=file)
+    assert code == 0
+    assert out.startswith("10.0.0.1:4000 > 10.0.0.2:8583\n")
+    assert "1. iso87-bin " in out
+
+
+def test_doctor_compares_dialects(capsys: pytest.CaptureFixture[str]) -> None:
+    """Two names: what differs, on both sides."""
+    code, out, _ = _doctor(capsys, diff=("iso87-bin", "iso87-hex"))
+    assert code == 0
+    assert "encoding.bitmap\n  iso87-bin: binary\n  iso87-hex: hex\n" in out
+    code, out, _ = _doctor(capsys, diff=("iso87-bin", "iso87-hex"), json=True)
+    assert {"what": "encoding.bitmap", "a": "binary", "b": "hex"} in json.loads(out)["differences"]
+
+
+def test_doctor_of_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """No bytes and unknown dialects are usage errors of one line."""
+    assert _doctor(capsys)[0] == 2
+    assert _doctor(capsys, hex_text="00", dialect=["nobody"])[0] == 2
+
+
+def test_envelopes_and_trailers_are_taken_off() -> None:
+    """A frame of any dialect is known by its length; what is left is the message."""
+    for name in ("iso87-bcd", "visa-base1", "base24", "iso93-ascii", "iso2003"):
+        dialect = load_builtin(name)
+        message = build_message(dialect, f"{dialect.version}800", {})
+        assert split_header(dialect, add_header(dialect, message)) == (message, True)
+        assert split_header(dialect, message) == (message, False)
