@@ -271,6 +271,12 @@ def header_from_bytes(data: bytes) -> BatchHeader | None:
     return BatchHeader._make(_HEADER.unpack_from(data))
 
 
+def header_bytes(header: BatchHeader) -> bytes:
+    """Return the 256 bytes that ``header`` was read from."""
+    packed = _HEADER.pack(*header)
+    return packed + _CRC.pack(zlib.crc32(packed))
+
+
 def head_of(header: bytes | memoryview) -> bytes:
     """Return SHA-256 of the 256 header bytes: the head of the chain after this batch."""
     return hashlib.sha256(header[:HEADER_BYTES]).digest()

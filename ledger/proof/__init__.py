@@ -1,0 +1,1 @@
+"""Proof that a record stands in the ledger: trees over batches, signed checkpoints, receipts."""
