@@ -73,6 +73,8 @@ _COMMANDS = {
     "ledger tail": "engine.ledger_commands:tail",
     "ledger export": "engine.ledger_commands:export",
     "ledger books": "engine.books_commands:books",
+    "ledger prove": "engine.proof_commands:prove",
+    "ledger snapshot": "engine.client_commands:ledger_snapshot",
     "config check": "engine.config_commands:config_check",
     "config show": "engine.config_commands:config_show",
     "config schema": "engine.config_commands:config_schema",

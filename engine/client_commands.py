@@ -222,6 +222,31 @@ def card_set(
     _write(Call("PATCH", f"/v1/cards/{card}", body), http, data, as_json=json, is_dry=dry_run)
 
 
+@run_command
+def ledger_snapshot(
+    *,
+    http: str = HTTP_DEFAULT,
+    data: Path = DATA_DEFAULT,
+    json: bool = False,
+    dry_run: bool = False,
+) -> None:
+    """Let a running engine write a snapshot now; traffic goes on.
+
+    Parameters
+    ----------
+    http : str
+        Address of the engine.
+    data : Path
+        Data folder that holds the admin token.
+    json : bool
+        Print one JSON object.
+    dry_run : bool
+        Print what would be sent and send nothing.
+    """
+    call = _Call("POST", "/v1/ledger/snapshot", {})
+    _write(call, http, data, as_json=json, is_dry=dry_run)
+
+
 def import_over_http(
     file: Path, *, http: str = HTTP_DEFAULT, data: Path = DATA_DEFAULT
 ) -> dict[str, Any]:

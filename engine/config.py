@@ -91,6 +91,26 @@ class Ledger(Section, frozen=True):
         int,
         Meta(ge=limits.MIB, le=1024 * limits.MIB, description="a journal file, written ahead"),
     ] = 64 * limits.MIB
+    reserve_bytes: Annotated[
+        int, Meta(ge=0, description="with less free where the data lies, /readyz says no")
+    ] = 192 * limits.MIB
+    snapshot_interval_s: Annotated[
+        float, Meta(ge=0, le=86_400, description="between snapshots while running; 0 = not by time")
+    ] = 600.0
+    snapshot_record_count: Annotated[
+        int, Meta(ge=0, description="records after which one is taken anyway; 0 = not by records")
+    ] = 5_000_000
+    checkpoint_interval_s: Annotated[
+        float, Meta(ge=0, le=3600, description="between signed checkpoints; 0 = no proofs")
+    ] = 1.0
+    witness_file: Annotated[
+        str,
+        Meta(description="file that gets the last acknowledged record, best on another disk"),
+    ] = ""
+    witnesses: Annotated[
+        tuple[str, ...],
+        Meta(max_length=64, description="witness files that the journal must not be behind"),
+    ] = ()
 
 
 class Limits(Section, frozen=True):

@@ -63,6 +63,7 @@ class Counter(IntEnum):
     STORE_UNKNOWN = 7  # commits whose outcome had to be asked for
     STORE_RETRIES = 8  # batches sent to the store again
     STORE_CONNECTS = 9  # connections to the store's primary since the start
+    UPKEEP_FAILURES = 10  # snapshots and checkpoints that could not be made
 
 
 class Gauge(IntEnum):
@@ -76,6 +77,9 @@ class Gauge(IntEnum):
     LOOP_LAG_NS = 5  # how late the last timer of the event loop was
     REPLICAS = 6  # standbys that commits wait for and that keep up
     STORE_REACHABLE = 7  # whether the store took a question at the last look
+    PROOF_LAG = 8  # durable batches that no signed checkpoint covers yet
+    SNAPSHOT_SEQUENCE = 9  # last record in the newest snapshot
+    SNAPSHOT_PAUSE_NS = 10  # how long traffic stood still for the last one
 
 
 class Queue(IntEnum):

@@ -23,6 +23,7 @@ from engine.importing import Import, made_pan, parse_currency, read_import
 from engine.inquiry import find_records, view_of_record
 from engine.pipeline import Pipeline, event_job
 from engine.registrar import Registrar, RegistrarError, Registration
+from engine.upkeep import Upkeep
 from ledger.accounts import AccountStatus
 from ledger.journal import Blob, BlobKind
 from ledger.record import Kind
@@ -46,6 +47,7 @@ class EngineOperations:
         loop: asyncio.AbstractEventLoop,
         data: Path,
         ready: Callable[[], dict[str, bool]],
+        upkeep: Upkeep,
     ) -> None:
         self._pipeline = pipeline
         self._state = pipeline.authorizer.state
@@ -54,11 +56,20 @@ class EngineOperations:
         self._loop = loop
         self._data = data
         self._ready = ready
+        self._upkeep = upkeep
         self._thread = ThreadPoolExecutor(1, "operations")
 
     def close(self) -> None:
         """Finish what was asked and stop the thread."""
         self._thread.shutdown(wait=True, cancel_futures=True)
+
+    def ledger(self) -> "Future[api.LedgerView]":
+        """Tell where the ledger stands."""
+        return self._thread.submit(self._upkeep.view)
+
+    def take_snapshot(self, operator: str) -> "Future[api.SnapshotView]":  # noqa: ARG002 - no record
+        """Begin a snapshot between two batches. Conflict while one is being written."""
+        return self._thread.submit(self._take_snapshot)
 
     def readiness(self) -> dict[str, bool]:
         """Return each check that must hold to commit now."""
@@ -97,6 +108,13 @@ class EngineOperations:
     ) -> "Future[list[api.AuthorizationView]]":
         """Find authorizations, newest first."""
         return self._thread.submit(self._authorizations, rrn, account, limit)
+
+    def _take_snapshot(self) -> api.SnapshotView:
+        snapshots = self._upkeep.snapshots
+        record = self._on_loop(snapshots.begin)
+        if not record:
+            raise api.Conflict("no snapshot now: one is being written, or the last one failed")
+        return api.SnapshotView(record, snapshots.pause_ns // 1_000)
 
     def _open_account(self, request: api.OpenAccount, operator: str) -> api.AccountView:
         batch = Import(

@@ -5,7 +5,7 @@ process is refused. What a snapshot holds is not replayed; everything after it i
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,8 @@ from engine.replay import Replayer
 from engine.state import Bounds, EngineState
 from engine.tokens import Tokenizer
 from ledger.authorizations import Cursor
-from ledger.journal import Batch, Blob, BlobKind
+from ledger.journal import Batch, Blob, BlobKind, Position
+from ledger.proof.log import check_end
 from ledger.record import RECORD
 from ledger.segment import SEGMENT_BYTES
 from ledger.snapshot import Snapshot, load_latest, write_snapshot
@@ -27,6 +28,7 @@ from ledger.stores.file import lock_folder
 from ledger.stores.place import Store, StoreChoice, open_store
 from ledger.stores.postgres import Patience
 from ledger.vault import Vault
+from ledger.witness import check_witnesses, read_witnesses
 from scoring.tables import Tables, tables
 
 Note = Callable[[str], None]
@@ -92,11 +94,13 @@ def open_partition(
     *,
     segment_bytes: int | None = None,
     choice: StoreChoice | None = None,
+    witnesses: Sequence[Path] = (),
     note: Note = lambda _: None,
 ) -> Partition:
     """Open ``data`` for writing, made if it is not there.
 
-    ``choice`` says where the journal is; None = in files, of ``segment_bytes`` each.
+    ``choice`` says where the journal is; None = in files, of ``segment_bytes`` each. A journal that
+    ends before a witness or the newest signed checkpoint is refused with ``RotError``.
     ``note`` is told, one line each, of anything an operator should see: a cut tail, a skipped
     snapshot. Raises the ledger's and the vault's errors, ``ConfigError`` where a bound is below
     what the folder holds, ``ReplayError`` where records and state disagree.
@@ -104,13 +108,26 @@ def open_partition(
     choice = choice or StoreChoice(segment_bytes=segment_bytes or SEGMENT_BYTES)
     lock = lock_folder(data)
     try:
-        return _open(data, bounds, choice, note, lock)
+        return _open(data, bounds, choice, witnesses, note, lock)
     except BaseException:
         os.close(lock)
         raise
 
 
-def _open(data: Path, bounds: Bounds, choice: StoreChoice, note: Note, lock: int) -> Partition:
+def _open(
+    data: Path,
+    bounds: Bounds,
+    choice: StoreChoice,
+    witnesses: Sequence[Path],
+    note: Note,
+    lock: int,
+) -> Partition:
+    seen = [witness for path in witnesses for witness in read_witnesses(path, 0)]
+
+    def check(end: Position) -> None:
+        check_end(data, end)
+        check_witnesses(data, end, seen)
+
     vault = Vault.open(data)
     try:
         hash_key = np.frombuffer(vault.keys.hash_key, np.uint64).copy()
@@ -124,6 +141,7 @@ def _open(data: Path, bounds: Bounds, choice: StoreChoice, note: Note, lock: int
             start=None if snapshot is None else snapshot.position,
             at_least_seq=0 if snapshot is None else snapshot.seq,
             on_batch=feed,
+            on_end=check,
             note=note,
         )
         feed.flush()

@@ -36,6 +36,7 @@ from engine.rules.program import Program, default_rules_path, load_rules, no_rul
 from engine.security.opening import make_guard, number_of_profile, open_store
 from engine.server import Server
 from engine.store_health import can_commit, durability_of, note_store, trouble_of
+from engine.upkeep import Upkeep
 from engine.wire.dialect import Dialect, load_builtin, load_dialect
 from engine.wire.table import compile_dialects
 from ledger.authorizations import Cursor
@@ -144,6 +145,7 @@ class Switch:
             data,
             bounds_of(self.config),
             choice=choice_of(self.config),
+            witnesses=[Path(name) for name in self.config.ledger.witnesses],
             note=lambda text: self.log.warning("ledger.note", msg=text),
         )
         try:
@@ -177,6 +179,11 @@ class Switch:
         )
         pipeline.committer = committer
         server = Server(pipeline, metrics, self.log, links.slow_reader_timeout_s)
+        upkeep = Upkeep(
+            partition,
+            self.config.ledger,
+            lambda text: self.log.warning("ledger.note", msg=text),
+        )
         registrar = Registrar(partition.vault, partition.tokenizer, partition.state)
         operations = EngineOperations(
             pipeline,
@@ -184,7 +191,11 @@ class Switch:
             registrar,
             loop,
             partition.data,
-            lambda: self._readiness(committer, partition.store),
+            lambda: {
+                **self._readiness(committer, partition.store),
+                **upkeep.readiness(committer, metrics),
+            },
+            upkeep,
         )
         desk = EngineRuleDesk(
             pipeline,
@@ -206,7 +217,7 @@ class Switch:
         watcher: asyncio.Task[None] | None = None
         try:
             await self._open_ports(parts, server, http, partition)
-            ticker = asyncio.create_task(self._tick(pipeline, server, metrics, partition))
+            ticker = asyncio.create_task(self._tick(pipeline, server, metrics, partition, upkeep))
             watcher = asyncio.create_task(self._watch(desk))
             await self._stop.wait()
             await self._drain(server, pipeline, committer, partition)
@@ -223,6 +234,7 @@ class Switch:
             committer.close(drain=False)
             if authorizer.guard is not None:
                 authorizer.guard.close()
+            upkeep.close()
 
     async def _open_ports(
         self, parts: Parts, server: Server, http: AdminServer, partition: Partition
@@ -253,7 +265,12 @@ class Switch:
         self._report(f"ready: {', '.join(ports)}; http on {host}:{port}")
 
     async def _tick(
-        self, pipeline: Pipeline, server: Server, metrics: Metrics, partition: Partition
+        self,
+        pipeline: Pipeline,
+        server: Server,
+        metrics: Metrics,
+        partition: Partition,
+        upkeep: Upkeep,
     ) -> None:
         """Refresh gauges, apply timers, expire holds; never long."""
         last_group = 0
@@ -268,6 +285,7 @@ class Switch:
             _note_tables(partition, metrics, self.log)
             note_store(partition.store, metrics)
             metrics.gauges[Gauge.IN_FLIGHT] = pipeline.in_flight
+            await upkeep.tick(metrics)
             metrics.queues[Queue.RECEIVED_BYTES] = pipeline.waiting_bytes
             if self.config.clock.source == "system" and pipeline.holds_are_due():
                 pipeline.submit(lambda: _expire(pipeline))

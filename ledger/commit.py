@@ -153,6 +153,7 @@ class Committer:
         self._gathering = _Group(BatchEncoder(store.writer))
         self._spare_encoder = BatchEncoder(store.writer)
         self._is_writing = False
+        self._writing_since_ns = 0
         self._is_adding = False
         self._next_seq = store.position.seq
         self._jobs_held = 0  # waiting and being written
@@ -181,6 +182,12 @@ class Committer:
     def has_room(self) -> bool:
         """Return whether ``submit`` takes a job now; when not, stop reading requests."""
         return self._jobs_held < self._jobs_max and self._bytes_held < self._bytes_max
+
+    @property
+    def writing_s(self) -> float:
+        """Return for how long the group at hand has been on its way to the disk; 0 = none is."""
+        since_ns = self._writing_since_ns
+        return (time.monotonic_ns() - since_ns) / 1e9 if since_ns else 0.0
 
     @property
     def failure(self) -> Exception | None:
@@ -342,8 +349,10 @@ class Committer:
             at = self._store.position
             batch = group.encoder.finish(at, max(job.ts_ns for job in group.jobs))
             started = time.perf_counter_ns()
+            self._writing_since_ns = time.monotonic_ns()
             outcome = self._store.append(batch, Expect(self._store.writer.epoch, at.seq, at.head))
             duration_ns = time.perf_counter_ns() - started
+            self._writing_since_ns = 0
             _require_ok(outcome, at)
             self.stats.add(duration_ns, group.record_count, len(group.jobs))
         position = self._store.position

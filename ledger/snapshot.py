@@ -28,6 +28,7 @@ _HEAD = struct.Struct("<8sQQ32s")  # magic, index offset, index size, index SHA-
 _CRC = struct.Struct("<I")
 _CHUNK_BYTES = 4 * 1024 * 1024
 _INDEX_BYTES_MAX = 64 * 1024 * 1024
+_SHA256 = hashlib.sha256()  # copied, not made: making one takes a lock, which a fork may have cut
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -84,21 +85,50 @@ def write_snapshot(
     StorageError
         Disk error or full disk; earlier snapshots stay as they were.
     """
-    if position.seq > seq + 1:
-        raise ValueError("a snapshot cannot be older than the journal position it names")
     disk = disk or OsDisk()
     folder = snapshot_folder(data)
-    path = folder / f"{seq:020d}.snap"
-    aside = path.with_suffix(".tmp")
-    with storage_errors("writing", path):
+    with storage_errors("writing", folder):
         disk.mkdir(folder)
         _remove_leftovers(disk, folder)
+    aside = write_aside(data, seq, position, arrays, meta, disk=disk)
+    return adopt_snapshot(data, aside, disk=disk)
+
+
+def write_aside(
+    data: Path,
+    seq: int,
+    position: Position,
+    arrays: Arrays,
+    meta: Mapping[str, Any] | None = None,
+    *,
+    disk: Disk,
+) -> Path:
+    """Write a snapshot under a name that nobody reads yet, and sync it; return the file.
+
+    Parameters as in ``write_snapshot``; record ``seq`` need not be durable yet.
+    """
+    if position.seq > seq + 1:
+        raise ValueError("a snapshot cannot be older than the journal position it names")
+    aside = snapshot_folder(data) / f"{seq:020d}.tmp"
+    with storage_errors("writing", aside):
         handle = disk.open(aside, create=True)
         try:
             _write_all(disk, handle, aside, (seq, position, arrays, dict(meta or {})))
             disk.fdatasync(handle)
         finally:
             disk.close(handle)
+    return aside
+
+
+def adopt_snapshot(data: Path, aside: Path, *, disk: Disk | None = None) -> Path:
+    """Give a synced snapshot its name and remove all but the three newest; return its file.
+
+    Everything in it must be durable in the journal by now.
+    """
+    disk = disk or OsDisk()
+    folder = snapshot_folder(data)
+    path = aside.with_suffix(".snap")
+    with storage_errors("writing", path):
         disk.rename(aside, path)
         disk.fsync_dir(folder)
         for name in _names(disk, folder)[:-KEEP_COUNT]:
@@ -106,10 +136,16 @@ def write_snapshot(
     return path
 
 
+def snapshot_seqs(data: Path, disk: Disk | None = None) -> list[int]:
+    """Return the records that snapshots are about, by their names, oldest first."""
+    return [int(Path(name).stem) for name in _names(disk or OsDisk(), snapshot_folder(data))]
+
+
 def load_latest(
     data: Path,
     *,
     on_damaged: Callable[[str], None] | None = None,
+    before_seq: int | None = None,
     disk: Disk | None = None,
 ) -> Snapshot | None:
     """Return the newest snapshot that is whole, or None.
@@ -120,6 +156,8 @@ def load_latest(
         The data folder.
     on_damaged
         Told of each snapshot that was skipped, one line.
+    before_seq
+        Pass over those of this record and later ones; None = the newest of all.
 
     Raises
     ------
@@ -130,6 +168,8 @@ def load_latest(
     folder = snapshot_folder(data)
     for name in reversed(_names(disk, folder)):
         path = folder / name
+        if before_seq is not None and int(path.stem) >= before_seq:
+            continue
         try:
             return _load(disk, path)
         except (ValueError, KeyError, TypeError) as error:
@@ -140,8 +180,7 @@ def load_latest(
 
 def latest_seq(data: Path, disk: Disk | None = None) -> int:
     """Return the record the newest snapshot is about, by its name alone; 0 = no snapshot."""
-    names = _names(disk or OsDisk(), snapshot_folder(data))
-    return int(Path(names[-1]).stem) if names else 0
+    return max(snapshot_seqs(data, disk), default=0)
 
 
 def _names(disk: Disk, folder: Path) -> list[str]:
@@ -163,7 +202,7 @@ def _write_all(
 ) -> None:
     """Write arrays while hashing them, then the index, then the head page that makes it valid."""
     seq, position, arrays, meta = content
-    digest = hashlib.sha256()
+    digest = _SHA256.copy()
     offset = PAGE_BYTES
     entries = []
     for name in sorted(arrays):
@@ -189,7 +228,9 @@ def _write_all(
         }
     ).encode()
     write_exact(disk, handle, index, offset, path)
-    head = _HEAD.pack(_MAGIC, offset, len(index), hashlib.sha256(index).digest())
+    index_hash = _SHA256.copy()
+    index_hash.update(index)
+    head = _HEAD.pack(_MAGIC, offset, len(index), index_hash.digest())
     head += _CRC.pack(zlib.crc32(head))
     write_exact(disk, handle, head.ljust(PAGE_BYTES, b"\0"), 0, path)
 

@@ -35,6 +35,9 @@ COVERED_BY = {
     "engine/warm.py": _FOLDER,
     "engine/inquiry.py": "tests/system/test_authorization.py",
     "engine/operations.py": "tests/system/test_authorization.py",
+    "engine/upkeep.py": "tests/system/test_upkeep.py",
+    "engine/proving.py": "tests/system/test_upkeep.py",
+    "engine/proof_commands.py": "tests/system/test_upkeep.py",
     "engine/serve_commands.py": "tests/system/test_commands.py",
     "engine/ledger_commands.py": "tests/system/test_commands.py",
     "engine/doctor_commands.py": "tests/engine/test_doctor.py",
@@ -73,6 +76,8 @@ COVERED_BY = {
     "ledger/books/*.py": "tests/ledger/books/test_projector.py",
     "ledger/stores/place.py": "tests/ledger/test_place.py",
     "ledger/stores/postgres*.py": "tests/ledger/test_store_postgres.py",
+    "ledger/proof/tiles.py": "tests/ledger/proof/test_log.py",
+    "ledger/proof/note.py": "tests/ledger/proof/test_log.py",
     "ledger/stores/*.py": "tests/ledger/test_store_file.py",
     "bench/bench_*.py": "tests/bench/test_figures.py",  # pytest-benchmark cases: tests themselves
     "bench/journal_*.py": "tests/bench/test_journal.py",

@@ -75,6 +75,8 @@ def make_application(
             web.patch("/v1/cards/{card}", api.patch_card),
             web.post("/v1/import", api.import_file),
             web.get("/v1/authorizations", api.find_authorizations),
+            web.get("/v1/ledger", api.show_ledger),
+            web.post("/v1/ledger/snapshot", api.take_snapshot),
         ]
     )
     if desk is not None:
@@ -243,6 +245,16 @@ class _Api:
     async def ask(self, start: Callable[[], Future[Answer]]) -> web.Response:
         """Call and answer."""
         return json_response(await self._call(start))
+
+    async def show_ledger(self, _: web.Request) -> web.Response:
+        """GET /v1/ledger."""
+        return json_response(await self._call(self._operations.ledger))
+
+    async def take_snapshot(self, request: web.Request) -> web.Response:
+        """POST /v1/ledger/snapshot."""
+        name = _operator(request)
+        view = await self._call(lambda: self._operations.take_snapshot(name))
+        return json_response(view, status=202)
 
     async def _call(self, start: Callable[[], Future[T]], timeout_s: float = CALL_TIMEOUT_S) -> T:
         if self._calls >= CALLS_MAX:

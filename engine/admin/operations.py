@@ -169,6 +169,25 @@ class ImportResult(msgspec.Struct, frozen=True):
     cards: int
 
 
+class LedgerView(msgspec.Struct, frozen=True):
+    """Where the ledger stands. The first four are the witness of all that was acknowledged."""
+
+    partition: int
+    epoch: int
+    record: int  # the last durable one
+    head: str  # first 8 bytes of the head of its batch, hex
+    batches: int
+    checkpoint_batches: int  # covered by the newest signed checkpoint
+    snapshot_record: int  # the last one in the newest snapshot
+
+
+class SnapshotView(msgspec.Struct, frozen=True):
+    """A snapshot that was begun; ``snapshot_record`` of the ledger tells when it stands."""
+
+    record: int  # the last one in it
+    pause_us: int  # how long traffic stood still
+
+
 class Operations(Protocol):
     """The engine's side. Every method may be called from any thread and returns at once.
 
@@ -206,6 +225,14 @@ class Operations(Protocol):
         self, rrn: str | None, account: str | None, limit: int
     ) -> Future[list[AuthorizationView]]:
         """Find authorizations, newest first, at most ``limit``; at least one key is given."""
+        ...
+
+    def ledger(self) -> Future[LedgerView]:
+        """Tell where the ledger stands."""
+        ...
+
+    def take_snapshot(self, operator: str) -> Future[SnapshotView]:
+        """Begin a snapshot between two batches. Conflict while one is being written."""
         ...
 
     def readiness(self) -> dict[str, bool]:

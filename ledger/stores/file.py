@@ -176,6 +176,7 @@ class FileStore:
         start: Position | None,
         at_least_seq: int,
         on_batch: Callable[[Batch], None] | None,
+        on_end: Callable[[Position], None] | None,
     ) -> None:
         """Read the journal to its end, cut a torn tail, take the next epoch; called once."""
         folder = journal_folder(self._data)
@@ -188,6 +189,8 @@ class FileStore:
             cluster = known.cluster
         if known is None and not segment_indexes(self._disk, self._data):
             _refuse_lost_journal(folder, start, at_least_seq)
+            if on_end is not None:
+                on_end(Position(segment=1))
             self._own(cluster or os.urandom(_ID_BYTES), partition, 1)
             self._begin_segment(1)
         else:
@@ -202,6 +205,8 @@ class FileStore:
             for batch in read_ahead(scan):
                 if on_batch is not None:
                     on_batch(batch)
+            if on_end is not None:
+                on_end(scan.end)
             self._continue(scan)
             epoch = max(known.epoch if known else 0, scan.end.epoch) + 1
             self._own(scan.cluster or b"", partition, epoch)
@@ -255,6 +260,7 @@ def open_file_store(
     start: Position | None = None,
     at_least_seq: int = 0,
     on_batch: Callable[[Batch], None] | None = None,
+    on_end: Callable[[Position], None] | None = None,
     is_locked: bool = False,
     write_ahead: bool = True,
     disk: Disk | None = None,
@@ -273,6 +279,8 @@ def open_file_store(
         From a snapshot: where to begin reading, and the record up to which it is the state.
     on_batch
         Called with every batch from ``start`` on, in order, before this returns.
+    on_end
+        Called with the end that was found, before anything is changed; it may raise.
     is_locked
         True when the caller holds the folder already (``lock_folder``).
     write_ahead
@@ -294,7 +302,7 @@ def open_file_store(
         lock = None if is_locked else disk.lock(data / LOCK_NAME)
     store = FileStore(disk, data, lock, segment_bytes, in_background=write_ahead)
     try:
-        store.recover(cluster, partition, start, at_least_seq, on_batch)
+        store.recover(cluster, partition, start, at_least_seq, on_batch, on_end)
     except BaseException:
         store.close()
         raise

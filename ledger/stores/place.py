@@ -49,13 +49,14 @@ def open_store(
     start: Position | None = None,
     at_least_seq: int = 0,
     on_batch: Callable[[Batch], None] = lambda _: None,
+    on_end: Callable[[Position], None] = lambda _: None,
     note: Callable[[str], None] = lambda _: None,
 ) -> Store:
     """Open or make the journal of ``data``, whose lock the caller holds.
 
     Parameters
     ----------
-    start, at_least_seq, on_batch
+    start, at_least_seq, on_batch, on_end
         See ``open_file_store``.
     note
         Told what an operator should see, one line each.
@@ -78,6 +79,7 @@ def open_store(
             start=start,
             at_least_seq=at_least_seq,
             on_batch=on_batch,
+            on_end=on_end,
             is_locked=True,
             segment_bytes=choice.segment_bytes,
         )
@@ -105,6 +107,11 @@ def open_store(
     except BaseException:
         if server is not None:
             server.close()
+        raise
+    try:
+        on_end(store.position)
+    except BaseException:
+        store.close()
         raise
     _write_place(data, Place(choice.dsn))
     return store

@@ -154,6 +154,19 @@ class MemoryOperations:
 
         return _answer(work)
 
+    def ledger(self) -> Future[o.LedgerView]:
+        """Return a fixed one."""
+        return _answer(lambda: o.LedgerView(0, 1, 42, "00" * 8, 7, 6, 40))
+
+    def take_snapshot(self, operator: str) -> Future[o.SnapshotView]:
+        """Note who asked."""
+
+        def work() -> o.SnapshotView:
+            self.changes.append((operator, "snapshot"))
+            return o.SnapshotView(42, 1_000)
+
+        return _answer(work)
+
     def readiness(self) -> dict[str, bool]:
         """Tell the checks as they are set."""
         return dict(self.checks)

@@ -1,0 +1,105 @@
+"""SHELL: the thread that signs checkpoints beside a running engine, and writes its witness.
+
+It reads what is durable already from the journal's files, at the lowest priority, and answers wait
+for nothing it does. A failure is told and counted; the engine goes on, since proofs can be made
+again from the journal at any time.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ledger.errors import LedgerError
+from ledger.proof.log import ProofLog, load_signer, origin_of
+from ledger.witness import witness_of, write_witness
+
+_NICE = 19
+_BATCHES_A_TURN = 256
+
+
+class Proving:
+    """Follows one store.
+
+    Parameters
+    ----------
+    data, store
+        The data folder and its open store.
+    interval_s
+        Seconds between checkpoints.
+    witness
+        File, best on another disk, that gets the last acknowledged record each time; None = none.
+    note
+        Told of a failure, one line.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        store: Any,
+        interval_s: float,
+        witness: Path | None,
+        note: Callable[[str], None],
+    ) -> None:
+        self._data = data
+        self._store = store
+        self._interval_s = interval_s
+        self._witness = witness
+        self._note = note
+        self._stop = threading.Event()
+        self._log: ProofLog | None = None
+        self._witnessed = 0
+        self.failures = 0
+        self.size = 0  # batches in the newest checkpoint
+        self._thread = threading.Thread(target=self._run, name="proof", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Publish what is durable by now and stop."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    @property
+    def lag(self) -> int:
+        """Return how many durable batches no checkpoint covers yet."""
+        return max(0, int(self._store.position.batch_no) - 1 - self.size)
+
+    def _run(self) -> None:
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        while not self._stop.wait(self._interval_s):
+            self._turn(is_last=False)
+        self._turn(is_last=True)
+
+    def _turn(self, *, is_last: bool) -> None:
+        try:
+            self._sign(is_last=is_last)
+            end = self._store.position
+            if self._witness is not None and end.seq > max(1, self._witnessed):
+                write_witness(self._witness, witness_of(self._store.writer.partition, end))
+                self._witnessed = end.seq
+        except LedgerError as error:
+            self.failures += 1
+            self._log = None  # read again next time
+            if self.failures == 1:
+                self._note(f"proof: {error}")
+
+    def _sign(self, *, is_last: bool) -> None:
+        owner = self._store.writer
+        if self._log is None:
+            origin = origin_of(owner.cluster, owner.partition)
+            self._log = ProofLog(self._data, load_signer(self._data, origin))
+        end = self._store.position
+        # A stop waits for what is nearly there; a long way behind, the next start goes on.
+        turns = 16
+        while self._log.advance(end, _BATCHES_A_TURN) and not (is_last and turns == 0):
+            turns -= 1
+        if self._log.tiles.size:
+            self._log.publish()
+        self.size = self._log.size
