@@ -29,7 +29,8 @@ from engine.wire.dialect import load_builtin
 from engine.wire.table import SEGMENT, compile_dialects
 from engine.wire.text import add_header, build_message
 from ledger.authorizations import Cursor
-from ledger.record import Kind
+from ledger.proof.record_kernels import record_root
+from ledger.record import RECORD_BYTES, Kind
 from scoring.features import FEATURES
 from scoring.forest import Forest, sigmoid_cuts
 from scoring.forest_kernels import GROUP_TREES
@@ -75,6 +76,8 @@ def compile_all(report: Report) -> float:
         _compile_checks(authorizer)
         say("checks")
         metrics.compile_kernels()
+        record_root(np.zeros((2, RECORD_BYTES), np.uint8), np.zeros((2, 32), np.uint8))
+        say("proofs")
     if folder is not None:
         kernel_cache.mark_warm(Path(folder))
     return time.monotonic() - started

@@ -76,6 +76,7 @@ COVERED_BY = {
     "ledger/books/*.py": "tests/ledger/books/test_projector.py",
     "ledger/stores/place.py": "tests/ledger/test_place.py",
     "ledger/stores/postgres*.py": "tests/ledger/test_store_postgres.py",
+    "ledger/failpoints.py": "tests/adversity/test_points.py",
     "ledger/proof/tiles.py": "tests/ledger/proof/test_log.py",
     "ledger/proof/note.py": "tests/ledger/proof/test_log.py",
     "ledger/stores/*.py": "tests/ledger/test_store_file.py",

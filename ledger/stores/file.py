@@ -12,6 +12,7 @@ from pathlib import Path
 from ledger.ahead import read_ahead
 from ledger.disk import Disk, OsDisk, storage_errors, write_exact
 from ledger.errors import LedgerError, NoJournalError, StorageError
+from ledger.failpoints import make_disk
 from ledger.journal import (
     HEADER_BYTES,
     PAGE_BYTES,
@@ -294,7 +295,7 @@ def open_file_store(
     if segment_bytes < SEGMENT_BYTES_MIN or segment_bytes % PAGE_BYTES:
         message = f"segment size {segment_bytes} must be a multiple of 4096, at least 16384"
         raise ValueError(message)
-    disk = disk or OsDisk()
+    disk = disk or make_disk(os.environ)
     with storage_errors("making", journal_folder(data)):
         disk.mkdir(data)
         disk.mkdir(journal_folder(data))

@@ -7,6 +7,7 @@ import pytest
 from tests.system.conftest import switch  # noqa: F401 - the same shared switch
 
 _ROUNDS = 5
+_FAULT_ROUNDS = 20
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +15,9 @@ def kill_rounds(pytestconfig: pytest.Config) -> int:
     """Return how often the kill loop kills: --kill-rounds, else DE39_KILL_ROUNDS, else 5."""
     given = pytestconfig.getoption("--kill-rounds", default=None)
     return int(given or os.environ.get("DE39_KILL_ROUNDS") or _ROUNDS)
+
+
+@pytest.fixture(scope="session")
+def fault_rounds() -> int:
+    """Return the rounds of the kill points and of random power losses: DE39_FAULT_ROUNDS, or 20."""
+    return int(os.environ.get("DE39_FAULT_ROUNDS") or _FAULT_ROUNDS)

@@ -2,7 +2,9 @@
 
 A file is what was synced plus the writes since, kept as 512-byte pieces. Names are what was synced
 plus the renames and removals since, in order. ``after_power_loss`` builds the disk one would find:
-synced bytes, any chosen subset of the pieces, any chosen prefix of the name changes.
+synced bytes, any chosen subset of the pieces, any chosen prefix of the name changes. Pieces are of
+512 bytes unless said otherwise; pieces that do not overlap survive in any order, so subsets are all
+there is to reordering.
 """
 
 # ruff: noqa: D102, ARG002 - the methods are those of ledger.disk.Disk
@@ -17,7 +19,8 @@ SECTOR = 512
 
 
 class _File:
-    def __init__(self, synced: bytes = b"") -> None:
+    def __init__(self, synced: bytes = b"", piece: int = SECTOR) -> None:
+        self.piece = piece
         self.synced = bytearray(synced)
         self.now = bytearray(synced)
         self.pieces: list[tuple[int, bytes]] = []
@@ -27,7 +30,7 @@ class _File:
         self.now[offset : offset + len(data)] = data
         at = offset
         while at < offset + len(data):
-            end = min((at // SECTOR + 1) * SECTOR, offset + len(data))
+            end = min((at // self.piece + 1) * self.piece, offset + len(data))
             self.pieces.append((at, data[at - offset : end - offset]))
             at = end
 
@@ -41,7 +44,7 @@ class _File:
         for number, (offset, data) in enumerate(self.pieces):
             if keep(number):
                 content[offset : offset + len(data)] = data
-        return _File(bytes(content))
+        return _File(bytes(content), self.piece)
 
 
 class FakeDisk:
@@ -51,7 +54,8 @@ class FakeDisk:
     before the call.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, piece: int = SECTOR) -> None:
+        self.piece = piece
         self.names_now: dict[Path, _File] = {}
         self.names_synced: dict[Path, _File] = {}
         self.name_changes: list[tuple[Path | None, Path | None]] = []
@@ -72,7 +76,7 @@ class FakeDisk:
                 names[target] = names.pop(source)
             elif target is None and source is not None:
                 names.pop(source, None)
-        found = FakeDisk()
+        found = FakeDisk(self.piece)
         found.names_now = {path: file.survivor(keep) for path, file in names.items()}
         found.names_synced = dict(found.names_now)
         return found
@@ -83,7 +87,7 @@ class FakeDisk:
 
     def open(self, path: Path, *, write: bool = False, create: bool = False) -> int:
         if create:
-            self.names_now[path] = self.names_synced[path] = _File()
+            self.names_now[path] = self.names_synced[path] = _File(b"", self.piece)
         if path not in self.names_now:
             raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
         self._next_handle += 1

@@ -70,7 +70,9 @@ def test_snapshots_proofs_and_witnesses_of_a_running_engine(tmp_path: Path) -> N
 
 def test_a_journal_behind_its_witness_is_refused(tmp_path: Path) -> None:
     """An older copy of the journal does not open: exit 74, and the line says what is missing."""
-    more = _UPKEEP.replace("witness_file", 'witnesses = ["seen"]\nwitness_file')
+    seen = tmp_path / "seen"
+    more = _UPKEEP.replace('witness_file = "seen"', f'witness_file = "{seen}"')
+    more += f'witnesses = ["{seen}"]\n'
     with Switch(tmp_path, more=more) as switch:
         switch.start()
         card = switch.open_card()
