@@ -92,13 +92,19 @@ class Ledger(Section, frozen=True):
         Meta(ge=limits.MIB, le=1024 * limits.MIB, description="a journal file, written ahead"),
     ] = 64 * limits.MIB
     reserve_bytes: Annotated[
-        int, Meta(ge=0, description="with less free where the data lies, /readyz says no")
+        int,
+        Meta(ge=0, le=1 << 40, description="with less free where the data lies, /readyz says no"),
     ] = 192 * limits.MIB
     snapshot_interval_s: Annotated[
         float, Meta(ge=0, le=86_400, description="between snapshots while running; 0 = not by time")
     ] = 600.0
     snapshot_record_count: Annotated[
-        int, Meta(ge=0, description="records after which one is taken anyway; 0 = not by records")
+        int,
+        Meta(
+            ge=0,
+            le=1 << 40,
+            description="records after which one is taken anyway; 0 = not by records",
+        ),
     ] = 5_000_000
     checkpoint_interval_s: Annotated[
         float, Meta(ge=0, le=3600, description="between signed checkpoints; 0 = no proofs")
@@ -314,6 +320,13 @@ def _read(path: Path) -> dict[str, Any]:
     _from_folder(tree, "data", folder)
     _from_folder(tree.get("rules"), "file", folder)
     _from_folder(tree.get("scoring"), "model", folder)
+    ledger = tree.get("ledger")
+    _from_folder(ledger, "witness_file", folder)
+    if isinstance(ledger, dict) and isinstance(ledger.get("witnesses"), list):
+        ledger["witnesses"] = [
+            str(folder / Path(name).expanduser()) if isinstance(name, str) else name
+            for name in ledger["witnesses"]
+        ]
     for block in tree["listen"] if isinstance(tree.get("listen"), list) else []:
         if isinstance(block, dict) and str(block.get("dialect", "")).endswith(".toml"):
             _from_folder(block, "dialect", folder)

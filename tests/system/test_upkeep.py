@@ -8,9 +8,10 @@ from pathlib import Path
 
 from ledger.snapshot import latest_seq
 from tests.system.link import payment
-from tests.system.process import PLAIN, Switch, de39, eventually
+from tests.system.process import PATIENT, PLAIN, Switch, de39, eventually
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "verify_receipt.py"
+_LISTEN = ('dialect = "iso87-bin"\n' + PATIENT,)
 _UPKEEP = PLAIN + '[ledger]\ncheckpoint_interval_s = 0.05\nwitness_file = "seen"\n'
 
 
@@ -22,7 +23,7 @@ def _verified(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 def test_snapshots_proofs_and_witnesses_of_a_running_engine(tmp_path: Path) -> None:
     """On demand while it serves; a kill later the start needs the tail only, and proofs go on."""
-    with Switch(tmp_path, more=_UPKEEP) as switch:
+    with Switch(tmp_path, _LISTEN, _UPKEEP) as switch:
         switch.start()
         card = switch.open_card(limit_minor=10**6)
         with switch.link() as link:
@@ -70,10 +71,8 @@ def test_snapshots_proofs_and_witnesses_of_a_running_engine(tmp_path: Path) -> N
 
 def test_a_journal_behind_its_witness_is_refused(tmp_path: Path) -> None:
     """An older copy of the journal does not open: exit 74, and the line says what is missing."""
-    seen = tmp_path / "seen"
-    more = _UPKEEP.replace('witness_file = "seen"', f'witness_file = "{seen}"')
-    more += f'witnesses = ["{seen}"]\n'
-    with Switch(tmp_path, more=more) as switch:
+    more = _UPKEEP + 'witnesses = ["seen"]\n'
+    with Switch(tmp_path, _LISTEN, more) as switch:
         switch.start()
         card = switch.open_card()
         with switch.link() as link:
