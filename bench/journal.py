@@ -5,7 +5,8 @@ in the same folder and turn by turn with its baselines: a bare pwrite and fdatas
 bytes into a file of zeros (what the disk can do; no hash, no header, no queue), and one write and
 one fdatasync a record into a file that grows (what one would do otherwise). Recovery checks
 headers, chain and hashes; its baseline is SHA-256 over the same bytes alone, the least that any
-check of them costs. ``bench.recovery`` adds the fold into the engine's state.
+check of them costs. ``bench.recovery`` adds the fold into the engine's state, ``bench.snapshot``
+what a snapshot costs a running engine.
 """
 
 import hashlib
@@ -21,6 +22,7 @@ from bench.commit_load import CommitLoad, bench_records
 from bench.figures import Figure, print_figures, rate_figure, seconds_of_runs
 from bench.journal_postgres import postgres_figures
 from bench.recovery import start_figures
+from bench.snapshot import snapshot_figures
 from ledger.journal import batch_bytes
 from ledger.record import RECORD
 from ledger.recovery import Scan
@@ -62,6 +64,7 @@ def run(
             found += commit_figures(Path(place), runs=runs, seconds=seconds)
             found.append(recovery_figure(Path(place), runs=runs))
             found += start_figures(Path(place), runs=runs)
+            found += snapshot_figures(Path(place), runs=runs)
         if store != "file":
             found += postgres_figures(Path(place), runs=runs, seconds=seconds)
     print_figures(found, as_json=json)

@@ -83,6 +83,7 @@ COVERED_BY = {
     "bench/bench_*.py": "tests/bench/test_figures.py",  # pytest-benchmark cases: tests themselves
     "bench/journal_*.py": "tests/bench/test_journal.py",
     "bench/commit_load.py": "tests/bench/test_journal.py",
+    "bench/snapshot.py": "tests/bench/test_journal.py",
     "bench/enrich.py": "tests/bench/test_workload.py",
     "bench/workload_kernels.py": "tests/bench/test_workload.py",
     "bench/traffic.py": "tests/bench/test_workload.py",

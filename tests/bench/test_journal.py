@@ -9,6 +9,7 @@ import pytest
 from bench.journal import BATCHES, run
 from bench.journal_postgres import BATCHES as SIZES
 from bench.recovery import start_figures
+from bench.snapshot import snapshot_figures
 from tests.support.postgres import require_programs
 
 
@@ -18,10 +19,14 @@ def test_figures_name_their_baseline(
     """Every batch size and recovery are reported, the headline first, nothing is left behind."""
     small = partial(start_figures, cards=50, payments=3_000)
     monkeypatch.setattr("bench.journal.start_figures", small)
+    monkeypatch.setattr(
+        "bench.journal.snapshot_figures", partial(snapshot_figures, accounts=10_000)
+    )
     run(json=True, runs=1, seconds=0.02, folder=tmp_path, store="file")
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     names = [f"journal.commit.{batch}{kind}" for batch in BATCHES for kind in ("", ".by-record")]
     starts = ["journal.start", "journal.start.by-core"]
+    starts += ["journal.snapshot.pause", "journal.snapshot.beside"]
     assert [figure["name"] for figure in figures] == [*names, "journal.recovery", *starts]
     assert figures[0]["name"] == "journal.commit.1024"
     assert figures[0]["baseline_name"] == "pwrite + fdatasync of the same bytes"
