@@ -43,6 +43,11 @@ class Series(NamedTuple):
     buckets: Callable[[m.Metrics], Iterable[Buckets]] | None = None
 
 
+def _single(name: str, kind: str, text: str, values: Callable[[m.Metrics], Values]) -> Series:
+    """Return a series of one value without label and unit."""
+    return Series(name, kind, "", (), text, values)
+
+
 def _named(names: type[IntEnum], counts: NDArray[np.int64]) -> Values:
     return [((name.name.lower(),), float(counts[name])) for name in names]
 
@@ -228,11 +233,9 @@ SERIES: tuple[Series, ...] = (
         "Requests worked on in one batch.",
         buckets=_batch,
     ),
-    Series(
+    _single(
         "de39_inflight_requests",
         "gauge",
-        "",
-        (),
         "Requests taken and not answered yet.",
         _gauge(m.Gauge.IN_FLIGHT),
     ),
@@ -292,19 +295,15 @@ SERIES: tuple[Series, ...] = (
         "Messages that got no answer.",
         lambda metrics: _named(m.Unanswered, metrics.unanswered),
     ),
-    Series(
+    _single(
         "de39_late_responses_total",
         "counter",
-        "",
-        (),
         "Answers that were ready after their link had gone.",
         _counter(m.Counter.LATE_ANSWERS),
     ),
-    Series(
+    _single(
         "de39_keepalives_total",
         "counter",
-        "",
-        (),
         "Empty frames received.",
         _counter(m.Counter.KEEPALIVES),
     ),
@@ -324,27 +323,21 @@ SERIES: tuple[Series, ...] = (
         "Bytes sent to links.",
         _counter(m.Counter.BYTES_OUT),
     ),
-    Series(
+    _single(
         "de39_connections_total",
         "counter",
-        "",
-        (),
         "Connections accepted.",
         _counter(m.Counter.CONNECTIONS),
     ),
-    Series(
+    _single(
         "de39_sessions_connected",
         "gauge",
-        "",
-        (),
         "Links that are connected now.",
         _gauge(m.Gauge.CONNECTED),
     ),
-    Series(
+    _single(
         "de39_sessions_signed_on",
         "gauge",
-        "",
-        (),
         "Links that are signed on now.",
         _gauge(m.Gauge.SIGNED_ON),
     ),
@@ -375,19 +368,15 @@ SERIES: tuple[Series, ...] = (
     Series(
         "de39_score", "histogram", "", (), "Fraud score of authorizations, 0 to 1.", buckets=_score
     ),
-    Series(
+    _single(
         "de39_unscored_total",
         "counter",
-        "",
-        (),
         "Authorizations decided without a score.",
         lambda metrics: [((), float(metrics.score_facts[1]))],
     ),
-    Series(
+    _single(
         "de39_ledger_records_total",
         "counter",
-        "",
-        (),
         "Records made durable since the start.",
         _counter(m.Counter.RECORDS),
     ),
@@ -407,11 +396,9 @@ SERIES: tuple[Series, ...] = (
         "Time of one sync of the journal.",
         buckets=_sync,
     ),
-    Series(
+    _single(
         "de39_ledger_last_sequence",
         "gauge",
-        "",
-        (),
         "Sequence number of the last durable record.",
         _gauge(m.Gauge.LAST_SEQUENCE),
     ),
@@ -453,19 +440,15 @@ SERIES: tuple[Series, ...] = (
         "Free bytes where the journal lies.",
         _gauge(m.Gauge.FREE_BYTES),
     ),
-    Series(
+    _single(
         "de39_ledger_unproven_batches",
         "gauge",
-        "",
-        (),
         "Durable batches that no signed checkpoint covers yet.",
         _gauge(m.Gauge.PROOF_LAG),
     ),
-    Series(
+    _single(
         "de39_ledger_snapshot_sequence",
         "gauge",
-        "",
-        (),
         "Sequence number of the last record in the newest snapshot.",
         _gauge(m.Gauge.SNAPSHOT_SEQUENCE),
     ),
@@ -477,11 +460,9 @@ SERIES: tuple[Series, ...] = (
         "How long traffic stood still for the last snapshot.",
         _gauge(m.Gauge.SNAPSHOT_PAUSE_NS, _NS),
     ),
-    Series(
+    _single(
         "de39_ledger_upkeep_failures_total",
         "counter",
-        "",
-        (),
         "Snapshots and checkpoints that could not be made.",
         _counter(m.Counter.UPKEEP_FAILURES),
     ),
@@ -517,11 +498,9 @@ SERIES: tuple[Series, ...] = (
         "How late the last timer of the event loop was.",
         _gauge(m.Gauge.LOOP_LAG_NS, _NS),
     ),
-    Series(
+    _single(
         "de39_log_dropped_lines_total",
         "counter",
-        "",
-        (),
         "Log lines dropped because the writer was behind.",
         _counter(m.Counter.LOG_LINES_DROPPED),
     ),
