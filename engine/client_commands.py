@@ -243,7 +243,7 @@ def ledger_snapshot(
     dry_run : bool
         Print what would be sent and send nothing.
     """
-    call = _Call("POST", "/v1/ledger/snapshot", {})
+    call = Call("POST", "/v1/ledger/snapshot", {})
     _write(call, http, data, as_json=json, is_dry=dry_run)
 
 

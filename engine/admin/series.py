@@ -357,11 +357,9 @@ SERIES: tuple[Series, ...] = (
         "Engine time of the last batch in which a rule held.",
         _rules_last,
     ),
-    Series(
+    _single(
         "de39_rule_breaker_trips_total",
         "counter",
-        "",
-        (),
         "Rules, or the model, that a breaker has put into shadow.",
         lambda metrics: [((), float(metrics.breaker_trips[0]))],
     ),
