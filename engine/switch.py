@@ -146,7 +146,7 @@ class Switch:
             bounds_of(self.config),
             choice=choice_of(self.config),
             witnesses=[Path(name) for name in self.config.ledger.witnesses],
-            note=lambda text: self.log.warning("ledger.note", msg=text),
+            note=self._note,
         )
         try:
             warm.compile_all(self._report)
@@ -172,18 +172,10 @@ class Switch:
         def failed(error: Exception) -> None:
             loop.call_soon_threadsafe(self._fail, error, pipeline)
 
-        committer = Committer(
-            partition.store,
-            pipeline.on_durable,
-            failed,
-        )
+        committer = Committer(partition.store, pipeline.on_durable, failed)
         pipeline.committer = committer
         server = Server(pipeline, metrics, self.log, links.slow_reader_timeout_s)
-        upkeep = Upkeep(
-            partition,
-            self.config.ledger,
-            lambda text: self.log.warning("ledger.note", msg=text),
-        )
+        upkeep = Upkeep(partition, self.config.ledger, self._note)
         registrar = Registrar(partition.vault, partition.tokenizer, partition.state)
         operations = EngineOperations(
             pipeline,
@@ -330,6 +322,9 @@ class Switch:
             "ledger_store": can_commit(store),
             "not_draining": not self._stop.is_set(),
         }
+
+    def _note(self, text: str) -> None:
+        self.log.warning("ledger.note", msg=text)
 
     def _log_http(self, event: str, fields: Mapping[str, object]) -> None:
         """Write what the HTTP thread has to say; its field names are those of the log."""

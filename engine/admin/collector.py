@@ -16,7 +16,8 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from engine import metrics as m
-from engine.admin.series import SERIES, Buckets, Series
+from engine.admin.series import SERIES
+from engine.admin.series_kinds import Buckets, Series
 
 _RENDER_SLICE_NS = 300_000  # how long a scrape may hold the interpreter before it lets go
 _YIELD_S = 50e-6

@@ -5,51 +5,17 @@ invent. A series that counts by MTI, response code, decision or rule appears wit
 so that a scrape shows what happens here and stays under 2,000 series whatever arrives.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from enum import IntEnum
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from engine import metrics as m
+from engine.admin.series_kinds import Buckets, Labels, Series, Values, named, single
 from engine.decision import Decision
 from engine.wire.columns import Fault
 
 _RULES_SHOWN = 256  # the page stays bounded; GET /v1/rules has all of a larger set
-Labels = tuple[str, ...]
-Values = Iterable[tuple[Labels, float]]
 _NS = 1e-9
-
-
-class Buckets(NamedTuple):
-    """One histogram as it is read: counts of each bucket (the last: past every edge), and sum."""
-
-    labels: Labels
-    edges: Sequence[float]
-    counts: NDArray[np.int64]
-    total: float
-
-
-class Series(NamedTuple):
-    """One metric family: how it is called, what it means, and how its values are read."""
-
-    name: str
-    kind: str  # counter, gauge or histogram
-    unit: str
-    labels: Labels
-    help: str
-    values: Callable[[m.Metrics], Values] | None = None
-    buckets: Callable[[m.Metrics], Iterable[Buckets]] | None = None
-
-
-def _single(name: str, kind: str, text: str, values: Callable[[m.Metrics], Values]) -> Series:
-    """Return a series of one value without label and unit."""
-    return Series(name, kind, "", (), text, values)
-
-
-def _named(names: type[IntEnum], counts: NDArray[np.int64]) -> Values:
-    return [((name.name.lower(),), float(counts[name])) for name in names]
 
 
 def _mti_names(mtis: Sequence[int], *rest: str) -> list[str]:
@@ -115,7 +81,7 @@ def _reversals(metrics: m.Metrics) -> Values:
 
 
 def _faults(metrics: m.Metrics) -> Values:
-    return [v for v in _named(Fault, metrics.faults) if v[0] != ("none",)]
+    return [v for v in named(Fault, metrics.faults) if v[0] != ("none",)]
 
 
 def _rules(metrics: m.Metrics) -> Values:
@@ -233,7 +199,7 @@ SERIES: tuple[Series, ...] = (
         "Requests worked on in one batch.",
         buckets=_batch,
     ),
-    _single(
+    single(
         "de39_inflight_requests",
         "gauge",
         "Requests taken and not answered yet.",
@@ -245,7 +211,7 @@ SERIES: tuple[Series, ...] = (
         "",
         ("queue",),
         "What waits: bytes for a batch, records for a sync, answer bytes for slow links.",
-        lambda metrics: _named(m.Queue, metrics.queues),
+        lambda metrics: named(m.Queue, metrics.queues),
     ),
     Series(
         "de39_duplicates_total",
@@ -253,7 +219,7 @@ SERIES: tuple[Series, ...] = (
         "",
         ("kind",),
         "Requests that repeat another one.",
-        lambda metrics: _named(m.Duplicate, metrics.duplicates),
+        lambda metrics: named(m.Duplicate, metrics.duplicates),
     ),
     Series(
         "de39_reversals_total",
@@ -269,7 +235,7 @@ SERIES: tuple[Series, ...] = (
         "",
         ("reason",),
         "Requests and connections refused to stay within bounds.",
-        lambda metrics: _named(m.Shed, metrics.shed),
+        lambda metrics: named(m.Shed, metrics.shed),
     ),
     Series(
         "de39_frame_errors_total",
@@ -277,7 +243,7 @@ SERIES: tuple[Series, ...] = (
         "",
         ("reason",),
         "Connections closed because their bytes were no frames any more.",
-        lambda metrics: _named(m.FrameError, metrics.frame_errors),
+        lambda metrics: named(m.FrameError, metrics.frame_errors),
     ),
     Series(
         "de39_decode_faults_total",
@@ -293,49 +259,47 @@ SERIES: tuple[Series, ...] = (
         "",
         ("reason",),
         "Messages that got no answer.",
-        lambda metrics: _named(m.Unanswered, metrics.unanswered),
+        lambda metrics: named(m.Unanswered, metrics.unanswered),
     ),
-    _single(
+    single(
         "de39_late_responses_total",
         "counter",
         "Answers that were ready after their link had gone.",
         _counter(m.Counter.LATE_ANSWERS),
     ),
-    _single(
+    single(
         "de39_keepalives_total",
         "counter",
         "Empty frames received.",
         _counter(m.Counter.KEEPALIVES),
     ),
-    Series(
+    single(
         "de39_received_bytes_total",
         "counter",
-        "bytes",
-        (),
         "Bytes received from links.",
         _counter(m.Counter.BYTES_IN),
+        "bytes",
     ),
-    Series(
+    single(
         "de39_sent_bytes_total",
         "counter",
-        "bytes",
-        (),
         "Bytes sent to links.",
         _counter(m.Counter.BYTES_OUT),
+        "bytes",
     ),
-    _single(
+    single(
         "de39_connections_total",
         "counter",
         "Connections accepted.",
         _counter(m.Counter.CONNECTIONS),
     ),
-    _single(
+    single(
         "de39_sessions_connected",
         "gauge",
         "Links that are connected now.",
         _gauge(m.Gauge.CONNECTED),
     ),
-    _single(
+    single(
         "de39_sessions_signed_on",
         "gauge",
         "Links that are signed on now.",
@@ -357,7 +321,7 @@ SERIES: tuple[Series, ...] = (
         "Engine time of the last batch in which a rule held.",
         _rules_last,
     ),
-    _single(
+    single(
         "de39_rule_breaker_trips_total",
         "counter",
         "Rules, or the model, that a breaker has put into shadow.",
@@ -366,13 +330,13 @@ SERIES: tuple[Series, ...] = (
     Series(
         "de39_score", "histogram", "", (), "Fraud score of authorizations, 0 to 1.", buckets=_score
     ),
-    _single(
+    single(
         "de39_unscored_total",
         "counter",
         "Authorizations decided without a score.",
         lambda metrics: [((), float(metrics.score_facts[1]))],
     ),
-    _single(
+    single(
         "de39_ledger_records_total",
         "counter",
         "Records made durable since the start.",
@@ -394,7 +358,7 @@ SERIES: tuple[Series, ...] = (
         "Time of one sync of the journal.",
         buckets=_sync,
     ),
-    _single(
+    single(
         "de39_ledger_last_sequence",
         "gauge",
         "Sequence number of the last durable record.",
@@ -430,35 +394,33 @@ SERIES: tuple[Series, ...] = (
         "Connections made to the store's primary.",
         _counter(m.Counter.STORE_CONNECTS),
     ),
-    Series(
+    single(
         "de39_ledger_free_bytes",
         "gauge",
-        "bytes",
-        (),
         "Free bytes where the journal lies.",
         _gauge(m.Gauge.FREE_BYTES),
+        "bytes",
     ),
-    _single(
+    single(
         "de39_ledger_unproven_batches",
         "gauge",
         "Durable batches that no signed checkpoint covers yet.",
         _gauge(m.Gauge.PROOF_LAG),
     ),
-    _single(
+    single(
         "de39_ledger_snapshot_sequence",
         "gauge",
         "Sequence number of the last record in the newest snapshot.",
         _gauge(m.Gauge.SNAPSHOT_SEQUENCE),
     ),
-    Series(
+    single(
         "de39_ledger_snapshot_pause_seconds",
         "gauge",
-        "seconds",
-        (),
         "How long traffic stood still for the last snapshot.",
         _gauge(m.Gauge.SNAPSHOT_PAUSE_NS, _NS),
+        "seconds",
     ),
-    _single(
+    single(
         "de39_ledger_upkeep_failures_total",
         "counter",
         "Snapshots and checkpoints that could not be made.",
@@ -470,7 +432,7 @@ SERIES: tuple[Series, ...] = (
         "",
         ("table",),
         "Rows in use.",
-        lambda metrics: _named(m.Table, metrics.table_counts),
+        lambda metrics: named(m.Table, metrics.table_counts),
     ),
     Series(
         "de39_table_capacity_rows",
@@ -478,7 +440,7 @@ SERIES: tuple[Series, ...] = (
         "",
         ("table",),
         "Rows there is room for before the table grows.",
-        lambda metrics: _named(m.Table, metrics.table_capacity),
+        lambda metrics: named(m.Table, metrics.table_capacity),
     ),
     Series(
         "de39_table_growths_total",
@@ -486,17 +448,16 @@ SERIES: tuple[Series, ...] = (
         "",
         ("table",),
         "How often a table was replaced by a larger one.",
-        lambda metrics: _named(m.Table, metrics.table_growths),
+        lambda metrics: named(m.Table, metrics.table_growths),
     ),
-    Series(
+    single(
         "de39_event_loop_lag_seconds",
         "gauge",
-        "seconds",
-        (),
         "How late the last timer of the event loop was.",
         _gauge(m.Gauge.LOOP_LAG_NS, _NS),
+        "seconds",
     ),
-    _single(
+    single(
         "de39_log_dropped_lines_total",
         "counter",
         "Log lines dropped because the writer was behind.",
