@@ -33,10 +33,11 @@ CHECK = np.dtype(
     [
         ("decision", "<u2"),  # answer with this and post nothing; 0 = no objection
         ("atc", "<u2"),  # the chip's transaction counter, where there is a cryptogram
+        ("wants_mac", "<u2"),  # not 0: the answer carries a MAC; which key, the guard knows
         ("pin", "u1"),  # Finding
         ("cvv", "u1"),
         ("chip", "u1"),
-        ("wants_mac", "u1"),  # 1 = the answer carries a MAC
+        ("spare", "u1"),
     ]
 )
 CHIP = np.dtype(

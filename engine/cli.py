@@ -84,6 +84,7 @@ _COMMANDS = {
     "bench rules": "bench.rules:run",
     "bench journal": "bench.journal:run",
     "bench switch": "bench.switch:run",
+    "bench mac": "bench.mac:run",
 }
 
 

@@ -67,13 +67,13 @@ class Guard:
         self.profiles = (SecurityProfile("none"), *profiles)
         self.cards = cards
         self.changes = changes
-        self._key_of: dict[int, MacKey] = {}  # request row -> key of its MAC and of its answer's
+        self._keys: list[MacKey] = []  # of this batch; ``CHECK.wants_mac`` counts them from 1
         self._now_s = 0
 
     def check(self, batch: Batch, count: int, links: NDArray[np.void]) -> None:
         """Fill ``batch.checks`` of the first ``count`` requests."""
         batch.checks[:count] = 0
-        self._key_of.clear()
+        self._keys.clear()
         self.cards.begin()
         if not count:
             return
@@ -108,9 +108,12 @@ class Guard:
         starts = replies["start"][rows].astype(np.int64)
         at = replies["mac_at"][rows].astype(np.int64)
         codes = codes_of(self.table, batch, requests, _MAC_1)
-        for key, mine in self._by_key(requests):
-            made = key.of(batch.out, starts[mine], at[mine])
-            put_macs(made, at[mine], codes[mine], batch.out)
+        numbers = replies["wants_mac"][rows]
+        for number, key in enumerate(self._keys, start=1):
+            mine = np.flatnonzero(numbers == number)
+            if len(mine):
+                made = key.of(batch.out, starts[mine], at[mine])
+                put_macs(made, at[mine], codes[mine], batch.out)
 
     def note_pin_value(self, card: int, index: int, digits: str) -> None:
         """Take what proves the PIN of a card from now on: PVKI and PVV, or 0 and an offset."""
@@ -120,13 +123,6 @@ class Guard:
         """Forget the keys."""
         self.cards.begin()
         self.store.close()
-
-    def _by_key(self, requests: Rows) -> list[tuple[MacKey, Rows]]:
-        groups: dict[int, tuple[MacKey, list[int]]] = {}
-        for place, row in enumerate(requests.tolist()):
-            key = self._key_of[row]
-            groups.setdefault(id(key.cipher), (key, []))[1].append(place)
-        return [(key, np.array(mine, np.int64)) for key, mine in groups.values()]
 
     def _check_macs_and_changes(
         self, batch: Batch, numbers: NDArray[np.uint8], classes: NDArray[np.int32]
@@ -174,18 +170,26 @@ class Guard:
         has_mac = in_1 | in_2
         is_sound = batch.request["fault"][rows] == Fault.NONE
         answers = is_due | has_mac
-        checks["wants_mac"][rows[answers]] = 1
-        self._key_of.update(dict.fromkeys(rows[answers].tolist(), keys[0]))
+        numbers = [self._number_of(key) for key in keys]
+        checks["wants_mac"][rows[answers]] = numbers[0]
         checks["decision"][rows[is_due & ~has_mac & is_sound]] = Decision.MAC_WRONG
         left = rows[has_mac & is_sound]
         fields = np.where(in_2[has_mac & is_sound], _MAC_2, _MAC_1)
-        for key in keys:
+        for number, key in zip(numbers, keys, strict=True):
             if not len(left):
                 return
             is_wrong = self._wrong(batch, left, fields, key)
-            self._key_of.update(dict.fromkeys(left[~is_wrong].tolist(), key))
+            checks["wants_mac"][left[~is_wrong]] = number
             left, fields = left[is_wrong], fields[is_wrong]
         checks["decision"][left] = Decision.MAC_WRONG
+
+    def _number_of(self, key: MacKey) -> int:
+        """Return the number of a key in this batch, from 1."""
+        for number, known in enumerate(self._keys, start=1):
+            if known.cipher is key.cipher and known[1:] == key[1:]:
+                return number
+        self._keys.append(key)
+        return len(self._keys)
 
     def _wrong(self, batch: Batch, rows: Rows, fields: Rows, key: MacKey) -> NDArray[np.bool_]:
         theirs = np.zeros((len(rows), MAC_BYTES), np.uint8)

@@ -36,7 +36,7 @@ def test_a_card_is_judged_as_by_the_twin(
     setting[Setting.PIN_TRIES_MAX] = tries_max
     for chip, cvv, pin, atc in steps:
         checks = np.zeros(1, CHECK)
-        checks[0] = (0, atc, *(Finding[name.upper()] for name in (pin, cvv, chip)), 0)
+        checks[0] = (0, atc, 0, *(Finding[name.upper()] for name in (pin, cvv, chip)), 0)
         items = _items(1)
 
         judge_checks(np.zeros(1, np.int32), items, checks, chips, setting)
