@@ -3,7 +3,8 @@
 While one group is being synced the next jobs gather; the thread then takes all that wait, up to a
 bound, as one journal batch with one write and one sync. Nothing waits on a timer, so an idle engine
 answers in about one sync and a loaded one in at most two. Where much gathers, a second thread
-copies and hashes it meanwhile, so that the chain costs next to nothing over the bare write. After
+copies and hashes it meanwhile, so that the chain costs next to nothing over the bare write. In a
+staged store a third thread waits for the groups while the next ones are sent, in order. After
 the first failure nothing is acknowledged any more: the engine stops and recovery tells what is in
 the journal.
 """
@@ -29,12 +30,13 @@ from ledger.journal import (
     blob_is_valid,
 )
 from ledger.record import RECORD
-from ledger.stores.base import Expect, Outcome, Store
+from ledger.stores.base import Expect, Outcome, StagedStore, Store
 
 GROUP_RECORDS_MAX = 8192  # 1.5 MiB: a longer group would make its first answer wait for the last
 QUEUE_JOBS_MAX = 1024
 QUEUE_BYTES_MAX = 64 * 1024 * 1024
 AHEAD_BYTES = 16 * 1024  # less than this is hashed sooner than another thread wakes up
+FLUSHING_MAX = 4  # groups of a staged store that are sent and not durable
 _RING = 4096
 _NICE = -10  # a sync that must wait for a scheduler slice costs 4 ms, not 0.1
 
@@ -75,6 +77,7 @@ class _Group:
     added_count: int = 0  # jobs whose records are in the encoder already
     record_count: int = 0
     blob_bytes: int = 0
+    started_ns: int = 0
 
     def take(self, job: CommitJob) -> None:
         """Make ``job`` the last of the group."""
@@ -161,10 +164,17 @@ class Committer:
         self._failure: Exception | None = None
         self._trouble: Exception | None = None  # of the gathering thread
         self._is_closing = False
+        self._staged = store if isinstance(store, StagedStore) else None
+        self._flushing: deque[_Group] = deque()  # sent, and not reported yet
+        self._flushed = threading.Condition(lock)
+        self._is_sending = True
         self._threads = [
             threading.Thread(target=self._run, name="commit", daemon=True),
             threading.Thread(target=self._run_ahead, name="commit-ahead", daemon=True),
         ]
+        if self._staged is not None:
+            flusher = threading.Thread(target=self._run_flush, name="commit-flush", daemon=True)
+            self._threads.append(flusher)
         for thread in self._threads:
             thread.start()
 
@@ -262,15 +272,59 @@ class Committer:
         _raise_priority()
         try:
             while group := self._next_group():
-                self._commit(group)
-                self._on_durable(group.jobs)
-                self._release(group)
+                if self._commit(group):
+                    self._report([group], self._store.position)
         except Exception as error:  # whatever it is, the engine must stop
-            with self._ready:
-                self._failure = error
-                self._drop()
-                self._ahead.notify()
+            self._fail(error)
+        with self._ready:
+            self._is_sending = False
+            self._flushed.notify_all()
+
+    def _run_flush(self) -> None:
+        """Wait for the groups that were sent ahead, and report them in order."""
+        staged = self._staged
+        assert staged is not None, "only a staged store has this thread"
+        try:
+            while groups := self._next_to_flush():
+                _require_ok(staged.flush(), staged.position)
+                self._report(groups, staged.position)
+                with self._ready:
+                    for group in groups:
+                        self._flushing.remove(group)
+                    self._writing_since_ns = time.monotonic_ns() if self._flushing else 0
+                    self._flushed.notify_all()
+        except Exception as error:  # as above
+            self._fail(error)
+
+    def _next_to_flush(self) -> list[_Group]:
+        """Return the groups that were sent, waiting for one; none when no more will be."""
+        with self._ready:
+            while not self._flushing and self._is_sending:
+                self._flushed.wait()
+            return [] if self._failure is not None else list(self._flushing)
+
+    def _fail(self, error: Exception) -> None:
+        """Stop with the first error; the others only follow from it."""
+        with self._ready:
+            is_first = self._failure is None
+            self._failure = self._failure or error
+            self._drop()
+            self._ahead.notify()
+            self._ready.notify()
+            self._flushed.notify_all()
+        if is_first:
             self._on_failure(error)
+
+    def _report(self, groups: list[_Group], position: Position) -> None:
+        """Tell that ``groups`` are durable and let go of their jobs."""
+        now_ns = time.perf_counter_ns()
+        for group in groups:
+            for job in group.jobs:
+                job.position = position
+            if group.record_count:
+                self.stats.add(now_ns - group.started_ns, group.record_count, len(group.jobs))
+            self._on_durable(group.jobs)
+            self._release(group)
 
     def _run_ahead(self) -> None:
         """Copy and hash what gathers while the commit thread waits for the disk."""
@@ -344,20 +398,39 @@ class Committer:
         size = batch_bytes(count, group.blob_bytes + blob_bytes(job.blobs))
         return count <= self._group_records_max and size <= self._store.max_batch_bytes
 
-    def _commit(self, group: _Group) -> None:
+    def _commit(self, group: _Group) -> bool:
+        """Append ``group``; return whether it is durable, else the flush thread will report it."""
+        is_ahead = self._goes_ahead(group)
         if group.record_count:
-            at = self._store.position
+            at = self._store.position if self._staged is None else self._staged.written
             batch = group.encoder.finish(at, max(job.ts_ns for job in group.jobs))
-            started = time.perf_counter_ns()
-            self._writing_since_ns = time.monotonic_ns()
-            outcome = self._store.append(batch, Expect(self._store.writer.epoch, at.seq, at.head))
-            duration_ns = time.perf_counter_ns() - started
-            self._writing_since_ns = 0
-            _require_ok(outcome, at)
-            self.stats.add(duration_ns, group.record_count, len(group.jobs))
-        position = self._store.position
-        for job in group.jobs:
-            job.position = position
+            group.started_ns = time.perf_counter_ns()
+            self._writing_since_ns = self._writing_since_ns or time.monotonic_ns()
+            expect = Expect(self._store.writer.epoch, at.seq, at.head)
+            if is_ahead and self._staged is not None:
+                _require_ok(self._staged.append_ahead(batch, expect), at)
+            else:
+                _require_ok(self._store.append(batch, expect), at)
+                self._writing_since_ns = 0
+        if is_ahead:
+            with self._ready:
+                self._flushing.append(group)
+                self._flushed.notify_all()
+        return not is_ahead
+
+    def _goes_ahead(self, group: _Group) -> bool:
+        """Whether to send ``group`` without waiting for it: behind others, or where it is large.
+
+        A small one alone is sooner durable by one statement. Waits while enough are on their way.
+        """
+        if self._staged is None:
+            return False
+        with self._ready:
+            while len(self._flushing) >= FLUSHING_MAX and self._failure is None:
+                self._flushed.wait()
+            if self._failure is not None:
+                raise StorageError("the committer has stopped")
+            return bool(self._flushing) or group.record_count * RECORD.itemsize >= AHEAD_BYTES
 
     def _release(self, group: _Group) -> None:
         size = sum(job.records.nbytes + blob_bytes(job.blobs) for job in group.jobs)

@@ -72,6 +72,7 @@ COVERED_BY = {
     "ledger/rows.py": "tests/ledger/test_export.py",
     "ledger/disk.py": "tests/ledger/test_store_file.py",
     "ledger/postgres/programs.py": "tests/ledger/postgres/test_server.py",
+    "ledger/postgres/flusher.py": "tests/ledger/test_store_staged.py",
     "ledger/postgres/*.py": "tests/ledger/test_store_postgres.py",
     "ledger/books/*.py": "tests/ledger/books/test_projector.py",
     "ledger/stores/place.py": "tests/ledger/test_place.py",

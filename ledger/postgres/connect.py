@@ -19,6 +19,8 @@ _SERVER_SETTINGS = {"application_name": "de39", "synchronous_commit": "on", "jit
 _TIMELINE = "SELECT substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)"
 # A backend that waits for a lock notices by this that its client has gone.
 _NOTICE_GONE = "SET client_connection_check_interval = '2s'"
+# A statement that was prepared and not run yet keeps its tables locked; this ends that.
+END_PREPARE = "SELECT 1"
 # What asyncpg and the socket raise when a server is away, going away or not ours to use.
 CONNECT_ERRORS = (
     OSError,
@@ -36,7 +38,12 @@ class Primary(NamedTuple):
 
     connection: Any  # asyncpg.Connection
     timeline: int  # 0 = the server has none
-    place: str  # host and port, for messages
+    host: tuple[str, int]
+
+    @property
+    def place(self) -> str:
+        """Return host and port for messages."""
+        return f"{self.host[0]}:{self.host[1]}"
 
 
 def hosts_of(dsn: str) -> list[tuple[str, int]]:
@@ -155,7 +162,7 @@ async def _try(
         if connection is not None:
             connection.terminate()
         return f"{place}: {reason_of(problem)}"
-    return Primary(connection, timeline, place)
+    return Primary(connection, timeline, (host, port))
 
 
 async def _timeline(connection: Any) -> int:

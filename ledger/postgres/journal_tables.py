@@ -34,6 +34,8 @@ CREATE TABLE IF NOT EXISTS de39.batch (
     PRIMARY KEY (partition, batch_no)
 );
 ALTER TABLE de39.batch ALTER COLUMN bytes SET STORAGE EXTERNAL;  -- hashes do not compress
+CREATE TABLE IF NOT EXISTS de39.flushed (partition int PRIMARY KEY, seq bigint NOT NULL)
+    WITH (fillfactor = 10);
 CREATE OR REPLACE FUNCTION de39.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'the journal is append-only: % on %.% is refused',
@@ -70,6 +72,12 @@ WHERE partition = $1 AND epoch = $2 RETURNING {FIELDS}
 # Moves nothing, and its commit is durable only after all commits before it are.
 SETTLE = f"""
 UPDATE de39.head SET epoch = epoch WHERE partition = $1 AND epoch = $2 RETURNING {FIELDS}
+"""
+# A commit that is durable only after the batches that were committed before it, without waiting for
+# the row that the next batch moves. $2 is the record that comes after them; it says no more.
+FLUSH = """
+INSERT INTO de39.flushed (partition, seq) VALUES ($1, $2)
+ON CONFLICT (partition) DO UPDATE SET seq = excluded.seq
 """
 # The batch that holds the record $2 before the end, and what came before it.
 TAIL_START = """

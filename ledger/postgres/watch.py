@@ -23,6 +23,7 @@ class StoreStats:
     unknown_count: int = 0  # commits whose outcome had to be asked for
     retry_count: int = 0  # batches that were sent again
     connect_count: int = 0
+    ahead_count: int = 0  # batches sent while others were on their way
     place: str = ""  # host and port of the primary
     last_problem: str = ""
     replica_count: int = 0  # standbys that commits wait for and that keep up, at the last look

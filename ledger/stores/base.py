@@ -6,7 +6,7 @@ nothing. A store that failed once refuses everything after.
 """
 
 from enum import IntEnum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from ledger.journal import Position, Writer
 
@@ -44,4 +44,29 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Give everything back; nothing is written."""
+        ...
+
+
+@runtime_checkable
+class StagedStore(Store, Protocol):
+    """A store in which several batches can be on their way, in order.
+
+    One thread appends, another one waits for what was appended: the wait for disks and standbys of
+    one batch goes on while the next is sent.
+    """
+
+    @property
+    def written(self) -> Position:
+        """Return the end of what was appended, durable or not."""
+        ...
+
+    def append_ahead(self, batch: memoryview, expect: Expect) -> Outcome:
+        """Put ``batch`` at the end of ``written``; ``OK`` says that it is in order, no more."""
+        ...
+
+    def flush(self) -> Outcome:
+        """Make everything durable that was appended before this call; ``position`` follows.
+
+        Called from another thread than ``append`` and ``append_ahead``.
+        """
         ...

@@ -7,10 +7,16 @@ wait for standbys that was cancelled) nothing is acknowledged: the primary that 
 is asked by a commit of its own, which is durable only after all before it are. The batch stands
 there: fine. It does not, and the fence still holds: the same bytes are sent again. The epoch is
 another's: this writer is stale. Less stands there than was acknowledged: the store ends, saying so.
+
+Several batches can be on their way. ``append_ahead`` commits without waiting, which puts batches in
+order and no more; ``flush`` commits a row of its own from another connection, which is durable only
+after all commits before it. What is in doubt is settled for all that is pending, in order.
 """
 
 import asyncio
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine
 from enum import IntEnum
 from typing import Any, NamedTuple
@@ -25,13 +31,22 @@ from ledger.journal import (
     header_from_bytes,
 )
 from ledger.postgres import journal_tables as tables
-from ledger.postgres.connect import CONNECT_ERRORS, Primary, connect_primary, reason_of
+from ledger.postgres.connect import (
+    CONNECT_ERRORS,
+    END_PREPARE,
+    Primary,
+    connect,
+    connect_primary,
+    reason_of,
+)
+from ledger.postgres.flusher import Flusher
 from ledger.postgres.watch import StoreStats
 from ledger.stores.base import Expect, Outcome
 
 BATCH_BYTES_MAX = 16 * 1024 * 1024
 _PAUSE_S = 0.05  # between two tries, doubled up to a second
 _PAUSE_MAX_S = 1.0
+_DOES_NOT_WAIT = {"synchronous_commit": "off"}
 
 
 class _Try(IntEnum):
@@ -41,7 +56,7 @@ class _Try(IntEnum):
 
 
 class _Row(NamedTuple):
-    """A batch as the statement takes it."""
+    """A batch as the statement takes it; ``after`` is where the journal then ends."""
 
     partition: int
     epoch: int
@@ -50,7 +65,8 @@ class _Row(NamedTuple):
     batch_no: int
     record_count: int
     head: bytes
-    data: memoryview
+    data: bytes | memoryview
+    after: Position
 
 
 class Patience(NamedTuple):
@@ -98,9 +114,16 @@ class PostgresStore:
         self._patience = patience
         self._on_close = on_close
         self._failure: StorageError | None = None
-        self._runner = asyncio.Runner()  # in whichever thread calls
+        self._lock = threading.Lock()  # of who talks over these connections
+        self._pending_lock = threading.Lock()  # of the next three; never held for long
+        self._pending: deque[_Row] = deque()  # appended, and not known to be durable
+        self._is_settling = False  # what is pending may have to be sent again
+        self._flusher = Flusher(dsn, patience.commit_s)
+        self._runner = asyncio.Runner()  # in whichever thread has the lock
         self._primary: Primary | None = None
         self._statement: Any = None
+        self._ahead: Any = None  # connection whose commits do not wait
+        self._ahead_statement: Any = None
         self._timeline = 0
         self._was_warned = False
         self._is_closed = False
@@ -109,6 +132,12 @@ class PostgresStore:
     def position(self) -> Position:
         """Return the durable end of the journal."""
         return self._position
+
+    @property
+    def written(self) -> Position:
+        """Return the end of what was appended, durable or not."""
+        with self._pending_lock:
+            return self._pending[-1].after if self._pending else self._position
 
     def append(self, batch: memoryview, expect: Expect) -> Outcome:
         """Insert ``batch`` and wait until its commit is durable; see ``stores.base.Store``.
@@ -120,11 +149,72 @@ class PostgresStore:
         ValueError
             The batch is not one for this place or too long: the caller's mistake.
         """
+        with self._lock:
+            row = self._checked(batch, expect)
+            if row is None:
+                return Outcome.STALE
+            return self._append_durably(row)
+
+    def append_ahead(self, batch: memoryview, expect: Expect) -> Outcome:
+        """Insert ``batch`` in order and leave its commit to ``flush``; errors as ``append``."""
+        with self._lock:
+            row = self._checked(batch, expect)
+            if row is None:
+                return Outcome.STALE
+            if self._primary is None or not self._flusher.stands_beside(self._primary):
+                return self._append_durably(row)
+            row = row._replace(data=bytes(batch))  # the caller's buffer is used again
+            if self._runner.run(self._try(row, ahead=True)) is _Try.KEPT:
+                self._pend(row)  # only now: what flush counts on is in the log already
+                self.stats.ahead_count += 1
+                return Outcome.OK
+            return self._settle(row)
+
+    def flush(self) -> Outcome:
+        """Make everything durable that was appended before this call; see ``StagedStore``.
+
+        Raises
+        ------
+        StorageError
+            As ``append``.
+        """
+        with self._pending_lock:
+            last = self._pending[-1] if self._pending else None
+            primary = None if self._is_settling else self._primary
+        if last is None:
+            if primary is not None:
+                self._flusher.stand_beside(primary)
+            return Outcome.OK
+        if primary is not None and self._flusher.flush(primary, last.partition, last.after.seq):
+            self._settle_to(last)
+            return Outcome.OK
+        with self._lock:
+            return self._settle()
+
+    def close(self) -> None:
+        """Close the connections and what ``on_close`` closes; twice does no harm."""
+        self._failure = self._failure or StorageError("the store is closed")
+        if not self._is_closed:
+            self._is_closed = True
+            self._flusher.close()
+            self._runner.run(self._leave())
+            self._runner.close()
+            self._on_close()
+
+    def _append_durably(self, row: _Row) -> Outcome:
+        if self._runner.run(self._try(row)) is _Try.KEPT:
+            self._pend(row)
+            self._settle_to(row)
+            return Outcome.OK
+        return self._settle(row)
+
+    def _checked(self, batch: memoryview, expect: Expect) -> _Row | None:
+        """Return the batch as a row for the end of what is written; None = not our end."""
         if self._failure is not None:
             raise StorageError(f"store stopped after an earlier error: {self._failure}")
-        at = self._position
+        at = self.written
         if expect != (self.writer.epoch, at.seq, at.head):
-            return Outcome.STALE
+            return None
         header = header_from_bytes(bytes(batch[:HEADER_BYTES]))
         if header is None or header.batch_no != at.batch_no or header.prev_head != at.head:
             raise ValueError("append takes the encoded batch that follows the journal's end")
@@ -133,7 +223,7 @@ class PostgresStore:
                 f"batch of {len(batch)} bytes is over the bound of {self.max_batch_bytes}"
             )
         head = head_of(batch)
-        row = _Row(
+        return _Row(
             self.writer.partition,
             self.writer.epoch,
             at.seq,
@@ -142,42 +232,57 @@ class PostgresStore:
             header.record_count,
             head,
             batch,
+            advanced(at, header, head, 0),
         )
-        outcome = self._runner.run(self._append(row))
+
+    def _pend(self, row: _Row) -> None:
+        with self._pending_lock:
+            self._pending.append(row)
+
+    def _settle_to(self, last: _Row) -> None:
+        """Note that ``last`` and all before it are durable."""
+        with self._pending_lock:
+            while self._pending and self._pending[0].batch_no <= last.batch_no:
+                self._position = self._pending.popleft().after
+
+    def _settle(self, row: _Row | None = None) -> Outcome:
+        """Make what is pending, and ``row`` after it, durable, whatever became of it.
+
+        The lock is held.
+        """
+        with self._pending_lock:
+            self._is_settling = True
+            self._pending += [] if row is None else [row]
+            rows = list(self._pending)
+        if not rows:
+            self._is_settling = False
+            return Outcome.OK if self._failure is None else Outcome.UNKNOWN
+        if self._failure is not None:
+            return Outcome.UNKNOWN  # the other thread has asked already
+        outcome: Outcome = self._runner.run(self._settled(rows))
         if outcome is Outcome.OK:
-            self._position = advanced(at, header, head, 0)
+            self._settle_to(rows[-1])
+            self._is_settling = False
         else:
-            self._failure = StorageError(f"batch {at.batch_no} was answered {outcome.name.lower()}")
+            name = outcome.name.lower()
+            self._failure = StorageError(f"batch {rows[0].batch_no} was answered {name}")
         return outcome
 
-    def close(self) -> None:
-        """Close the connection and what ``on_close`` closes; twice does no harm."""
-        self._failure = self._failure or StorageError("the store is closed")
-        if not self._is_closed:
-            self._is_closed = True
-            self._runner.run(self._leave())
-            self._runner.close()
-            self._on_close()
-
     async def _leave(self) -> None:
-        if self._primary is not None:
-            self._primary.connection.terminate()
-            self._primary = self._statement = None
-        await asyncio.sleep(0)  # the transport closes in a turn of the loop
+        for connection in (self._ahead, self._primary and self._primary.connection):
+            if connection is not None:
+                connection.terminate()
+        self._primary = self._statement = self._ahead = self._ahead_statement = None
+        await asyncio.sleep(0)  # the transports close in a turn of the loop
 
-    async def _append(self, row: _Row) -> Outcome:
-        tried = await self._try(row)
-        if tried is _Try.KEPT:
-            return Outcome.OK
-        return await self._settled(row, tried)
-
-    async def _try(self, row: _Row) -> _Try:
+    async def _try(self, row: _Row, *, ahead: bool = False) -> _Try:
         """Send the statement once; any doubt about its commit is ``UNKNOWN``."""
         self._was_warned = False
         try:
             if self._statement is None:
                 await self._connect()
-            kept = await self._in_time(self._statement.fetchval(*row))
+            statement = self._ahead_statement if ahead else self._statement
+            kept = await self._in_time(statement.fetchval(*row[: _Row._fields.index("after")]))
         except (*CONNECT_ERRORS, StoreUnavailable) as problem:
             await self._give_up_connection(problem)
             return _Try.UNKNOWN
@@ -186,25 +291,30 @@ class PostgresStore:
             return _Try.UNKNOWN
         return _Try.HELD_OFF if kept is None else _Try.KEPT
 
-    async def _settled(self, row: _Row, tried: _Try) -> Outcome:
-        """Ask the primary in charge what became of ``row``; send it again if need be."""
+    async def _settled(self, rows: list[_Row]) -> Outcome:
+        """Ask the primary in charge what became of ``rows``; send again what is not there."""
         until = time.monotonic() + self._patience.retry_s
         pause_s = _PAUSE_S
         while True:
-            self.stats.unknown_count += tried is _Try.UNKNOWN
-            standing = await self._standing(row.partition, row.epoch)
+            self.stats.unknown_count += 1
+            standing = await self._standing(rows[0].partition, rows[0].epoch)
             if standing is not None:
-                known = self._judged(row, standing)
-                if known is not None:
-                    return known
-                self.stats.retry_count += 1
-                tried = await self._try(row)
-                if tried is _Try.KEPT:
+                if standing["epoch"] > rows[0].epoch:
+                    return Outcome.STALE
+                if await self._all_kept(rows[self._count_there(rows, standing) :]):
                     return Outcome.OK
             if time.monotonic() > until:
                 return Outcome.UNKNOWN
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _PAUSE_MAX_S)
+
+    async def _all_kept(self, rows: list[_Row]) -> bool:
+        """Send ``rows`` again, each durable before the next; False at the first in doubt."""
+        for row in rows:
+            self.stats.retry_count += 1
+            if await self._try(row) is not _Try.KEPT:
+                return False
+        return True
 
     async def _standing(self, partition: int, epoch: int) -> Any:
         """Return the head row as it durably stands, or None where nobody can tell now."""
@@ -236,26 +346,27 @@ class PostgresStore:
         task = asyncio.ensure_future(work)
         done, _ = await asyncio.wait({task}, timeout=self._patience.commit_s)
         if not done:
-            if self._primary is not None:
-                self._primary.connection.terminate()
+            for connection in (self._ahead, self._primary and self._primary.connection):
+                if connection is not None:
+                    connection.terminate()
             await asyncio.wait({task}, timeout=self._patience.commit_s)
             task.cancel()
             raise TimeoutError
         return task.result()
 
-    def _judged(self, row: _Row, standing: Any) -> Outcome | None:
-        """Return what ``standing`` says of ``row``; None = not there, to be sent again."""
-        if standing["epoch"] > row.epoch:
-            return Outcome.STALE
-        if standing["epoch"] == row.epoch:
-            if standing["head"] == row.head:
-                return Outcome.OK
-            if standing["head"] == row.before and standing["batch_no"] == row.batch_no:
-                return None
+    def _count_there(self, rows: list[_Row], standing: Any) -> int:
+        """Return how many of ``rows`` the journal has, which stands as ``standing`` says."""
+        first = rows[0]
+        if standing["epoch"] == first.epoch:
+            if standing["head"] == first.before and standing["batch_no"] == first.batch_no:
+                return 0
+            for count, row in enumerate(rows, 1):
+                if standing["head"] == row.head:
+                    return count
         raise self._lost(
             f"the database ends at record {standing['seq'] - 1} of epoch {standing['epoch']}, "
-            f"record {row.seq - 1} of epoch {row.epoch} was acknowledged: a standby that lags was "
-            "promoted, or an old copy restored"
+            f"record {first.seq - 1} of epoch {first.epoch} was acknowledged: a standby that lags "
+            "was promoted, or an old copy restored"
         )
 
     def _lost(self, text: str) -> LostRecordsError:
@@ -269,6 +380,10 @@ class PostgresStore:
         )
         primary.connection.add_log_listener(self._on_message)
         self._statement = await self._in_time(primary.connection.prepare(tables.APPEND))
+        host, port = primary.host
+        self._ahead = await connect(self._dsn, host, port, self._patience.commit_s, _DOES_NOT_WAIT)
+        self._ahead_statement = await self._in_time(self._ahead.prepare(tables.APPEND))
+        await self._in_time(self._ahead.execute(END_PREPARE))
         self._timeline = primary.timeline
         self.stats.place = primary.place
         self.stats.connect_count += 1

@@ -51,7 +51,9 @@ def read_all(data: Path, disk: Disk | None = None) -> Records:
     return np.concatenate(parts) if parts else np.zeros(0, RECORD)
 
 
-def commit_all(store: Store, jobs: Sequence[CommitJob]) -> tuple[list[CommitJob], list[Exception]]:
+def commit_all(
+    store: Store, jobs: Sequence[CommitJob], group_records_max: int = 16
+) -> tuple[list[CommitJob], list[Exception]]:
     """Run ``jobs`` through a committer; return those acknowledged and the failures reported."""
     acknowledged: list[CommitJob] = []
     failures: list[Exception] = []
@@ -61,7 +63,9 @@ def commit_all(store: Store, jobs: Sequence[CommitJob]) -> tuple[list[CommitJob]
         failures.append(error)
         failed.set()
 
-    committer = Committer(store, acknowledged.extend, on_failure, group_records_max=16)
+    committer = Committer(
+        store, acknowledged.extend, on_failure, group_records_max=group_records_max
+    )
     try:
         for job in jobs:
             if failed.is_set():
