@@ -24,7 +24,7 @@ from engine.expiry import collect_due
 from engine.items import Setting
 from engine.matching import match
 from engine.payments import fill_payments
-from engine.posting import decide, write_records
+from engine.posting import decide, note_scoring, write_records
 from engine.replies import fill_replies
 from engine.rule_events import RuleEvents, hits_blobs, refusing_rules
 from engine.rules.breaker_kernels import count_items
@@ -35,6 +35,7 @@ from engine.rules.limits import RECORD_RULES
 from engine.rules.program import Program
 from engine.rules.sum_kernels import fill_sums
 from engine.rules.tree import Phase
+from engine.scorer import Scorer
 from engine.state import EngineState
 from engine.tokens import Tokenizer
 from engine.waves import order_waves, unwind
@@ -47,7 +48,7 @@ from ledger.deadlines import LIFE_H_MAX, next_due
 from ledger.journal import Blob
 from ledger.money import EXPONENT
 from ledger.record import RECORD, SCORE_NONE
-from scoring.kernels import card_pass, card_update, score_bp, score_margins, shared_pass
+from scoring.kernels import card_pass, card_update, shared_pass
 from scoring.registry import Model
 from scoring.tables import Tables
 
@@ -112,7 +113,7 @@ class Authorizer:
         self.work = workspace
         if program.sha256 != state.rules.program.sha256:
             state.rules.install(program)
-        self.model = model
+        self.scorer = Scorer(model, workspace.rows)
         self.settings = np.zeros(len(Setting), np.int64)
         self.settings[Setting.HOLD_LIFE_H] = settings.hold_life_h
         self.settings[Setting.DUPLICATE_WINDOW_S] = settings.duplicate_window_s
@@ -121,12 +122,16 @@ class Authorizer:
         self.settings[Setting.PIN_TRIES_MAX] = settings.pin_tries_max
         self.guard: Guard | None = None
         self._facts = (hash_key, EXPONENT.copy(), ENTRY_BY_MODE.copy(), CONDITION_BITS.copy())
-        self._no_mcc_risk = np.zeros(10_000, np.float32)
 
     @property
     def program(self) -> Program:
         """The rule set in force."""
         return self.state.rules.program
+
+    @property
+    def model(self) -> Model | None:
+        """The model in force."""
+        return self.scorer.model
 
     def run(
         self,
@@ -223,6 +228,8 @@ class Authorizer:
         work.verdicts[:count] = 0
         work.hits[:count] = 0
         work.scores[:count] = SCORE_NONE
+        work.feature_checks[:count] = 0
+        work.reasons[:count] = 0
         work.order[:count] = np.arange(count)
         self._post(work.order[:count])
         return self._records(count, count)
@@ -308,6 +315,8 @@ class Authorizer:
         for part in (slice(first, last), slice(items, items_end)):
             work.hits[part] = 0
             work.scores[part] = SCORE_NONE
+            work.feature_checks[part] = 0
+            work.reasons[part] = 0
             work.verdicts[part] = 0
         bounds_array = work.wave_bounds
         order_waves(first, last, items, items_end, work.items, wave_count, bounds_array, work.order)
@@ -324,7 +333,7 @@ class Authorizer:
 
     def _judge(self, rows: NDArray[np.int32], lap: Lap) -> None:
         """Features, PRE rules, score and POST rules of the payments ``rows``."""
-        work, state, model = self.work, self.state, self.model
+        work, state = self.work, self.state
         live = state.rules.deployed
         program = live.program
         card_pass(
@@ -334,7 +343,7 @@ class Authorizer:
             work.shared,
             self.tables.curves,
             self.tables.countries,
-            self._no_mcc_risk if model is None else model.mcc_risk,
+            self.scorer.mcc_risk,
             work.features,
             work.extras,
         )
@@ -354,19 +363,8 @@ class Authorizer:
             )
             self._evaluate(live, rows, Phase.PRE)
             lap("rules")
-        if model is not None:
-            forest = model.forest
-            score_margins(
-                work.features,
-                rows,
-                forest.nodes,
-                forest.leaves,
-                forest.depth,
-                forest.base,
-                work.margins,
-            )
-            score_bp(work.margins, rows, model.cuts, work.scores)
-            lap("score")
+        self.scorer.score(work, rows)
+        lap("score")
         if program.rule_count:
             add_points(rows, work.hits, program.rules, live.modes, work.scores)
             fill_score(work.scores, rows, work.values)
@@ -383,6 +381,8 @@ class Authorizer:
                 work.verdicts,
             )
             lap("rules")
+        self.scorer.explain(work, rows)
+        lap("score")
 
     def _evaluate(self, live: Deployed, rows: NDArray[np.int32], phase: Phase) -> None:
         work, program = self.work, live.program
@@ -480,7 +480,6 @@ class Authorizer:
     def _records(self, item_count: int, record_count: int) -> NDArray[np.void]:
         work, state = self.work, self.state
         records = np.empty(record_count, RECORD)
-        model_version = 0 if self.model is None else self.model.version
         write_records(
             item_count,
             work.items,
@@ -491,7 +490,8 @@ class Authorizer:
             state.ring,
             state.accounts,
             state.cursor,
-            np.array([self.program.version, model_version], np.uint32),
+            np.array([self.program.version, self.scorer.version], np.uint32),
             records,
         )
+        note_scoring(item_count, work.items, work.feature_checks, work.reasons, records)
         return records

@@ -21,6 +21,7 @@ from engine.errors import ProblemFoundError
 from engine.events import apply_events, event_record
 from engine.importing import Import, made_pan, parse_currency, read_import
 from engine.inquiry import find_records, view_of_record
+from engine.label_events import apply_labels
 from engine.pipeline import Pipeline, event_job
 from engine.registrar import Registrar, RegistrarError, Registration
 from engine.upkeep import Upkeep
@@ -241,6 +242,7 @@ class EngineOperations:
             assert applied == len(records), "numbers and bounds were checked before"
             reset = records["card"][records["kind"] == Kind.PIN_RESET]
             state.chips["pin_tries"][reset] = 0
+            apply_labels(records, state, self._pipeline.authorizer.tables)
             ts_ns = self._pipeline.now_ns()
             return event_job(records, ts_ns, blobs, lambda: durable.set_result(None))
 

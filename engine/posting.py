@@ -200,6 +200,22 @@ def write_records(
 
 
 @kernel
+def note_scoring(
+    item_count: Int,
+    items: NDArray[np.void],
+    checks: NDArray[np.uint32],
+    reasons: NDArray[np.uint32],
+    records: NDArray[np.void],
+) -> None:
+    """Put the hash of the feature row and the reasons (u32 by item row) into payments' records."""
+    for i in range(item_count):
+        if items[i]["record"] >= 0 and items[i]["role"] == Role.AUTHORIZE:
+            into = records[items[i]["record"]]
+            into["customer"] = checks[i]
+            into["reasons"] = reasons[i]
+
+
+@kernel
 def _write_outcome(
     item: Row, into: Row, seq: Int, hits_lo: Int, hits_hi: Int, versions: NDArray[np.uint32]
 ) -> None:

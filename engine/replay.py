@@ -16,6 +16,7 @@ from engine.card_checks import remember_checks
 from engine.entries import enter, merchant_row
 from engine.events import Outcome, apply_event
 from engine.items import ITEM, Role, Setting
+from engine.label_events import apply_labels
 from engine.payments import fill_payments, requests_of_records
 from engine.posting import apply_outcome
 from engine.rules.columns import RULE_FACTS
@@ -135,22 +136,35 @@ class Replayer:
             self._facts,
             self._arrivals,
         )
-        payments = self._arrivals[:payment_count]
-        shared_pass(
-            self._payments,
-            payments,
-            state.merchant_velocity,
-            state.bin_velocity,
-            self._tables.curves,
-            self._shared,
-        )
+        self._share(records, self._arrivals[:payment_count])
+        self._remember(records)
+
+    def _share(self, records: NDArray[np.void], payments: NDArray[np.int32]) -> None:
+        """Bring merchants and BINs along: payments, and labels where they arrived among them."""
+        state, start = self.state, 0
+        labels = np.flatnonzero(records["kind"] == Kind.LABEL)
+        for label in [*labels.tolist(), len(records)]:
+            end = int(np.searchsorted(payments, label))
+            shared_pass(
+                self._payments,
+                payments[start:end],
+                state.merchant_velocity,
+                state.bin_velocity,
+                self._tables.curves,
+                self._shared,
+            )
+            apply_labels(records[label : label + 1], state, self._tables)
+            start = end
+
+    def _remember(self, records: NDArray[np.void]) -> None:
+        """Bring the cards along, in order of ``records``."""
         remember(
-            count,
+            len(records),
             self._items,
             self._payments,
             self._approved,
-            state.ring,
-            state.card_velocity,
+            self.state.ring,
+            self.state.card_velocity,
             self._tables.curves,
         )
 

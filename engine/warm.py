@@ -130,7 +130,13 @@ def _small_engine() -> tuple[Authorizer, EngineState]:
 def _small_model() -> Model:
     places = GROUP_TREES << 6
     forest = Forest(
-        np.zeros(places, np.int64), np.zeros(places, np.float32), 6, 0.0, 1, len(FEATURES)
+        np.zeros(places, np.int64),
+        np.zeros(places, np.float32),
+        6,
+        0.0,
+        1,
+        len(FEATURES),
+        np.zeros(places, np.float32),
     )
     meta = ModelMeta("warm", (), "", 0, 0, 0, 0, 0)
     return Model(forest, sigmoid_cuts(), np.zeros(MCC_COUNT, np.float32), meta, "", 0)

@@ -66,6 +66,8 @@ class Workspace:
         self.values = np.zeros((rows, VALUE_COUNT), np.float64)
         self.margins = np.zeros(rows, np.float32)
         self.scores = np.zeros(items, np.uint16)
+        self.feature_checks = np.zeros(items, np.uint32)
+        self.reasons = np.zeros(items, np.uint32)
         self.hits = np.zeros((items, 2), np.uint64)
         self.verdicts = np.zeros(items, VERDICT)
         self.deciding = np.zeros(items, np.int16)

@@ -44,6 +44,7 @@ class Kind(IntEnum):
     MODEL = 122
     RULE_MODE = 123  # what one rule does from here on: promote, demote, off, a breaker
     LIST = 124  # entries of a list come or go; a snooze is an entry of the rule's own list
+    LABEL = 131  # what a payment turned out to be: fraud reported, or confirmed as genuine
 
 
 class Flag(IntEnum):
@@ -81,7 +82,7 @@ RECORD = np.dtype(
         ("seq", "<u8"),  # gapless, from 1
         ("ts_ns", "<u8"),  # engine time, ns since 1970-01-01 UTC
         ("ref_seq", "<u8"),  # the authorization this event is about; 0 = none
-        ("customer", "<u4"),
+        ("customer", "<u4"),  # of an account; of a payment a hash of its feature row, 0 = none
         ("product", "u1"),
         ("entry_class", "u1"),  # how the card was read, from DE22 and DE25 (scoring.payment.Entry)
         ("hold_life_h", "<u2"),  # hours an approved hold lives

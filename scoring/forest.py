@@ -27,7 +27,8 @@ class Forest:
     """Padded perfect trees; see ``score_margins`` for the meaning of a node.
 
     ``nodes`` i64[padded << depth] and ``leaves`` f32[padded << depth], tree after tree, padded to a
-    multiple of GROUP_TREES with trees whose leaves are 0; ``base`` is a float32 value. A forest for
+    multiple of GROUP_TREES with trees whose leaves are 0; ``base`` is a float32 value; ``means``
+    f32[padded << depth] is the expected margin of each node, for reasons. A forest for
     ``missing`` values is scored by ``score_margins_missing``.
     """
 
@@ -37,6 +38,7 @@ class Forest:
     base: float
     tree_count: int
     feature_count: int
+    means: NDArray[np.float32]
     missing: bool = False
 
 
@@ -105,15 +107,19 @@ def _padded(
     feature = np.zeros((padded, 1 << depth), np.int64)
     threshold = np.zeros((padded, 1 << depth), np.float32)
     leaves = np.zeros((padded, 1 << depth), np.float32)
+    means = np.zeros((padded, 1 << depth), np.float32)
     for number, tree in enumerate(trees):
         if any(tree["split_type"]):
             raise ModelError(f"tree {number} has a categorical split, need numeric splits")
         left_columns = feature_count if missing else 0
         _fill(tree, depth, left_columns, feature[number], threshold[number], leaves[number])
+        _fill_means(tree, depth, leaves[number], means[number])
     if feature.max() >= feature_count << missing or not np.isfinite(leaves).all():
         raise ModelError("booster names an unknown feature or has a leaf that is not finite")
     nodes = node_of(threshold.ravel(), feature.ravel())
-    return Forest(nodes, leaves.ravel(), depth, base, len(trees), feature_count, missing)
+    return Forest(
+        nodes, leaves.ravel(), depth, base, len(trees), feature_count, means.ravel(), missing
+    )
 
 
 def _depth(tree: dict[str, Any]) -> int:
@@ -155,3 +161,24 @@ def _fill(
         threshold[place] = tree["split_conditions"][node]
         waiting.append((left, 2 * place, steps + 1))
         waiting.append((tree["right_children"][node], 2 * place + 1, steps + 1))
+
+
+def _fill_means(
+    tree: dict[str, Any], depth: int, leaves: NDArray[np.float32], means: NDArray[np.float32]
+) -> None:
+    """Write the expected margin of each node: its leaves, weighted by what training sent there."""
+    cover, size = tree["sum_hessian"], 1 << depth
+    stand = {1: 0}  # heap place -> node, also for the copies below a leaf that stands higher
+    for place in range(1, size):
+        node = stand[place]
+        left = tree["left_children"][node]
+        is_leaf = left == _NO_CHILD
+        stand[2 * place] = node if is_leaf else left
+        stand[2 * place + 1] = node if is_leaf else tree["right_children"][node]
+    exact = np.concatenate((np.zeros(size), leaves.astype(np.float64)))
+    for place in range(size - 1, 0, -1):
+        weights = [float(cover[stand[child]]) for child in (2 * place, 2 * place + 1)]
+        total = sum(weights)
+        shares = [w / total for w in weights] if total > 0.0 else [0.5, 0.5]
+        exact[place] = shares[0] * exact[2 * place] + shares[1] * exact[2 * place + 1]
+    means[1:] = exact[1:size]

@@ -154,6 +154,7 @@ def model_bytes(
     parts = (
         forest.nodes.astype("<i8"),
         forest.leaves.astype("<f4"),
+        forest.means.astype("<f4"),
         cuts.astype("<f4"),
         mcc_risk.astype("<f4"),
     )
@@ -167,16 +168,17 @@ def model_from_bytes(data: bytes) -> Model:
     header, body, sha256 = _opened(data)
     _check_header(header)
     places = _padded_trees(header.tree_count) << header.depth
-    sizes = (8 * places, 4 * places, 4 * CUT_COUNT, 4 * MCC_COUNT)
+    sizes = (8 * places, 4 * places, 4 * places, 4 * CUT_COUNT, 4 * MCC_COUNT)
     if len(body) != sum(sizes):
         raise ModelError(f"holds {len(body)} bytes of arrays, its header asks for {sum(sizes)}")
     ends = np.cumsum(sizes)
     nodes = np.frombuffer(body[: ends[0]], "<i8").astype(np.int64)
     leaves = np.frombuffer(body[ends[0] : ends[1]], "<f4").astype(np.float32)
-    cuts = np.frombuffer(body[ends[1] : ends[2]], "<f4").astype(np.float32)
-    mcc_risk = np.frombuffer(body[ends[2] :], "<f4").astype(np.float32)
+    means = np.frombuffer(body[ends[1] : ends[2]], "<f4").astype(np.float32)
+    cuts = np.frombuffer(body[ends[2] : ends[3]], "<f4").astype(np.float32)
+    mcc_risk = np.frombuffer(body[ends[3] :], "<f4").astype(np.float32)
     forest = Forest(
-        nodes, leaves, header.depth, header.base, header.tree_count, header.feature_count
+        nodes, leaves, header.depth, header.base, header.tree_count, header.feature_count, means
     )
     _check_arrays(forest, cuts, mcc_risk)
     return Model(forest, cuts, mcc_risk, header.meta, sha256, int(sha256[:8], 16))
@@ -218,8 +220,8 @@ def _check_header(header: _Header) -> None:
 
 def _check_arrays(forest: Forest, cuts: NDArray[np.float32], mcc_risk: NDArray[np.float32]) -> None:
     """Refuse numbers the kernels must never meet: they do no checks of their own."""
-    if not np.isfinite(forest.leaves).all():
-        raise ModelError("a leaf is not finite")
+    if not (np.isfinite(forest.leaves).all() and np.isfinite(forest.means).all()):
+        raise ModelError("a leaf or a node's mean is not finite")
     if (forest.nodes & ((1 << COLUMN_BITS) - 1)).max() >= forest.feature_count:
         raise ModelError("a node reads a feature that does not exist")
     if np.abs(forest.nodes >> COLUMN_BITS).max() >= _INFINITE_KEY:

@@ -38,7 +38,15 @@ def _forest() -> Forest:
     rng = np.random.default_rng(3)
     thresholds = rng.normal(size=32).astype(np.float32)
     nodes = node_of(thresholds, rng.integers(0, 30, 32))
-    return Forest(nodes, rng.normal(size=32).astype(np.float32), 2, 0.25, 5, len(FEATURES))
+    return Forest(
+        nodes,
+        rng.normal(size=32).astype(np.float32),
+        2,
+        0.25,
+        5,
+        len(FEATURES),
+        np.zeros(32, np.float32),
+    )
 
 
 def _bytes(forest: Forest | None = None, meta: ModelMeta = META) -> bytes:

@@ -1,0 +1,92 @@
+"""The scoring stage: the model in force, challengers in shadow, hashes and reasons.
+
+A model is swapped between two batches by one assignment, so every payment of a batch is scored by
+one model and its record says by which. Challengers score the same rows into columns of their own
+and change nothing.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.workspace import Workspace
+from scoring.kernels import explain_rows, feature_checks, score_bp, score_margins
+from scoring.registry import MCC_COUNT, Model
+
+SCORE_SLOTS = 10_001  # of a histogram of scores in basis points
+
+
+@dataclass(slots=True)
+class Challenger:
+    """A model in shadow and how its scores lie: ``counts`` i64[10001] by basis point."""
+
+    model: Model
+    counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(SCORE_SLOTS, np.int64))
+
+
+class Scorer:
+    """Scores payments of a workspace; owned by the authorizer's thread."""
+
+    def __init__(self, model: Model | None, rows: int) -> None:
+        self.model = model
+        self.challengers: dict[int, Challenger] = {}
+        self.counts = np.zeros(SCORE_SLOTS, np.int64)
+        self._margins = np.zeros(rows, np.float32)
+        self._scores = np.zeros(rows, np.uint16)
+        self._no_mcc_risk = np.zeros(MCC_COUNT, np.float32)
+
+    @property
+    def version(self) -> int:
+        """What records say of the model; 0 = none."""
+        return 0 if self.model is None else self.model.version
+
+    @property
+    def mcc_risk(self) -> NDArray[np.float32]:
+        """The category table of the model in force; zeros without one."""
+        return self._no_mcc_risk if self.model is None else self.model.mcc_risk
+
+    def score(self, work: Workspace, rows: NDArray[np.int32]) -> None:
+        """Write margin, score and feature hash of the payments ``rows``; without a model nothing.
+
+        A challenger reads the category table of the model in force: the column is made once.
+        """
+        if self.model is None:
+            return
+        feature_checks(work.features, rows, work.feature_checks)
+        _scored(self.model, work.features, rows, work.margins, work.scores)
+        if not self.challengers:
+            return
+        self.counts += np.bincount(work.scores[rows], minlength=SCORE_SLOTS)[:SCORE_SLOTS]
+        for challenger in self.challengers.values():
+            _scored(challenger.model, work.features, rows, self._margins, self._scores)
+            challenger.counts += np.bincount(self._scores[rows], minlength=SCORE_SLOTS)
+
+    def explain(self, work: Workspace, rows: NDArray[np.int32]) -> None:
+        """Write the reasons of the payments ``rows`` that score high or that a rule acts on."""
+        if self.model is None:
+            return
+        forest = self.model.forest
+        explain_rows(
+            work.features,
+            rows,
+            work.scores,
+            work.verdicts,
+            forest.nodes,
+            forest.leaves,
+            forest.means,
+            forest.depth,
+            work.reasons,
+        )
+
+
+def _scored(
+    model: Model,
+    features: NDArray[np.float32],
+    rows: NDArray[np.int32],
+    margins: NDArray[np.float32],
+    scores: NDArray[np.uint16],
+) -> None:
+    forest = model.forest
+    score_margins(features, rows, forest.nodes, forest.leaves, forest.depth, forest.base, margins)
+    score_bp(margins, rows, model.cuts, scores)
