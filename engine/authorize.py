@@ -42,7 +42,7 @@ from engine.waves import order_waves, unwind
 from engine.wire.encode_kernels import encode_batch
 from engine.wire.kernels import decode_batch
 from engine.wire.table import DialectTable
-from engine.workspace import Guard, Workspace, originals_of
+from engine.workspace import Guard, Settings, Workspace, originals_of
 from ledger.authorizations import batch_rows_max
 from ledger.deadlines import LIFE_H_MAX, next_due
 from ledger.journal import Blob
@@ -55,16 +55,6 @@ from scoring.tables import Tables
 __all__ = ["Authorizer", "Lap", "Outcome", "Settings", "Workspace"]
 
 Lap = Callable[[str], None]  # told the name of each stage as it ends
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What an operator may choose about a decision."""
-
-    hold_life_h: int = 7 * 24
-    duplicate_window_s: int = 24 * 3600
-    clock_from_messages: bool = False
-    pin_tries_max: int = 3
 
 
 @dataclass(slots=True)
@@ -115,11 +105,8 @@ class Authorizer:
             state.rules.install(program)
         self.scorer = Scorer(model, workspace.rows)
         self.settings = np.zeros(len(Setting), np.int64)
-        self.settings[Setting.HOLD_LIFE_H] = settings.hold_life_h
-        self.settings[Setting.DUPLICATE_WINDOW_S] = settings.duplicate_window_s
-        self.settings[Setting.CLOCK_FROM_MESSAGES] = settings.clock_from_messages
+        settings.fill(self.settings)
         self.settings[Setting.MERCHANTS_MAX] = state.bounds.merchants_max
-        self.settings[Setting.PIN_TRIES_MAX] = settings.pin_tries_max
         self.guard: Guard | None = None
         self._facts = (hash_key, EXPONENT.copy(), ENTRY_BY_MODE.copy(), CONDITION_BITS.copy())
 
@@ -211,6 +198,11 @@ class Authorizer:
             rules.watched,
             rules.totals,
         )
+
+    def change(self, table: DialectTable, model: Model | None, settings: Settings) -> None:
+        """Decide by these from the next batch on; what is remembered and held stays."""
+        self.table, self.scorer.model = table, model
+        settings.fill(self.settings)
 
     def holds_are_due(self, now_ns: int) -> bool:
         """Whether a hold has ended at ``now_ns`` and is not released yet."""

@@ -83,7 +83,7 @@ def account_open(
         "currency": currency,
         "limit_minor": limit_minor,
     }
-    _write(Call("POST", "/v1/accounts", body), http, data, as_json=json, is_dry=dry_run)
+    write(Call("POST", "/v1/accounts", body), http, data, as_json=json, is_dry=dry_run)
 
 
 @run_command
@@ -103,7 +103,7 @@ def account_show(
     json : bool
         Print one JSON object.
     """
-    _print(call_engine(Call("GET", f"/v1/accounts/{quote(account, safe='')}"), http, data), json)
+    show(call_engine(Call("GET", f"/v1/accounts/{quote(account, safe='')}"), http, data), json)
 
 
 @run_command
@@ -140,7 +140,7 @@ def account_set(
     if not body:
         raise UsageError("nothing to change: give --limit-minor or --status")
     call = Call("PATCH", f"/v1/accounts/{quote(account, safe='')}", body)
-    _write(call, http, data, as_json=json, is_dry=dry_run)
+    write(call, http, data, as_json=json, is_dry=dry_run)
 
 
 @run_command
@@ -181,7 +181,7 @@ def card_issue(
     if pan is not None and not Pan(pan).is_luhn_ok:
         raise UsageError("--pan: must be 12 to 19 digits that end in their check digit")
     body = {"account": account, **_given(pan=pan, expiry_yymm=expiry_yymm)}
-    _write(Call("POST", "/v1/cards", body), http, data, as_json=json, is_dry=dry_run)
+    write(Call("POST", "/v1/cards", body), http, data, as_json=json, is_dry=dry_run)
 
 
 @run_command
@@ -219,7 +219,7 @@ def card_set(
     body = _given(status=status, travel_notice=travel_notice)
     if not body:
         raise UsageError("nothing to change: give --status or --travel-notice")
-    _write(Call("PATCH", f"/v1/cards/{card}", body), http, data, as_json=json, is_dry=dry_run)
+    write(Call("PATCH", f"/v1/cards/{card}", body), http, data, as_json=json, is_dry=dry_run)
 
 
 @run_command
@@ -244,7 +244,7 @@ def ledger_snapshot(
         Print what would be sent and send nothing.
     """
     call = Call("POST", "/v1/ledger/snapshot", {})
-    _write(call, http, data, as_json=json, is_dry=dry_run)
+    write(call, http, data, as_json=json, is_dry=dry_run)
 
 
 def import_over_http(
@@ -267,18 +267,19 @@ def _given(**values: object) -> dict[str, object]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _write(call: Call, url: str, data: Path, *, as_json: bool, is_dry: bool) -> None:
+def write(call: Call, url: str, data: Path, *, as_json: bool, is_dry: bool) -> None:
+    """Make a call that changes something, or print what would be sent."""
     if not is_dry:
-        _print(call_engine(call, url, data), as_json)
+        show(call_engine(call, url, data), as_json)
         return
     body = dict(call.body) if isinstance(call.body, Mapping) else {}
     if "pan" in body:
         body["pan"] = str(Pan(body["pan"]))
     if as_json:
-        _print({"dry_run": True, "method": call.method, "path": call.path, "body": body}, as_json)
+        show({"dry_run": True, "method": call.method, "path": call.path, "body": body}, as_json)
         return
     sys.stdout.write(f"would send {call.method} {url}{call.path}\n")
-    _print(body, as_json=False)
+    show(body, as_json=False)
 
 
 def call_engine(call: Call, url: str, data: Path) -> dict[str, Any]:
@@ -357,7 +358,8 @@ def _operator() -> str:
     return kept.lstrip("._-")[:64] or "admin"
 
 
-def _print(answer: Mapping[str, Any], as_json: bool) -> None:  # noqa: FBT001  (private)
+def show(answer: Mapping[str, Any], as_json: bool) -> None:  # noqa: FBT001 - as the option is
+    """Print an answer: one JSON object, or a line a key."""
     if as_json:
         sys.stdout.write(json_format.dumps(answer) + "\n")
         return

@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from engine import config_tree, limits
 from engine.errors import ConfigError
-from engine.link_config import Links, Listen, Seconds, Section
+from engine.link_config import Dial, Links, Listen, OutboxSection, Peer, Seconds, Section
 from engine.security.settings import Issuer, Security, SecurityProfile, faults_of
 from ledger.deadlines import LIFE_H_MAX
 from ledger.postgres.connect import hosts_of
@@ -195,6 +195,13 @@ class Config(Section, frozen=True):
     listen: Annotated[
         tuple[Listen, ...], Meta(min_length=1, max_length=64, description="listeners")
     ] = (Listen(),)
+    peer: Annotated[
+        tuple[Peer, ...], Meta(max_length=4096, description="peers with terms of their own")
+    ] = ()
+    dial: Annotated[
+        tuple[Dial, ...], Meta(max_length=64, description="lines that the host opens")
+    ] = ()
+    outbox: OutboxSection = OutboxSection()
     links: Links = Links()
     http: Http = Http()
     rules: Rules = Rules()
@@ -327,9 +334,12 @@ def _read(path: Path) -> dict[str, Any]:
             str(folder / Path(name).expanduser()) if isinstance(name, str) else name
             for name in ledger["witnesses"]
         ]
-    for block in tree["listen"] if isinstance(tree.get("listen"), list) else []:
-        if isinstance(block, dict) and str(block.get("dialect", "")).endswith(".toml"):
-            _from_folder(block, "dialect", folder)
+    for name in ("listen", "peer", "dial"):
+        for block in tree[name] if isinstance(tree.get(name), list) else []:
+            if isinstance(block, dict) and str(block.get("dialect", "")).endswith(".toml"):
+                _from_folder(block, "dialect", folder)
+            for key in ("tls_certificate", "tls_key", "tls_client_ca", "tls_ca"):
+                _from_folder(block, key, folder)
     return tree
 
 
@@ -342,9 +352,7 @@ def _from_folder(table: object, key: str, folder: Path) -> None:
 
 def _faults(config: Config) -> Iterator[tuple[str, str]]:
     """Yield (key, what would be right) for values that have the right type and cannot be."""
-    for i, listen in enumerate(config.listen):
-        for key, text in _listen_faults(listen):
-            yield f"listen[{i}].{key}", text
+    yield from _link_faults(config)
     if (fault := _address_fault(config.http.address)) is not None:
         yield "http.address", fault
     addresses = [listen.address for listen in config.listen] + [config.http.address]
@@ -385,20 +393,92 @@ def _ledger_faults(ledger: Ledger) -> Iterator[tuple[str, str]]:
         yield "ledger.replica_count", "needs ledger.dsn: the embedded server has no standbys"
 
 
+def _link_faults(config: Config) -> Iterator[tuple[str, str]]:
+    for i, listen in enumerate(config.listen):
+        for key, text in _listen_faults(listen):
+            yield f"listen[{i}].{key}", text
+    for i, peer in enumerate(config.peer):
+        for key, text in _peer_faults(peer, config):
+            yield f"peer[{i}].{key}", text
+    for i, dial in enumerate(config.dial):
+        for key, text in _dial_faults(dial, config):
+            yield f"dial[{i}].{key}", text
+
+
 def _listen_faults(listen: Listen) -> Iterator[tuple[str, str]]:
     if (text := _address_fault(listen.address)) is not None:
         yield "address", text
         return
     for i, network in enumerate(listen.allow):
-        try:
-            ipaddress.ip_network(network)
-        except ValueError:
-            yield f"allow[{i}]", 'expected a network, such as "10.1.0.0/16"'
+        if (text := _network_fault(network)) is not None:
+            yield f"allow[{i}]", text
     if not listen.allow and not is_loopback(split_address(listen.address)[0]):
         yield "allow", 'needed for an address that others reach, such as ["10.1.0.0/16"]'
+    if (text := _dialect_fault(listen.dialect)) is not None:
+        yield "dialect", text
+    if bool(listen.tls_certificate) != bool(listen.tls_key):
+        yield "tls_key", "certificate and key go together: give both, or neither"
+    if listen.tls_client_ca and not listen.tls_certificate:
+        yield "tls_client_ca", "needs tls_certificate and tls_key of this listener"
+
+
+def _peer_faults(peer: Peer, config: Config) -> Iterator[tuple[str, str]]:
+    if not peer.name or sum(other.name == peer.name for other in config.peer) > 1:
+        yield "name", "expected a name that no other peer has"
+    if not (peer.networks or peer.subject or peer.san or peer.fingerprint):
+        yield "name", "names nothing to know the peer by: networks, subject, san or fingerprint"
+    if peer.listener and peer.listener not in {listen.address for listen in config.listen}:
+        yield "listener", "expected the address of a [[listen]] block, as it stands there"
+    for i, network in enumerate(peer.networks):
+        if (text := _network_fault(network)) is not None:
+            yield f"networks[{i}]", text
+    if peer.fingerprint and not re.fullmatch(
+        r"(?i)([0-9a-f]{2}:?){31}[0-9a-f]{2}", peer.fingerprint
+    ):
+        yield "fingerprint", "expected the 64 hex digits of a SHA-256"
+    if peer.dialect is not None and (text := _dialect_fault(peer.dialect)) is not None:
+        yield "dialect", text
+    if (text := _security_fault(peer.security, config)) is not None:
+        yield "security", text
+
+
+def _security_fault(name: str | None, config: Config) -> str | None:
+    names = [profile.name for profile in config.security_profile]
+    if name and name not in names:
+        return f"no such security_profile; known are: {', '.join(names) or 'none'}"
+    return None
+
+
+def _dial_faults(dial: Dial, config: Config) -> Iterator[tuple[str, str]]:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", dial.name):
+        yield "name", "expected a name of 1 to 64 characters of A-Z a-z 0-9 . _ -"
+    if sum(other.name == dial.name for other in config.dial) > 1:
+        yield "name", "is taken by another line"
+    if (text := _address_fault(dial.address)) is not None:
+        yield "address", text
+    if (text := _dialect_fault(dial.dialect)) is not None:
+        yield "dialect", text
+    if (text := _security_fault(dial.security, config)) is not None:
+        yield "security", text
+    if bool(dial.tls_certificate) != bool(dial.tls_key):
+        yield "tls_key", "certificate and key go together: give both, or neither"
+    if dial.tls_certificate and not dial.tls_ca:
+        yield "tls_ca", "needed with tls_certificate: who may sign the network's certificate"
+
+
+def _dialect_fault(dialect: str) -> str | None:
     shipped = sorted(file.stem for file in DIALECT_FOLDER.glob("*.toml"))
-    if not listen.dialect.endswith(".toml") and shipped and listen.dialect not in shipped:
-        yield "dialect", f"expected {', '.join(shipped)} or the path of a .toml file"
+    if not dialect.endswith(".toml") and shipped and dialect not in shipped:
+        return f"expected {', '.join(shipped)} or the path of a .toml file"
+    return None
+
+
+def _network_fault(network: str) -> str | None:
+    try:
+        ipaddress.ip_network(network)
+    except ValueError:
+        return 'expected a network, such as "10.1.0.0/16"'
+    return None
 
 
 def _address_fault(address: str) -> str | None:

@@ -52,6 +52,16 @@ class Listen(Section, frozen=True):
             description="a longer frame closes the link",
         ),
     ] = limits.FRAME_BYTES_MAX
+    idle_echo_s: Annotated[
+        int,
+        Meta(ge=0, le=86_400, description="silence after which the host sends 0800/301; 0 = never"),
+    ] = 0
+    answer_timeout_s: Annotated[
+        Seconds, Meta(description="how long the host waits for an answer; then it closes")
+    ] = 10
+    sign_off: Annotated[
+        bool, Meta(description="send 0800/002 on each link before the switch stops")
+    ] = False
     zero_length_max: Annotated[
         int, Meta(ge=0, le=1_000_000, description="empty frames in a row before the link is closed")
     ] = 1000
@@ -70,6 +80,128 @@ class Listen(Section, frozen=True):
         int,
         Meta(ge=0, le=60_000, description="a request that waited longer gets 91 fast; 0 = never"),
     ] = 500
+    tls_certificate: Annotated[
+        str, Meta(description="certificate of this listener, PEM; empty = no TLS")
+    ] = ""
+    tls_key: Annotated[str, Meta(description="its private key, PEM, mode 0600")] = ""
+    tls_client_ca: Annotated[
+        str, Meta(description="certificates that may sign a peer's; empty = none is demanded")
+    ] = ""
+    known_peers_only: Annotated[
+        bool, Meta(description="refuse a connection that no [[peer]] block fits")
+    ] = False
+
+
+class Peer(Section, frozen=True):
+    """Who gets other terms than the listener's: the first block that fits a connection counts.
+
+    A block names at least one of networks, subject, san and fingerprint; all that it names must
+    fit. Keys left out are as in the listener.
+    """
+
+    name: Annotated[str, Meta(description="of the peer, for logs")] = ""
+    listener: Annotated[
+        str, Meta(description="address of the listener as it stands there; empty = any")
+    ] = ""
+    networks: Annotated[
+        tuple[str, ...], Meta(description="it comes from one of these networks")
+    ] = ()
+    subject: Annotated[
+        str,
+        Meta(description='subject of its certificate, as "CN=acquirer-1,O=Example", or the CN'),
+    ] = ""
+    san: Annotated[str, Meta(description="a subject alternative name of its certificate")] = ""
+    fingerprint: Annotated[
+        str, Meta(description="SHA-256 of its certificate in hex, colons allowed")
+    ] = ""
+    dialect: Annotated[str | None, Meta(description="as of a listener")] = None
+    frame_bytes_max: Annotated[
+        Annotated[int, Meta(ge=limits.FRAME_BYTES_MIN, le=limits.FRAME_BYTES_MAX)] | None,
+        Meta(description="as of a listener"),
+    ] = None
+    security: Annotated[str | None, Meta(description="as of a listener")] = None
+    require_sign_on: Annotated[bool | None, Meta(description="as of a listener")] = None
+    max_connections: Annotated[
+        Annotated[int, Meta(ge=1, le=limits.CONNECTIONS_MAX)] | None,
+        Meta(description="of this peer, within those of the listener"),
+    ] = None
+    idle_timeout_s: Annotated[
+        Annotated[int, Meta(ge=0, le=86_400)] | None, Meta(description="as of a listener")
+    ] = None
+    idle_echo_s: Annotated[
+        Annotated[int, Meta(ge=0, le=86_400)] | None, Meta(description="as of a listener")
+    ] = None
+    deadline_ms: Annotated[
+        Annotated[int, Meta(ge=0, le=60_000)] | None, Meta(description="as of a listener")
+    ] = None
+    late: Annotated[Literal["answer", "silence"] | None, Meta(description="as of a listener")] = (
+        None
+    )
+    overload_wait_ms: Annotated[
+        Annotated[int, Meta(ge=0, le=60_000)] | None, Meta(description="as of a listener")
+    ] = None
+
+
+class Dial(Section, frozen=True):
+    """A line that the host opens itself, keeps up for ever, and serves like a listener's link."""
+
+    name: Annotated[str, Meta(description="of the line, for operators and logs")] = ""
+    address: Annotated[str, Meta(description="HOST:PORT of the network")] = ""
+    dialect: Annotated[str, Meta(description="as of a listener")] = "iso87-bin"
+    security: Annotated[
+        str, Meta(description="as of a listener, for what is served; own messages have no MAC")
+    ] = ""
+    sign_on: Annotated[
+        bool, Meta(description="sign on with 0800/001 when connected, off when the switch stops")
+    ] = True
+    idle_echo_s: Annotated[
+        int, Meta(ge=0, le=86_400, description="silence after which 0800/301 is sent; 0 = never")
+    ] = 30
+    answer_timeout_s: Annotated[
+        Seconds, Meta(description="how long an answer, or a connection, is waited for")
+    ] = 10
+    retry_wait_ms: Annotated[
+        int, Meta(ge=1, le=600_000, description="before the second try to connect; then doubled")
+    ] = 500
+    retry_wait_max_s: Annotated[Seconds, Meta(description="longest wait between two tries")] = 60
+    frame_timeout_s: Annotated[
+        Seconds, Meta(description="silence within a frame after which the link is closed")
+    ] = 30
+    frame_bytes_max: Annotated[
+        int,
+        Meta(
+            ge=limits.FRAME_BYTES_MIN,
+            le=limits.FRAME_BYTES_MAX,
+            description="a longer frame closes the link",
+        ),
+    ] = limits.FRAME_BYTES_MAX
+    deadline_ms: Annotated[int, Meta(ge=0, le=60_000, description="as of a listener")] = 1000
+    overload_wait_ms: Annotated[int, Meta(ge=0, le=60_000, description="as of a listener")] = 500
+    tls_ca: Annotated[
+        str, Meta(description="certificates that may sign the network's; empty = no TLS")
+    ] = ""
+    tls_server_name: Annotated[
+        str, Meta(description="name that the network's certificate must have; empty = the host's")
+    ] = ""
+    tls_certificate: Annotated[
+        str, Meta(description="certificate that the host shows, PEM; empty = none")
+    ] = ""
+    tls_key: Annotated[str, Meta(description="its private key, PEM, mode 0600")] = ""
+
+
+class OutboxSection(Section, frozen=True):
+    """Messages that the host must deliver on its lines: kept until they are answered."""
+
+    wait_s: Annotated[
+        Seconds, Meta(description="after the first try without success; then doubled")
+    ] = 5
+    wait_max_s: Annotated[Seconds, Meta(description="longest wait between two tries")] = 300
+    tries_max: Annotated[
+        int, Meta(ge=1, le=1_000, description="tries; after the last one an operator is told")
+    ] = 10
+    messages_max: Annotated[int, Meta(ge=1, le=1_000_000, description="messages that may wait")] = (
+        10_000
+    )
 
 
 class Links(Section, frozen=True):

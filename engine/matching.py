@@ -22,6 +22,7 @@ from ledger.jit import Int, Row, kernel
 from ledger.record import Flag, Kind
 
 _NS = 1_000_000_000
+_NS_A_MS = 1_000_000
 _SIGN_ON, _SIGN_OFF = 1, 2
 _GOLDEN = 0x9E3779B97F4A7C15  # 2^64 / golden ratio: spreads account numbers over the wave table
 
@@ -89,7 +90,7 @@ def match(
             wave_count = max(wave_count, _take_wave(expiry, wave_table))
             item_count += 1
         older = _earlier(item, request[i], ring, id_slots, settings)
-        if older < 0 or _is_shed(request[i]["mti"], item, link):
+        if older < 0 or _is_shed(request[i], item, link):
             continue
         if item["role"] == Role.REVERSE:
             item["original"] = _original(item, ring, id_slots, rrn_slots)
@@ -148,7 +149,7 @@ def _session(row: Row, item: Row, link: Row) -> None:
 
 
 @kernel
-def _is_shed(mti: Int, item: Row, link: Row) -> bool:
+def _is_shed(row: Row, item: Row, link: Row) -> bool:
     """Whether a new authorization or financial request has waited for too long to be posted.
 
     Decided before anything moves, from times that come with the bytes. Repeats of what was answered
@@ -156,9 +157,13 @@ def _is_shed(mti: Int, item: Row, link: Row) -> bool:
     alive, so they are worked however long they waited: the share of an overloaded switch that is
     reserved for them is all that they need.
     """
+    mti = row["mti"] % 1000
     if mti // 100 not in (1, 2) or mti // 10 % 10 != 0:
         return False
-    if 0 < link["deadline_ns"] < link["waited_ns"]:
+    deadline_ns = np.int64(link["deadline_ns"])
+    if row["deadline_ms"] > 0:  # the dialect has one for this kind of message
+        deadline_ns = np.int64(row["deadline_ms"]) * _NS_A_MS
+    if 0 < deadline_ns < link["waited_ns"]:
         item["decision"] = Decision.DEADLINE_PASSED
         item["role"] = Role.SILENT if link["late_is_silent"] != 0 else Role.ANSWER
         return True

@@ -64,6 +64,9 @@ class Counter(IntEnum):
     STORE_RETRIES = 8  # batches sent to the store again
     STORE_CONNECTS = 9  # connections to the store's primary since the start
     UPKEEP_FAILURES = 10  # snapshots and checkpoints that could not be made
+    DIALS = 11  # tries to open a line
+    RELOADS = 12  # of the configuration, taken
+    RELOADS_REFUSED = 13  # the old one stays
 
 
 class Gauge(IntEnum):
@@ -80,6 +83,8 @@ class Gauge(IntEnum):
     PROOF_LAG = 8  # durable batches that no signed checkpoint covers yet
     SNAPSHOT_SEQUENCE = 9  # last record in the newest snapshot
     SNAPSHOT_PAUSE_NS = 10  # how long traffic stood still for the last one
+    LINES_UP = 11  # that the host has opened and signed on to
+    OUTBOX_WAITING = 12  # messages that the host must still deliver
 
 
 class Queue(IntEnum):
@@ -123,6 +128,7 @@ class Shed(IntEnum):
     DRAINING = 6  # connections or requests: the engine stops
     DEADLINE = 7  # requests not posted: they had waited for longer than their sender does
     QUEUE = 8  # readings of a link that stopped: what waits of all links was at its bound
+    UNKNOWN_PEER = 9  # connections: no [[peer]] block fits
 
 
 class Unanswered(IntEnum):
@@ -133,6 +139,21 @@ class Unanswered(IntEnum):
     NO_STAN = 2  # nothing that an answer could be matched by
     LINK_GONE = 3
     LATE = 4  # past its deadline, where the listener says silence
+
+
+class Upstream(IntEnum):
+    """What became of messages that the host sends by itself."""
+
+    SENT = 0
+    REPEATED = 1  # of those sent: repeats
+    ANSWERED = 2  # in time
+    TIMED_OUT = 3
+    LATE = 4  # answers after that
+    UNMATCHED = 5  # answers to nothing that was asked
+    REVERSED = 6  # late approvals of a request, taken back by a 0420
+    DELIVERED = 7  # messages of the outbox
+    REFUSED = 8  # messages of the outbox that the other side will not have
+    GAVE_UP = 9  # messages of the outbox after their last try
 
 
 class Table(IntEnum):
@@ -202,6 +223,7 @@ class Metrics:
         self.frame_errors = _counts(len(FrameError))
         self.shed = _counts(len(Shed))
         self.unanswered = _counts(len(Unanswered))
+        self.upstream = _counts(len(Upstream))
         self.table_counts = _counts(len(Table))
         self.table_capacity = _counts(len(Table))
         self.table_growths = _counts(len(Table))

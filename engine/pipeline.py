@@ -91,7 +91,7 @@ class Pipeline:
         self._clock_ns = clock_ns
         self._ready: deque[Link] = deque()
         self._ready_bytes = 0
-        self._queue_bytes_max = queue_bytes_max
+        self.queue_bytes_max = queue_bytes_max
         self._held: list[Link] = []  # not read because the queue of all links is full
         self._events: deque[Event] = deque()
         self._in_flight = 0
@@ -207,7 +207,7 @@ class Pipeline:
         answers = self._answers(links, outcome)
         closing = self._settle(links, outcome.request_count == work.rows)
         token = _Answers(answers, closing, arrived_ns, started_ns, None)
-        self._count(outcome)
+        self._count(outcome, links)
         blobs = [Blob(row, BlobKind.ORIGINAL, identity) for row, identity in outcome.originals]
         blobs += outcome.blobs
         for blob in outcome.blobs:
@@ -283,7 +283,7 @@ class Pipeline:
 
     def _hold(self, link: Link) -> None:
         """Stop reading a link when it, or all links together, have as much waiting as they may."""
-        queue_is_full = self._ready_bytes > self._queue_bytes_max
+        queue_is_full = self._ready_bytes > self.queue_bytes_max
         if link.is_paused or not (link.is_full or queue_is_full):
             return
         link.is_paused = True
@@ -294,13 +294,13 @@ class Pipeline:
 
     def _release(self) -> None:
         """Read on from all links once half of what may wait is worked."""
-        if self._held and self._ready_bytes <= self._queue_bytes_max // 2:
+        if self._held and self._ready_bytes <= self.queue_bytes_max // 2:
             held, self._held = self._held, []
             for link in held:
                 self._resume(link)
 
     def _resume(self, link: Link) -> None:
-        queue_is_full = self._ready_bytes > self._queue_bytes_max
+        queue_is_full = self._ready_bytes > self.queue_bytes_max
         if link.is_paused and not link.is_full and not queue_is_full:
             link.is_paused = False
             link.peer.resume()
@@ -345,7 +345,7 @@ class Pipeline:
                 link.batches_due += 1
         return answers
 
-    def _count(self, outcome: Outcome) -> None:
+    def _count(self, outcome: Outcome, links: list[Link]) -> None:
         work, metrics = self.authorizer.work, self.metrics
         decisions_of(work.items, outcome.request_count, Role.REPEAT, NO_DECISION, self._decisions)
         metrics.count_batch(
@@ -356,9 +356,9 @@ class Pipeline:
             self._decisions,
         )
         metrics.observe_stages(self._stage_ns, outcome.request_count)
-        self._count_unusual(outcome.request_count)
+        self._count_unusual(outcome.request_count, links)
 
-    def _count_unusual(self, count: int) -> None:
+    def _count_unusual(self, count: int, links: list[Link]) -> None:
         """Count repeats, refusals at a bound, and messages without an answer: mostly none."""
         work, metrics = self.authorizer.work, self.metrics
         decisions = self._decisions[:count]
@@ -378,9 +378,21 @@ class Pipeline:
                 metrics.duplicates[Duplicate.REPEAT if mti % 2 else Duplicate.IDENTICAL] += 1
             elif mti < 0:
                 metrics.unanswered[Unanswered.UNREADABLE_MTI] += 1
-            else:
-                reason = Unanswered.RESPONSE_MTI if mti // 10 % 2 else Unanswered.NO_STAN
-                metrics.unanswered[reason] += 1
+            elif not mti // 10 % 2:
+                metrics.unanswered[Unanswered.NO_STAN] += 1
+            elif not self._hand_answer(row, links):
+                metrics.unanswered[Unanswered.RESPONSE_MTI] += 1
+
+    def _hand_answer(self, row: int, links: list[Link]) -> bool:
+        """Give an answer that came in to the link that may have asked; False when it has not."""
+        work = self.authorizer.work
+        request = work.request[row]
+        if int(request["stan"]) < 0:
+            return False
+        start = int(request["start"])
+        message = bytes(self._arena[start : start + int(request["size"])])
+        peer = links[int(request["segment"])].peer
+        return peer.answered(int(request["mti"]), int(request["stan"]), message)
 
     def _count_shed(self, decisions: NDArray[np.uint16]) -> None:
         """Count what was not posted because it had waited for too long; perhaps a batch full."""

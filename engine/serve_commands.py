@@ -50,7 +50,7 @@ def serve(
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     log = Log(level=settings.log.level, style=settings.log.format)
     try:
-        Switch(settings, log, _report).run()
+        Switch(settings, log, _report, lambda: _settings(config, data)).run()
     finally:
         log.close()
 

@@ -33,6 +33,10 @@ class Peer(Protocol):
         """Read on."""
         ...
 
+    def answered(self, mti: int, stan: int, message: bytes) -> bool:
+        """Take an answer that came in; False when nothing was asked like it."""
+        ...
+
 
 class Link:
     """State of one connection. ``dialect`` is a row of the dialect table."""
@@ -132,13 +136,16 @@ class Profile:
     """What a listener demands of its links."""
 
     __slots__ = (
+        "answer_timeout_ns",
         "deadline_ns",
         "echo_zero_length",
         "frame_timeout_ns",
+        "idle_echo_ns",
         "idle_timeout_ns",
         "late_is_silent",
         "overload_ns",
         "security",
+        "sign_off",
         "sign_on_required",
         "unreadable_max",
         "zero_length_max",
@@ -157,6 +164,9 @@ class Profile:
         overload_ms: int = 0,
         late_is_silent: bool = False,
         security: int = 0,
+        idle_echo_s: int = 0,
+        answer_timeout_s: int = 10,
+        sign_off: bool = False,
     ) -> None:
         self.sign_on_required = sign_on_required
         self.idle_timeout_ns = idle_timeout_s * 1_000_000_000
@@ -168,3 +178,6 @@ class Profile:
         self.overload_ns = overload_ms * 1_000_000
         self.late_is_silent = late_is_silent
         self.security = security
+        self.idle_echo_ns = idle_echo_s * 1_000_000_000
+        self.answer_timeout_ns = answer_timeout_s * 1_000_000_000
+        self.sign_off = sign_off

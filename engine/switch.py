@@ -7,89 +7,48 @@ not acknowledged never leaves.
 
 import asyncio
 import os
-import platform
 import signal
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
+from random import Random
 from typing import cast
 
-import msgspec
 import uvloop
 
 from engine import __version__, warm
 from engine.admin.http import AdminServer
 from engine.admin.token import load_token
-from engine.authorize import Authorizer, Settings, Workspace
-from engine.config import NONE, SHIPPED, Config
+from engine.authorize import Authorizer, Workspace
+from engine.config import NONE, Config
+from engine.dialer import Desk
 from engine.errors import StorageFailure
 from engine.limits import ARENA_BYTES
-from engine.metrics import BuildInfo, Counter, Gauge, Metrics, Queue, Table
+from engine.link_operations import ShellOperations
+from engine.metrics import Counter, Gauge, Metrics, Queue, Table
 from engine.observe import Fields, Log
 from engine.operations import EngineOperations
+from engine.originate import Numbers
+from engine.outbox import Outbox
 from engine.partition import Partition, bounds_of, choice_of, open_partition
+from engine.parts import Parts, build_info, load_parts, places_of, rules_path, settings_of
 from engine.pipeline import Pipeline, event_job
 from engine.registrar import Registrar
+from engine.reload import Reloader
 from engine.rule_desk import EngineRuleDesk
-from engine.rules.program import Program, default_rules_path, load_rules, no_rules
-from engine.security.opening import make_guard, number_of_profile, open_store
+from engine.security.opening import make_guard, open_store
 from engine.server import Server
 from engine.store_health import can_commit, durability_of, note_store, trouble_of
 from engine.upkeep import Upkeep
-from engine.wire.dialect import Dialect, load_builtin, load_dialect
 from engine.wire.table import compile_dialects
 from ledger.authorizations import Cursor
 from ledger.commit import CommitJob, Committer
 from ledger.stores.place import Store
-from scoring.registry import Model, default_model_path, load_model
 
 _TICK_S = 0.25  # timers, gauges and expiries
 _HOUR_S = 3600
 
 Report = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What decides: read and checked before anything is opened."""
-
-    dialects: list[Dialect]
-    program: Program
-    model: Model | None
-
-
-def load_parts(config: Config) -> Parts:
-    """Read dialects, rules and model; their errors name file and place."""
-    rules, model = _rules_path(config), config.scoring.model
-    dialects = [_load(name, most) for name, most in _dialect_rows(config)]
-    program = no_rules() if rules is None else load_rules(rules)
-    scorer = None
-    if model != NONE:
-        scorer = load_model(default_model_path() if model == SHIPPED else Path(model))
-    return Parts(dialects, program, scorer)
-
-
-def _dialect_rows(config: Config) -> list[tuple[str, int]]:
-    """Return what needs a row of the dialect table: each dialect with each bound of a frame."""
-    return sorted({(listen.dialect, listen.frame_bytes_max) for listen in config.listen})
-
-
-def _load(name: str, frame_bytes_max: int) -> Dialect:
-    dialect = load_dialect(Path(name)) if name.endswith(".toml") else load_builtin(name)
-    framing = dialect.framing
-    most = max(min(framing.max_bytes, frame_bytes_max), framing.min_bytes)
-    return replace(dialect, framing=msgspec.structs.replace(framing, max_bytes=most))
-
-
-def settings_of(config: Config) -> Settings:
-    """Return the decision settings of a configuration; a hold lives whole hours."""
-    return Settings(
-        hold_life_h=-(-config.authorization.hold_life_s // _HOUR_S),
-        duplicate_window_s=config.authorization.duplicate_window_s,
-        clock_from_messages=config.clock.source == "message",
-        pin_tries_max=config.security.pin_tries_max,
-    )
 
 
 def make_authorizer(config: Config, parts: Parts, partition: Partition) -> Authorizer:
@@ -128,8 +87,12 @@ def make_authorizer(config: Config, parts: Parts, partition: Partition) -> Autho
 class Switch:
     """One process that serves a data folder."""
 
-    def __init__(self, config: Config, log: Log, report: Report) -> None:
+    def __init__(
+        self, config: Config, log: Log, report: Report, read: Callable[[], Config] | None = None
+    ) -> None:
         self.config = config
+        self._read = read or (lambda: config)  # the configuration as it stands in its files
+        self._tasks: set[asyncio.Task[object]] = set()
         self.log = log
         self._report = report
         self._failure: Exception | None = None
@@ -164,7 +127,7 @@ class Switch:
 
     async def _serve(self, parts: Parts, partition: Partition) -> None:
         loop = asyncio.get_running_loop()
-        metrics = Metrics(_build_info(parts))
+        metrics = Metrics(build_info(parts, __version__))
         links = self.config.links
         authorizer = make_authorizer(self.config, parts, partition)
         pipeline = Pipeline(authorizer, metrics, loop, queue_bytes_max=links.queue_bytes_max)
@@ -174,44 +137,47 @@ class Switch:
 
         committer = Committer(partition.store, pipeline.on_durable, failed)
         pipeline.committer = committer
-        server = Server(pipeline, metrics, self.log, links.slow_reader_timeout_s)
+        numbers = Numbers(int(time.time()))
+        server = Server(pipeline, metrics, self.log, links.slow_reader_timeout_s, numbers)
+        server.set_dialects(parts.dialects)
+        desk = self._open_desk(server, partition)
         upkeep = Upkeep(partition, self.config.ledger, self._note)
-        registrar = Registrar(partition.vault, partition.tokenizer, partition.state)
-        operations = EngineOperations(
-            pipeline,
-            partition.vault,
-            registrar,
-            loop,
-            partition.data,
-            lambda: {
-                **self._readiness(committer, partition.store),
-                **upkeep.readiness(committer, metrics),
-            },
-            upkeep,
-        )
-        desk = EngineRuleDesk(
+        operations = self._operations(pipeline, partition, committer, upkeep)
+        rules = EngineRuleDesk(
             pipeline,
             metrics,
             loop,
-            _rules_path(self.config),
+            rules_path(self.config),
             four_eyes=self.config.rules.four_eyes,
             on_event=self._log_rules,
         )
-        desk.start(parts.program)
+        rules.start(parts.program)
+        reloader = Reloader(self._read, self.config, pipeline, server, rules, metrics, self.log)
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self._on_signal, name)
-        loop.add_signal_handler(signal.SIGHUP, desk.signalled)
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._hang_up(rules, reloader))
         token = load_token(partition.data, os.environ)
         http = AdminServer(
-            self.config.http.address, token, metrics, operations, desk, on_event=self._log_http
+            self.config.http.address,
+            token,
+            metrics,
+            operations,
+            rules,
+            on_event=self._log_http,
+            links=ShellOperations(loop, desk, reloader, metrics),
         )
         ticker: asyncio.Task[None] | None = None
         watcher: asyncio.Task[None] | None = None
         try:
             await self._open_ports(parts, server, http, partition)
-            ticker = asyncio.create_task(self._tick(pipeline, server, metrics, partition, upkeep))
-            watcher = asyncio.create_task(self._watch(desk))
+            ticker = asyncio.create_task(
+                self._tick(pipeline, server, metrics, partition, upkeep, desk)
+            )
+            self._dial(desk)
+            watcher = asyncio.create_task(self._watch(rules))
             await self._stop.wait()
+            if desk is not None:
+                desk.stop()
             await self._drain(server, pipeline, committer, partition)
         finally:
             self._is_ready = False
@@ -220,23 +186,41 @@ class Switch:
                 if task is not None:
                     task.cancel()
             await loop.run_in_executor(None, http.stop)
-            desk.close()
+            rules.close()
             operations.close()
             server.close_links()
+            if desk is not None:
+                desk.close()
             committer.close(drain=False)
             if authorizer.guard is not None:
                 authorizer.guard.close()
             upkeep.close()
 
+    def _operations(
+        self, pipeline: Pipeline, partition: Partition, committer: Committer, upkeep: Upkeep
+    ) -> EngineOperations:
+        metrics = pipeline.metrics
+        return EngineOperations(
+            pipeline,
+            partition.vault,
+            Registrar(partition.vault, partition.tokenizer, partition.state),
+            asyncio.get_running_loop(),
+            partition.data,
+            lambda: {
+                **self._readiness(committer, partition.store),
+                **upkeep.readiness(committer, metrics),
+            },
+            upkeep,
+        )
+
     async def _open_ports(
         self, parts: Parts, server: Server, http: AdminServer, partition: Partition
     ) -> None:
-        rows = _dialect_rows(self.config)
+        places = places_of(self.config)
         ports = []
         for listen in self.config.listen:
-            row = rows.index((listen.dialect, listen.frame_bytes_max))
-            security = number_of_profile(self.config.security_profile, listen.security)
-            host, port = await server.listen(listen, row, security)
+            row = places.rows[listen.dialect, listen.frame_bytes_max]
+            host, port = await server.listen(listen, self.config.peer, places)
             ports.append(f"{parts.dialects[row].name} on {host}:{port}")
             self.log.info(
                 "listener.open", address=f"{host}:{port}", dialect=parts.dialects[row].name
@@ -256,6 +240,32 @@ class Switch:
         )
         self._report(f"ready: {', '.join(ports)}; http on {host}:{port}")
 
+    def _open_desk(self, server: Server, partition: Partition) -> Desk | None:
+        """Open the outbox and describe the lines; None without any."""
+        config = self.config
+        if not config.dial:
+            return None
+        outbox = Outbox(partition.data, config.outbox.messages_max)
+        desk = Desk(server, outbox, config.outbox, Random())  # noqa: S311 - jitter
+        for dial in config.dial:
+            desk.add(dial, places_of(config))
+        return desk
+
+    def _dial(self, desk: Desk | None) -> None:
+        if desk is not None:
+            desk.start()
+
+    def _hang_up(self, rules: EngineRuleDesk, reloader: Reloader) -> None:
+        """SIGHUP: rules by their own desk, everything else by the reload."""
+        rules.signalled()
+        self._spawn(reloader.reload("SIGHUP", with_rules=False))
+
+    def _spawn(self, work: Coroutine[object, object, object]) -> None:
+        """Run ``work`` beside everything else; it reports by itself."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     async def _tick(
         self,
         pipeline: Pipeline,
@@ -263,6 +273,7 @@ class Switch:
         metrics: Metrics,
         partition: Partition,
         upkeep: Upkeep,
+        desk: Desk | None,
     ) -> None:
         """Refresh gauges, apply timers, expire holds; never long."""
         last_group = 0
@@ -279,12 +290,15 @@ class Switch:
             metrics.gauges[Gauge.IN_FLIGHT] = pipeline.in_flight
             await upkeep.tick(metrics)
             metrics.queues[Queue.RECEIVED_BYTES] = pipeline.waiting_bytes
+            if desk is not None:
+                metrics.gauges[Gauge.LINES_UP] = desk.up_count
+                metrics.gauges[Gauge.OUTBOX_WAITING] = desk.waiting
             if self.config.clock.source == "system" and pipeline.holds_are_due():
                 pipeline.submit(lambda: _expire(pipeline))
 
-    async def _watch(self, desk: EngineRuleDesk) -> None:
+    async def _watch(self, rules: EngineRuleDesk) -> None:
         """Reload the rule file when it changes, if the configuration says so."""
-        path, every_s = _rules_path(self.config), self.config.rules.watch_s
+        path, every_s = rules_path(self.config), self.config.rules.watch_s
         if path is None or not every_s:
             return
         seen = _stamp(path)
@@ -293,7 +307,7 @@ class Switch:
             now = _stamp(path)
             if now != seen:
                 seen = now
-                desk.signalled()
+                rules.signalled()
 
     async def _drain(
         self, server: Server, pipeline: Pipeline, committer: Committer, partition: Partition
@@ -310,6 +324,7 @@ class Switch:
             self.log.warning("switch.drain_late", msg="some requests were not answered in time")
         await asyncio.get_running_loop().run_in_executor(None, committer.close)
         await asyncio.sleep(0)  # the last answers are handed to their links
+        server.sign_off()
         if self._failure is None and partition.replayed_count + committer.stats.record_count:
             await asyncio.get_running_loop().run_in_executor(None, partition.snapshot)
         duration_us = int((time.monotonic() - started) * 1e6)
@@ -388,14 +403,6 @@ def _note_tables(partition: Partition, metrics: Metrics, log: Log) -> None:
     metrics.counters[Counter.LOG_LINES_DROPPED] = log.dropped_count
 
 
-def _rules_path(config: Config) -> Path | None:
-    """Return the configured rule file; None = no rules."""
-    name = config.rules.file
-    if name == NONE:
-        return None
-    return default_rules_path() if name == SHIPPED else Path(name)
-
-
 def _stamp(path: Path) -> tuple[int, int, int]:
     """Return what changes when a file does; zeros while it is not there."""
     try:
@@ -403,8 +410,3 @@ def _stamp(path: Path) -> tuple[int, int, int]:
     except OSError:
         return (0, 0, 0)
     return (facts.st_mtime_ns, facts.st_size, facts.st_ino)
-
-
-def _build_info(parts: Parts) -> BuildInfo:
-    model = "" if parts.model is None else parts.model.sha256
-    return BuildInfo(__version__, platform.python_version(), parts.program.sha256, model)

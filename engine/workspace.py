@@ -1,12 +1,13 @@
 """The columns of one batch, from the bytes that came to the bytes that leave."""
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.card_checks import CHECK
-from engine.items import ITEM
+from engine.items import ITEM, Setting
 from engine.replies import EXTRA_BYTES
 from engine.rules.columns import RULE_FACTS, VALUE_COUNT
 from engine.rules.program import VERDICT
@@ -15,6 +16,23 @@ from engine.wire.encode_kernels import REPLY_OVERHEAD_BYTES
 from ledger.record import Flag
 from scoring.features import EXTRAS, FEATURES, SHARED
 from scoring.payment import PAYMENT
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What an operator may choose about a decision."""
+
+    hold_life_h: int = 7 * 24
+    duplicate_window_s: int = 24 * 3600
+    clock_from_messages: bool = False
+    pin_tries_max: int = 3
+
+    def fill(self, settings: NDArray[np.int64]) -> None:
+        """Write them where kernels read them, i64[len(Setting)]."""
+        settings[Setting.HOLD_LIFE_H] = self.hold_life_h
+        settings[Setting.DUPLICATE_WINDOW_S] = self.duplicate_window_s
+        settings[Setting.CLOCK_FROM_MESSAGES] = self.clock_from_messages
+        settings[Setting.PIN_TRIES_MAX] = self.pin_tries_max
 
 
 class Guard(Protocol):

@@ -29,6 +29,12 @@ COVERED_BY = {
     "engine/limits.py": "tests/engine/test_config.py",  # asserted at import; config takes them
     # The shell needs sockets, files and signals: a switch of its own process.
     "engine/server.py": _LINKS,
+    "engine/links.py": _LINKS,
+    "engine/tls.py": "tests/system/test_tls.py",
+    "engine/reload.py": "tests/system/test_reload.py",
+    "engine/parts.py": "tests/system/test_reload.py",
+    "engine/link_operations.py": "tests/system/test_lines.py",
+    "engine/line_commands.py": "tests/system/test_lines.py",
     "engine/link_config.py": "tests/engine/test_config.py",
     "engine/store_health.py": "tests/system/test_postgres.py",
     "engine/switch.py": _FOLDER,
@@ -81,6 +87,7 @@ COVERED_BY = {
     "ledger/proof/tiles.py": "tests/ledger/proof/test_log.py",
     "ledger/proof/note.py": "tests/ledger/proof/test_log.py",
     "ledger/stores/*.py": "tests/ledger/test_store_file.py",
+    "bench/conformance/*.py": "tests/bench/conformance/test_run.py",
     "bench/bench_*.py": "tests/bench/test_figures.py",  # pytest-benchmark cases: tests themselves
     "bench/journal_*.py": "tests/bench/test_journal.py",
     "bench/commit_load.py": "tests/bench/test_journal.py",

@@ -19,6 +19,8 @@ from prometheus_client.exposition import choose_encoder
 from engine.admin import operations as o
 from engine.admin.bodies import decode, error_response, json_response, operator_name, reference
 from engine.admin.collector import make_registry
+from engine.admin.link_api import LinkApi
+from engine.admin.link_operations import LinkOperations
 from engine.admin.rules_api import Answer, RuleDesk, rule_routes
 from engine.admin.token import is_same_token
 from engine.limits import HTTP_BODY_BYTES_MAX
@@ -58,8 +60,12 @@ def make_application(
     operations: o.Operations,
     on_event: EventSink,
     desk: RuleDesk | None = None,
+    links: LinkOperations | None = None,
 ) -> web.Application:
-    """Return the application; ``on_event(name, fields)`` gets what is worth a log line."""
+    """Return the application; ``on_event(name, fields)`` gets what is worth a log line.
+
+    Without ``links`` the routes of lines and of the reload are not served.
+    """
     api = _Api(token, metrics, operations, on_event)
     application = web.Application(middlewares=[api.answer_errors, api.check_token])
     application.add_routes(
@@ -81,6 +87,8 @@ def make_application(
     )
     if desk is not None:
         application.add_routes(rule_routes(api, desk))
+    if links is not None:
+        application.add_routes(LinkApi(links, api.call, _read_body, _operator).routes())
     return application
 
 
@@ -256,6 +264,10 @@ class _Api:
         view = await self._call(lambda: self._operations.take_snapshot(name))
         return json_response(view, status=202)
 
+    async def call(self, start: Callable[[], Future[T]], timeout_s: float) -> T:
+        """Wait for the engine; at most CALLS_MAX calls do at once."""
+        return await self._call(start, timeout_s)
+
     async def _call(self, start: Callable[[], Future[T]], timeout_s: float = CALL_TIMEOUT_S) -> T:
         if self._calls >= CALLS_MAX:
             raise o.Unavailable("too many calls at once; try again")
@@ -287,6 +299,10 @@ async def _settled(future: Future[T], timeout_s: float) -> T:
         message = f"no answer in {timeout_s:.0f} s; a change may or may not stand, read it back"
         raise o.Unavailable(message) from None
     return future.result(timeout=0)
+
+
+async def _read_body(request: web.Request, kind: type[Any]) -> Any:
+    return decode(await _body(request, HTTP_BODY_BYTES_MAX, BODY_TIMEOUT_S), kind)
 
 
 async def _body(request: web.Request, most: int, timeout_s: float) -> bytes:

@@ -17,6 +17,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from engine.admin.api import EventSink, make_application
 from engine.admin.bodies import error_response
+from engine.admin.link_operations import LinkOperations
 from engine.admin.operations import Operations
 from engine.admin.rules_api import RuleDesk
 from engine.errors import ConfigError, UnavailableError
@@ -42,9 +43,9 @@ class AdminServer:
     """Serves metrics, health and /v1 between ``start`` and ``stop``.
 
     Parameters: ``address`` as HOST:PORT, ``token`` of the operators, ``metrics`` to show and whose
-    ``beat`` tells that the engine lives, ``operations`` to call, ``on_event(name, fields)`` called
-    on the HTTP thread for ``http.request`` and ``http.failed``; ``path`` is the
-    pattern that matched, never what was typed, and no field holds a body.
+    ``beat`` tells that the engine lives, ``operations`` (and ``links``) to call,
+    ``on_event(name, fields)`` called on the HTTP thread for ``http.request`` and ``http.failed``;
+    ``path`` is the pattern that matched, never what was typed, and no field holds a body.
     """
 
     def __init__(
@@ -56,12 +57,14 @@ class AdminServer:
         desk: RuleDesk | None = None,
         *,
         on_event: EventSink = no_events,
+        links: LinkOperations | None = None,
     ) -> None:
         self._host, self._port = address_from_text(address)
         self._token = token
         self._metrics = metrics
         self._operations = operations
         self._desk = desk
+        self._links = links
         self._on_event = on_event
         self._bound: Future[tuple[str, int]] = Future()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -91,7 +94,12 @@ class AdminServer:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         application = make_application(
-            self._token, self._metrics, self._operations, self._on_event, self._desk
+            self._token,
+            self._metrics,
+            self._operations,
+            self._on_event,
+            self._desk,
+            self._links,
         )
         runner = web.AppRunner(application, shutdown_timeout=2.0)
         await runner.setup()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from engine import metrics as m
+from engine.admin.link_series import LINK_SERIES
 from engine.admin.series_kinds import Buckets, Labels, Series, Values, named, single
 from engine.decision import Decision
 from engine.wire.columns import Fault
@@ -135,6 +136,7 @@ def _score(metrics: m.Metrics) -> list[Buckets]:
 
 
 SERIES: tuple[Series, ...] = (
+    *LINK_SERIES,
     Series(
         "de39_build_info",
         "gauge",

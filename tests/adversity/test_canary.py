@@ -251,6 +251,7 @@ def _allow_cores() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (most, most))
 
 
+@pytest.mark.behaviour(60)
 def test_no_secret_comes_out_anywhere(tmp_path: Path) -> None:
     """S1, S3: nothing that is printed, answered, stored or left behind by a crash has a secret."""
     more = '[log]\nlevel = "debug"\n[ledger]\nsegment_bytes = 1048576\n'

@@ -49,6 +49,7 @@ _moments = st.datetimes(datetime(1971, 1, 2), datetime(2104, 12, 30)).map(  # no
 
 
 @given(_moments, st.datetimes(datetime(2000, 1, 1), datetime(2000, 12, 31, 23, 59, 59)))  # noqa: DTZ001
+@pytest.mark.behaviour(64)
 def test_a_transmission_time_lies_in_the_nearest_year(now: datetime, sent: datetime) -> None:
     """DE7 has no year: the one that comes closest to the engine's time is taken."""
     transmitted = _transmitted(sent)
@@ -68,6 +69,7 @@ def test_a_transmission_time_lies_in_the_nearest_year(now: datetime, sent: datet
         (datetime(2100, 3, 1, 0, 0, 0, tzinfo=UTC), 228235959, -1),
     ],
 )
+@pytest.mark.behaviour(64)
 def test_years_end_and_leap_days(now: datetime, sent: int, gap_s: int) -> None:
     """Across the turn of a year and around the end of February the gap is some seconds."""
     now_s = int(now.timestamp())

@@ -132,6 +132,6 @@ def test_stages_are_told_in_order() -> None:
     engine.authorizer.run(segments, 1, links, laps.append)
 
     assert laps == [
-        "decode", "tokens", "find", "shared", "features", "rules", "score", "rules", "decide",
-        "encode",
+        "decode", "tokens", "find", "shared", "features", "rules", "score", "rules", "score",
+        "decide", "encode",
     ]  # fmt: skip

@@ -6,6 +6,7 @@ class Peer:
 
     def __init__(self) -> None:
         self.sent = b""
+        self.unasked: list[tuple[int, int, bytes]] = []
         self.is_reading = True
         self.closed = ""  # the reason; "" = open
 
@@ -25,3 +26,8 @@ class Peer:
     def resume(self) -> None:
         """Read on."""
         self.is_reading = True
+
+    def answered(self, mti: int, stan: int, message: bytes) -> bool:
+        """Note that an answer came to what was never asked."""
+        self.unasked.append((mti, stan, message))
+        return False

@@ -266,3 +266,16 @@ def test_behaviour_16_the_longest_message_fits(switch: Switch, card: Card) -> No
     with switch.link(TIGHT) as link:
         link.send(payment(card.pan, 1, **long))
         assert link.is_closed()
+
+
+@_DIALECTS
+def test_behaviour_17_the_card_number_may_come_from_a_track(
+    switch: Switch, card: Card, listener: int
+) -> None:
+    """Track 2 alone names card and expiry; with DE2 of another card it is a format error."""
+    track = f"{card.pan}=30122010000"
+    with switch.link(listener) as link:
+        assert link.ask(payment(card.pan, de2=None, de14=None, de35=track))["39"] == "00"
+        other = switch.open_card()
+        answer = link.ask(payment(other.pan, de35=track))
+        assert (answer["39"], "35" in answer) == ("30", False)

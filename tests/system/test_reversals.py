@@ -55,6 +55,7 @@ def test_behaviour_46_a_second_reversal_moves_nothing(switch: Switch, second: st
     assert (account["held_minor"], account["available_minor"]) == (0, 100_000)
 
 
+@pytest.mark.behaviour(52)
 def test_behaviour_47_a_reversal_of_something_unknown_is_recorded(switch: Switch) -> None:
     """An advice without its original gets 00 and stays as an orphan; the request form gets 25."""
     card = switch.open_card()
@@ -70,6 +71,7 @@ def test_behaviour_47_a_reversal_of_something_unknown_is_recorded(switch: Switch
 
 
 @pytest.mark.parametrize("mti", ["0100", "0101"])
+@pytest.mark.behaviour(48)
 def test_behaviour_47_an_original_after_its_reversal_is_not_approved(
     switch: Switch, mti: str
 ) -> None:
@@ -85,6 +87,7 @@ def test_behaviour_47_an_original_after_its_reversal_is_not_approved(
     assert switch.held(card) == 1_000
 
 
+@pytest.mark.behaviour(48)
 def test_behaviour_47_reversal_and_original_in_one_piece(switch: Switch) -> None:
     """In whichever order they come, the money is not held in the end."""
     card = switch.open_card()

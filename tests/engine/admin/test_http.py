@@ -255,6 +255,7 @@ def test_health_follows_the_beat_of_the_loop(desk: Desk) -> None:
     assert desk.call("GET", "/healthz", token=None).status == 503
 
 
+@pytest.mark.behaviour(62)
 def test_ready_lists_each_check(desk: Desk) -> None:
     """200 when all hold; 503 names the one that does not."""
     ready = desk.call("GET", "/readyz", token=None)
@@ -279,6 +280,7 @@ def test_version_names_what_decides(desk: Desk) -> None:
     }
 
 
+@pytest.mark.behaviour(62)
 def test_metrics_come_in_the_format_asked_for(desk: Desk) -> None:
     """Plain text by default, OpenMetrics by Accept."""
     plain = desk.call("GET", "/metrics", token=None)

@@ -1,0 +1,91 @@
+"""What decides and what is spoken: dialects, rules and model of a configuration, read and checked.
+
+At the start and at each reload, before anything is opened or changed.
+"""
+
+import platform
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+
+from engine.authorize import Settings
+from engine.config import NONE, SHIPPED, Config
+from engine.gate import Places, merged
+from engine.link_config import Dial, Listen
+from engine.metrics import BuildInfo
+from engine.rules.program import Program, default_rules_path, load_rules, no_rules
+from engine.wire.dialect import Dialect, load_builtin, load_dialect
+from scoring.registry import Model, default_model_path, load_model
+
+_HOUR_S = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What decides: ``dialects`` are the rows of the dialect table."""
+
+    dialects: list[Dialect]
+    program: Program
+    model: Model | None
+
+
+def load_parts(config: Config) -> Parts:
+    """Read dialects, rules and model; their errors name file and place."""
+    rules, model = rules_path(config), config.scoring.model
+    dialects = [_load(name, most) for name, most in _dialect_rows(config)]
+    program = no_rules() if rules is None else load_rules(rules)
+    scorer = None
+    if model != NONE:
+        scorer = load_model(default_model_path() if model == SHIPPED else Path(model))
+    return Parts(dialects, program, scorer)
+
+
+def _dialect_rows(config: Config) -> list[tuple[str, int]]:
+    """Return what needs a row of the dialect table: each dialect with each bound of a frame."""
+    links: list[Listen | Dial] = [*config.listen, *config.dial]
+    links += [
+        merged(listen, peer)
+        for listen in config.listen
+        for peer in config.peer
+        if peer.listener in ("", listen.address)
+    ]
+    return sorted({(link.dialect, link.frame_bytes_max) for link in links})
+
+
+def places_of(config: Config) -> Places:
+    """Return where the dialects and security profiles of a configuration stand."""
+    rows = {key: row for row, key in enumerate(_dialect_rows(config))}
+    names = [profile.name for profile in config.security_profile]
+    return Places(rows, {"": 0} | {name: number for number, name in enumerate(names, 1)})
+
+
+def _load(name: str, frame_bytes_max: int) -> Dialect:
+    dialect = load_dialect(Path(name)) if name.endswith(".toml") else load_builtin(name)
+    framing = dialect.framing
+    most = max(min(framing.max_bytes, frame_bytes_max), framing.min_bytes)
+    return replace(dialect, framing=msgspec.structs.replace(framing, max_bytes=most))
+
+
+def settings_of(config: Config) -> Settings:
+    """Return the decision settings of a configuration; a hold lives whole hours."""
+    return Settings(
+        hold_life_h=-(-config.authorization.hold_life_s // _HOUR_S),
+        duplicate_window_s=config.authorization.duplicate_window_s,
+        clock_from_messages=config.clock.source == "message",
+        pin_tries_max=config.security.pin_tries_max,
+    )
+
+
+def rules_path(config: Config) -> Path | None:
+    """Return the configured rule file; None = no rules."""
+    name = config.rules.file
+    if name == NONE:
+        return None
+    return default_rules_path() if name == SHIPPED else Path(name)
+
+
+def build_info(parts: Parts, version: str) -> BuildInfo:
+    """Return what ``/version`` says of these parts."""
+    model = "" if parts.model is None else parts.model.sha256
+    return BuildInfo(version, platform.python_version(), parts.program.sha256, model)
