@@ -59,9 +59,9 @@ def _forms(secret: str) -> dict[str, bytes]:
         forms["BCD"] = bytes.fromhex(even)
         forms["BCD, moved by a digit"] = bytes.fromhex("0" + even[:-1])[1:]
         forms["hex of BCD, moved"] = bytes.fromhex(even).hex().encode()
-        forms["number, little"] = int(secret, 16 if secret == _PIN_BLOCK else 10).to_bytes(
-            9, "little"
-        )[:8]
+        if secret.isdigit() or secret == _PIN_BLOCK:
+            number = int(secret, 16 if secret == _PIN_BLOCK else 10)
+            forms["number, little"] = number.to_bytes(9, "little")[:8]
     return forms
 
 
