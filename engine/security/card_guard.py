@@ -138,7 +138,7 @@ class CardGuard:
         batch.checks["pin"][rows[~is_fit]] = Finding.WRONG
         rows, starts, codes = rows[is_fit], starts[is_fit], codes[is_fit]
         blocks = np.zeros((len(rows), size), np.uint8)
-        take_bytes(batch.arena, starts, size, codes, blocks)
+        take_bytes(batch.arena, starts, np.full(len(rows), size, np.int64), codes, blocks)
         cards = batch.pan_block[rows]
         pins = read_pins(cipher, profile.pin_format, blocks, cards)
         kept = self.values[batch.items["card"][rows]]

@@ -107,13 +107,16 @@ class Guard:
         requests = replies["request"][rows].astype(np.int64)
         starts = replies["start"][rows].astype(np.int64)
         at = replies["mac_at"][rows].astype(np.int64)
+        dialects = batch.request["dialect"][requests]
         codes = codes_of(self.table, batch, requests, _MAC_1)
+        widths = self.table.fields["size"][dialects, _MAC_1] // (1 + is_hex(codes))
+        sizes = np.minimum(widths, MAC_BYTES).astype(np.int64)
         numbers = replies["wants_mac"][rows]
         for number, key in enumerate(self._keys, start=1):
             mine = np.flatnonzero(numbers == number)
             if len(mine):
                 made = key.of(batch.out, starts[mine], at[mine])
-                put_macs(made, at[mine], codes[mine], batch.out)
+                put_macs(made, at[mine], sizes[mine], codes[mine], batch.out)
 
     def note_pin_value(self, card: int, index: int, digits: str) -> None:
         """Take what proves the PIN of a card from now on: PVKI and PVV, or 0 and an offset."""
@@ -194,20 +197,21 @@ class Guard:
     def _wrong(self, batch: Batch, rows: Rows, fields: Rows, key: MacKey) -> NDArray[np.bool_]:
         theirs = np.zeros((len(rows), MAC_BYTES), np.uint8)
         ends = np.zeros(len(rows), np.int64)
-        is_unfit = np.zeros(len(rows), np.bool_)
+        widths = np.zeros(len(rows), np.int64)  # some dialects have room for 4 bytes only
         for field in (_MAC_1, _MAC_2):
             mine = np.flatnonzero(fields == field)
             if not len(mine):
                 continue
             ends[mine], sizes = places(batch, rows[mine], field)
             codes = codes_of(self.table, batch, rows[mine], field)
-            is_fit = sizes == MAC_BYTES * (1 + is_hex(codes))
-            is_unfit[mine] = ~is_fit
+            widths[mine] = np.minimum(sizes // (1 + is_hex(codes)), MAC_BYTES)
             taken = np.zeros((len(mine), MAC_BYTES), np.uint8)
-            take_bytes(batch.arena, np.where(is_fit, ends[mine], 0), MAC_BYTES, codes, taken)
+            take_bytes(batch.arena, ends[mine], widths[mine], codes, taken)
             theirs[mine] = taken
         starts = batch.request["start"][rows].astype(np.int64)
-        return differ(key.of(batch.arena, starts, ends), theirs) | is_unfit
+        ours = key.of(batch.arena, starts, ends)
+        ours[np.arange(MAC_BYTES) >= widths[:, None]] = 0
+        return differ(ours, theirs) | (widths == 0)
 
     def _mac_keys(self, profile: SecurityProfile) -> list[MacKey]:
         """Return the valid keys of a profile, the newest first; ``SecurityError`` when none is."""

@@ -53,18 +53,18 @@ def lay_blocks(
 def take_bytes(
     data: NDArray[np.uint8],
     starts: NDArray[np.int64],
-    size: Int,
+    sizes: NDArray[np.int64],
     codes: NDArray[np.uint8],
     out: NDArray[np.uint8],
 ) -> None:
-    """Copy ``size`` bytes from each of ``starts`` i64 (n,) to ``out`` u8 (n, size).
+    """Copy ``sizes[i]`` bytes from ``starts[i]`` to row i of ``out`` u8 (n, width or more).
 
     ``codes`` u8 (n,): how they are written; the two hex codes take two characters a byte.
     """
     for i in range(starts.shape[0]):
         at = starts[i]
         is_hex = codes[i] in (_ASCII_HEX, _EBCDIC_HEX)
-        for k in range(size):
+        for k in range(sizes[i]):
             if is_hex:
                 out[i, k] = _half(data[at + 2 * k]) << 4 | _half(data[at + 2 * k + 1])
             else:
@@ -86,14 +86,18 @@ def _half(character: Int) -> Int:
 def put_macs(
     values: NDArray[np.uint8],
     places: NDArray[np.int64],
+    sizes: NDArray[np.int64],
     codes: NDArray[np.uint8],
     out: NDArray[np.uint8],
 ) -> None:
-    """Write row i of ``values`` u8 (n, 8) to ``out`` at ``places[i]``, as ``codes[i]`` says."""
+    """Write ``sizes[i]`` bytes of row i of ``values`` u8 (n, 8) to ``out`` at ``places[i]``.
+
+    ``codes`` u8 (n,): how the dialect writes them.
+    """
     for i in range(places.shape[0]):
         at = places[i]
         is_hex = codes[i] in (_ASCII_HEX, _EBCDIC_HEX)
-        for k in range(8):
+        for k in range(sizes[i]):
             value = np.int64(values[i, k])
             if is_hex:
                 out[at + 2 * k] = _hex_character(value >> 4, codes[i])

@@ -15,6 +15,6 @@ def compile_kernels() -> None:
     codes = np.full(1, Code.RAW, np.uint8)
     values = np.zeros((1, 8), np.uint8)
     lay_blocks(data, starts, sizes, starts, 8, 0, np.zeros((2, 1, 8), np.uint8))
-    take_bytes(data, starts, 8, codes, values)
-    put_macs(values, starts, codes, data)
+    take_bytes(data, starts, sizes, codes, values)
+    put_macs(values, starts, sizes, codes, data)
     read_track2(data, starts, sizes, codes, 0, np.zeros((1, 3), np.int64))

@@ -10,10 +10,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyemv import cvn
 
+from bench.messages import authorization
 from engine.replay import Replayer
 from engine.security.file_store import FileStore
 from engine.security.store import KeyStore
 from engine.state import EngineState
+from engine.wire.dialect import BUILTIN_DIALECTS, load_builtin
+from engine.wire.table import compile_dialects
+from engine.wire.text import add_header, build_message
 from ledger.record import Flag, Kind
 from tests.engine.security.chip_cards import VISA_10
 from tests.support import secure_engine as s
@@ -336,3 +340,40 @@ def test_the_same_by_a_token(token: KeyStore) -> None:
     assert [a["39"] for a in answers] == ["00", "55", "00", "63", "00", "00"]
     assert answers[0]["55"].startswith("910A")
     assert s.has_right_mac(answers[5], s.MAC_NEXT)
+
+
+@pytest.mark.parametrize("name", BUILTIN_DIALECTS)
+def test_macs_in_every_dialect(name: str, tmp_path: Path) -> None:
+    """59: raw, hex and EBCDIC, eight bytes or four, behind any envelope; a bent one is told."""
+    dialect = load_builtin(name)
+    engine = s.file_engine(tmp_path)
+    guard, table = engine.authorizer.guard, compile_dialects([dialect])
+    for holder, attribute in (
+        (engine.authorizer, "table"), (guard, "table"), (guard.cards, "_table"),  # type: ignore[union-attr]
+    ):  # fmt: skip
+        setattr(holder, attribute, table)
+    mti, values = authorization(dialect)
+    place = 128 if any(number > 64 for number in values) else 64
+    field = dialect.fields[place]
+    width = field.size // 2 if field.is_hex else field.size
+    raw = build_message(dialect, mti, {**values, place: bytes(width)})
+    begin = len(raw) - field.size
+    mac = s.psec.mac.generate_retail_mac(s.MAC[:8], s.MAC[8:], raw[:begin], 1)[:width]
+    whole = build_message(dialect, mti, {**values, place: mac})
+    bent = build_message(dialect, mti, {**values, place: bytes([mac[0] ^ 1]) + mac[1:]})
+
+    for message, is_right in ((bent, False), (whole, True)):
+        engine.play([(s.START_NS, add_header(dialect, message))], [])
+        work = engine.authorizer.work
+        assert int(work.request[0]["fault"]) == 0
+        assert (engine.decisions(1) != ["MAC_WRONG"]) == is_right
+        reply = work.replies[0]
+        start, at = int(reply["start"]), int(reply["mac_at"])
+        answer = work.out[start:at].tobytes()
+        expected = s.psec.mac.generate_retail_mac(s.MAC[:8], s.MAC[8:], answer, 1)[:width]
+        wire = work.out[at : at + field.size].tobytes()
+        if field.is_hex:
+            text = wire.decode("cp500" if dialect.encoding.text != "ascii" else "ascii")
+            wire = bytes.fromhex(text)
+        assert wire == expected
+        assert int(work.out_end[0]) in (at + field.size, at + field.size + 1), "but for a trailer"

@@ -42,14 +42,15 @@ def test_what_is_put_is_taken(values: list[bytes], data: st.DataObject) -> None:
     out = np.zeros(20 * len(values) + 8, np.uint8)
     macs = np.array([list(value) for value in values], np.uint8)
 
-    put_macs(macs, places, codes, out)
+    sizes = np.array([data.draw(st.sampled_from([4, 8])) for _ in values], np.int64)
+    put_macs(macs, places, sizes, codes, out)
     taken = np.zeros_like(macs)
-    take_bytes(out, places, 8, codes, taken)
+    take_bytes(out, places, sizes, codes, taken)
 
-    for value, code, at in zip(values, codes.tolist(), places.tolist(), strict=True):
-        wire = oracle.written(value, Code(code))
-        assert out[at : at + len(wire)].tobytes() == wire
-    assert taken.tolist() == macs.tolist()
+    for row, (value, code, at) in enumerate(zip(values, codes, places.tolist(), strict=True)):
+        wire = oracle.written(value[: sizes[row]], Code(int(code)))
+        assert out[at : at + 19].tobytes() == wire.ljust(19, b"\0"), "and nothing behind it"
+        assert taken[row].tobytes() == value[: sizes[row]].ljust(8, b"\0")
 
 
 @given(
