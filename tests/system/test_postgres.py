@@ -1,7 +1,10 @@
 """A real engine over PostgreSQL: embedded and killed, or taken over by another engine."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +13,7 @@ import pytest
 from ledger.postgres.server import running_pid
 from tests.support.postgres import Database, place_for_servers, remove, require_programs
 from tests.system.link import changed, payment
-from tests.system.process import PLAIN, Switch, de39, eventually
+from tests.system.process import DE39, PLAIN, Switch, de39, eventually
 
 EMBEDDED = PLAIN + '[ledger]\nstore = "postgres"\n'
 QUICK = "commit_timeout_s = 2\nretry_s = 5\n"
@@ -91,3 +94,28 @@ def test_a_database_that_is_away_is_named(tmp_path: Path) -> None:
     assert code == 69
     assert str(tmp_path) in err
     assert "S3cret" not in err
+
+
+def test_the_books_follow_a_running_engine(database: Database, place: Path) -> None:
+    """What is paid while the projector follows is in the books a moment later, and only once."""
+    with Switch(place / "s") as switch:
+        switch.start()
+        card = switch.open_card()
+        words = ["ledger", "books", "--data", str(switch.data), "--follow"]
+        env = {**os.environ, "DE39_BOOKS_DSN": database.dsn}
+        with subprocess.Popen(
+            [DE39, *words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env
+        ) as follower:
+            assert follower.stdout is not None
+            assert follower.stdout.readline()  # the books are up to what there was
+            with switch.link() as link:
+                for amount in (100, 200, 300):
+                    assert link.ask(payment(card.pan, amount))["39"] == "00"
+            held = "SELECT coalesce(sum(held_minor), 0)::int FROM de39_books.open_holds"
+            assert eventually(lambda: database.fetchval(held) == 600)
+            follower.send_signal(signal.SIGINT)
+            assert follower.wait(30) == 130
+        assert switch.stop() == 0
+        code, out, err = de39("ledger", "books", "--data", switch.data, "--check", "--json", **env)
+        assert code == 0, err
+        assert json.loads(out) == {"records": 5, "projected": 0, "ok": True, "differences": []}
