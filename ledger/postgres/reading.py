@@ -50,29 +50,32 @@ _LENGTH = struct.Struct(">i")
 
 
 class _CopyRows:
-    """Cuts a binary COPY of one bytea column into its values."""
+    """Cuts a binary COPY of one bytea column into its values, each copied once."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
-        self._at = -1  # before the header
+        self._rest = b""
+        self._has_header = False
 
     def feed(self, data: bytes) -> Iterator[bytearray]:
         """Take the next bytes; yield each value that is complete."""
-        self._buffer += data
+        whole = self._rest + data if self._rest else data
+        view = memoryview(whole)
         at = 0
-        if self._at < 0:
-            if len(self._buffer) < _COPY_HEADER_BYTES:
+        if not self._has_header:
+            if len(view) < _COPY_HEADER_BYTES:
+                self._rest = whole
                 return
-            at, self._at = _COPY_HEADER_BYTES, 0
+            self._has_header = True
+            at = _COPY_HEADER_BYTES
         start = _FIELDS.size + _LENGTH.size
-        while len(self._buffer) - at >= start:
-            (size,) = _LENGTH.unpack_from(self._buffer, at + _FIELDS.size)
+        while len(view) - at >= start:
+            (size,) = _LENGTH.unpack_from(view, at + _FIELDS.size)
             end = at + start + size
-            if len(self._buffer) < end:
+            if len(view) < end:
                 break
-            yield self._buffer[at + start : end]
+            yield bytearray(view[at + start : end])
             at = end
-        del self._buffer[:at]
+        self._rest = bytes(view[at:])
 
 
 def checked_batch(raw: bytearray, at: Position, cluster: bytes | None, partition: int) -> Batch:
