@@ -55,7 +55,7 @@ class DialectError(ValueError):
     exit_code = 78  # as of ``engine.errors.ConfigError``
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Dialect:
     """One dialect, checked. ``response_codes`` has every Decision, two characters each.
 

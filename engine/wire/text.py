@@ -7,6 +7,7 @@ so is every value of a message whose structure is broken, since its bytes may be
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from engine.wire.elements import Field
 from engine.wire.inside import PartLine, lines_of_parts
 from engine.wire.kernels import decode_batch
 from engine.wire.masking import HIDDEN, mask_value
-from engine.wire.table import SEGMENT, compile_dialects
+from engine.wire.table import SEGMENT, DialectTable, compile_dialects
 
 # Not VALUE: behind a value that cannot be, later bytes may belong elsewhere too.
 _WELL_FORMED = (Fault.NONE, Fault.MISSING)
@@ -198,6 +199,11 @@ def _wire_field(dialect: Dialect, number: int, value: str | bytes) -> bytes:
     return wire_field(dialect, field, value, f"DE{number}")
 
 
+@lru_cache(maxsize=64)
+def _table_of(dialect: Dialect) -> DialectTable:
+    return compile_dialects([dialect])
+
+
 def _decode_one(dialect: Dialect, message: bytes) -> tuple[Any, NDArray[np.uint16]]:
     frame = add_header(dialect, message)
     arena = np.array(bytearray(frame), np.uint8)
@@ -205,7 +211,7 @@ def _decode_one(dialect: Dialect, message: bytes) -> tuple[Any, NDArray[np.uint1
     segments[0]["end"] = len(arena)
     request = np.zeros(1, REQUEST)
     spans = np.zeros((1, FIELD_COUNT, 2), np.uint16)
-    table = compile_dialects([dialect])
+    table = _table_of(dialect)
     key, block = np.zeros(2, np.uint64), np.zeros((1, 16), np.uint8)
     decode_batch(arena, segments, 1, table, key, request, spans, block)
     return request[0], spans[0]

@@ -1,0 +1,24 @@
+"""Where fuzzing begins: the golden conversations, and inputs that once reached something new.
+
+A file of ``corpus`` is the bytes of a link; the part of its name before "--" is the dialect.
+"""
+
+from pathlib import Path
+
+from engine.wire.dialect import BUILTIN_DIALECTS
+
+CORPUS = Path(__file__).parent / "corpus"
+CONVERSATIONS = Path(__file__).resolve().parents[1] / "golden" / "conversations"
+
+
+def seeds() -> list[tuple[int, bytes]]:
+    """Return (place of the dialect in BUILTIN_DIALECTS, bytes of a link), in a stable order."""
+    found = []
+    for number, name in enumerate(BUILTIN_DIALECTS):
+        for line in (CONVERSATIONS / f"{name}.hex").read_text(encoding="ascii").splitlines():
+            if line[:1] in ("<", ">"):
+                found.append((number, bytes.fromhex(line[1:])))
+    for path in sorted(CORPUS.glob("*.bin")):
+        name = path.name.partition("--")[0]
+        found.append((BUILTIN_DIALECTS.index(name), path.read_bytes()))
+    return found
