@@ -15,9 +15,8 @@ def seeds() -> list[tuple[int, bytes]]:
     """Return (place of the dialect in BUILTIN_DIALECTS, bytes of a link), in a stable order."""
     found = []
     for number, name in enumerate(BUILTIN_DIALECTS):
-        for line in (CONVERSATIONS / f"{name}.hex").read_text(encoding="ascii").splitlines():
-            if line[:1] in ("<", ">"):
-                found.append((number, bytes.fromhex(line[1:])))
+        lines = (CONVERSATIONS / f"{name}.hex").read_text(encoding="ascii").splitlines()
+        found += [(number, bytes.fromhex(line[1:])) for line in lines if line[:1] in ("<", ">")]
     for path in sorted(CORPUS.glob("*.bin")):
         name = path.name.partition("--")[0]
         found.append((BUILTIN_DIALECTS.index(name), path.read_bytes()))

@@ -187,6 +187,20 @@ def capacity(field: Field) -> int:
     return field.size // 2 if field.is_hex else field.size - (field.format == "x+n")
 
 
+def drawn_value(dialect: Dialect, number: int, random: Random) -> str | bytes:
+    """Return a value that the dialect allows in a field, card data included."""
+    use = dialect.fields[number].use
+    if use in _CARD_USES:
+        pan = _digits(random, 16)
+        return {
+            Use.PAN: pan,
+            Use.EXPIRY: "3012",
+            Use.TRACK2: f"{pan}=3012201",
+            Use.TRACK1: f"B{pan}^A/B^3012101",
+        }[use]
+    return _value(dialect, dialect.fields[number], random)
+
+
 def _value(dialect: Dialect, field: Field, random: Random) -> str | bytes:
     """Return a value that the dialect allows in a field."""
     most = capacity(field)
