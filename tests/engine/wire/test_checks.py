@@ -18,7 +18,7 @@ source = "tests"
     [
         ('[framing]\nenvelope = "tpdu"', r"framing.envelope_bytes: .*'tpdu' has 5 bytes"),
         ('[framing]\ntrailer = "ETX"', r"framing.trailer: 'ETX' is not one byte in hex"),
-        ('[framing]\nlength = "ascii"', r"framing.max_bytes: .* 99 is the most"),
+        ('[framing]\nlength = "ascii"\nmax_bytes = 8000', r"framing.max_bytes: .* 99 is the most"),
         ("[encoding]\ntertiary = 1", "encoding.tertiary: "),
         ('[fields]\n43 = { code = "bcd" }', "fields.43: format 'ans' is not of digits"),
         ('[fields]\n52 = { code = "ascii" }', "fields.52: format 'b' cannot be written as ascii"),
