@@ -149,12 +149,12 @@ class Authorizer:
         self.tokenizer.tokens(work.pan_block, count, work.tokens)
         lap("tokens")
         self._admit(count, links)
-        item_count, record_count, events = self._passes(count, links, lap)
+        item_count, record_count, events = self.passes(count, links, lap)
         outcome = self._finish(count, item_count, record_count, events)
         lap("encode")
         return outcome
 
-    def _passes(self, count: int, links: NDArray[np.void], lap: Lap) -> tuple[int, int, RuleEvents]:
+    def passes(self, count: int, links: NDArray[np.void], lap: Lap) -> tuple[int, int, RuleEvents]:
         """Match and work the requests, pass by pass; breakers look before a request, if at all."""
         rules, events = self.state.rules, RuleEvents()
         items, records, first = count, 0, 0
@@ -224,7 +224,7 @@ class Authorizer:
         work.reasons[:count] = 0
         work.order[:count] = np.arange(count)
         self._post(work.order[:count])
-        return self._records(count, count)
+        return self.records(count, count)
 
     def _admit(self, count: int, links: NDArray[np.void]) -> None:
         work, state = self.work, self.state
@@ -440,7 +440,7 @@ class Authorizer:
         if self.guard is not None:
             self.guard.dress(work, reply_count)
         hits = self._hits_beyond(item_count)
-        records = self._records(item_count, record_count)
+        records = self.records(item_count, record_count)
         events.write(records, first_seq, state)
         out_size = encode_batch(
             work.arena,
@@ -469,7 +469,8 @@ class Authorizer:
             return []
         return hits_blobs(work.items[:item_count], work.hits[:item_count])
 
-    def _records(self, item_count: int, record_count: int) -> NDArray[np.void]:
+    def records(self, item_count: int, record_count: int) -> NDArray[np.void]:
+        """Return the records of the decided items, RECORD (record_count,)."""
         work, state = self.work, self.state
         records = np.empty(record_count, RECORD)
         write_records(

@@ -55,6 +55,7 @@ _COMMANDS = {
     "conformance": "bench.conformance.run:run",
     "rules check": "engine.rules.commands:check",
     "rules fmt": "engine.rules.commands:fmt",
+    "rules backtest": "bench.backtest:run",
     "rules show": "engine.rule_commands:show",
     "rules apply": "engine.rule_commands:apply",
     "rules approve": "engine.rule_commands:approve",

@@ -76,7 +76,7 @@ def tail(
     if count < 0:
         raise UsageError(f"--count {count}: expected 0 or more records")
     rows = verifying.tail(
-        data, count, follow=follow, card_text=_card_text(data), decisions=_DECISIONS
+        data, count, follow=follow, card_text=card_text_of(data), decisions=_DECISIONS
     )
     for row in rows:
         sys.stdout.write(json_text.dumps(row) + "\n")
@@ -104,7 +104,7 @@ def export(
     """
     if format == "parquet" and out is None:
         raise UsageError("--format parquet needs --out FILE")
-    count = exporting.export(data, format, out, card_text=_card_text(data), decisions=_DECISIONS)
+    count = exporting.export(data, format, out, card_text=card_text_of(data), decisions=_DECISIONS)
     sys.stderr.write(f"de39: {count:,} records exported\n")
 
 
@@ -115,10 +115,10 @@ def fold_of(data: Path) -> StateFold | None:
         return None
     with Vault.open(data) as vault:
         hash_key = np.frombuffer(vault.keys.hash_key, np.uint64).copy()
-    return StateFold(_bounds_needed(data), hash_key)
+    return StateFold(bounds_needed(data), hash_key)
 
 
-def _bounds_needed(data: Path) -> Bounds:
+def bounds_needed(data: Path) -> Bounds:
     """Read the journal once for the largest numbers in it."""
     accounts = cards = messages = payments = 1
     progress = _Progress("read")
@@ -139,7 +139,7 @@ def _bounds_needed(data: Path) -> Bounds:
     return Bounds(accounts, cards, min(payments + 2, 1 << 20), ring)
 
 
-def _card_text(data: Path) -> CardText | None:
+def card_text_of(data: Path) -> CardText | None:
     """Return a look-up of masked card numbers in the vault; None = the BIN of the record only."""
     if not (data / KEY_FILE).exists():
         return None

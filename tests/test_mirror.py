@@ -21,6 +21,7 @@ COVERED_BY = {
     "engine/expiry.py": _CORE,
     "engine/items.py": _CORE,
     "engine/rule_commands.py": "tests/system/test_rules.py",
+    "engine/backtest*.py": "tests/bench/test_backtest.py",
     "engine/rule_desk.py": "tests/system/test_rules.py",
     "engine/admin/rules_api.py": "tests/system/test_rules.py",
     "engine/workspace.py": _CORE,

@@ -1,0 +1,344 @@
+"""``de39 rules backtest``: a rule set over the journal of a data folder, or over a stream.
+
+Both run the stages of the live engine on one core, without sockets and disk: the journal's messages
+from their records (``engine.history``), a stream's from the frames that acquirers would send.
+"""
+
+import csv
+import json as json_text
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from cyclopts import Parameter
+from numpy.typing import NDArray
+
+from bench.core import filled_state
+from bench.frames import encode
+from bench.stream import StreamError, load_stream
+from bench.traffic import Traffic
+from bench.workload import Workload
+from engine import warm
+from engine.authorize import Authorizer, Settings, Workspace
+from engine.backtest import Tally, result_of
+from engine.backtest_report import html_of, text_of
+from engine.errors import ProblemFoundError, UsageError, run_command
+from engine.history import HistoryRun
+from engine.items import LINK
+from engine.ledger_commands import bounds_needed, card_text_of
+from engine.limits import ARENA_BYTES, BATCH_FRAMES_MAX
+from engine.replay import Replayer
+from engine.rules.errors import RuleError
+from engine.rules.program import Program, load_rules, no_rules, program_from_file
+from engine.rules.tree import Mode
+from engine.state import EngineState
+from engine.tokens import Tokenizer
+from engine.wire.dialect import load_builtin
+from engine.wire.table import SEGMENT, compile_dialects
+from ledger.authorizations import Cursor
+from ledger.journal import Blob
+from ledger.record import RECORD, Kind
+from ledger.recovery import scan_running
+from ledger.vault import Vault
+from scoring.registry import Model, default_model_path, load_model
+from scoring.tables import tables
+
+_BATCH = 1024
+_PIECE = 65_536  # records read before they are run
+_HASH_KEY = (0x0123456789ABCDEF, 0xFEDCBA9876543210)
+_LIMIT_MINOR = (150_000, 1_200_000)
+Flag = Annotated[bool, Parameter(negative="")]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRun:
+    """Payments of a stream as they were decided: RECORD (n,), truth i8 (n,), breakers tripped."""
+
+    records: NDArray[np.void]
+    truth: NDArray[np.int8]
+    trips: list[str]
+    seconds: float
+
+
+@run_command
+def run(
+    file: Path,
+    /,
+    *,
+    data: Path | None = None,
+    stream: Path | None = None,
+    demo_days: int = 0,
+    begin: Annotated[str | None, Parameter(name="--from")] = None,
+    end: Annotated[str | None, Parameter(name="--to")] = None,
+    against: Path | None = None,
+    promote: tuple[str, ...] = (),
+    labels: Path | None = None,
+    model: str = "default",
+    html: Path | None = None,
+    json: Flag = False,
+) -> None:
+    """Say what a rule set would have done: frauds caught and missed, false declines, every change.
+
+    The set runs by the kernels that decide live traffic, with velocities, lists and balances as of
+    then, and its decisions have their consequences. Parameters name one source: --data, --stream
+    or --demo-days.
+
+    Parameters
+    ----------
+    file
+        The rule file.
+    data
+        A data folder: its journal is run again, beside a working engine if need be.
+    stream
+        A parquet of t_seconds, customer_id, terminal_id, amount_cents, fraud_scenario.
+    demo_days
+        So many days of the demo's own traffic.
+    begin
+        First day of the journal that is decided anew, such as 2026-01-31; before it, as recorded.
+    end
+        Day before which the run ends.
+    against
+        For traffic that nobody has decided: the rule file to compare with; nothing = no rules.
+    promote
+        Rules in shadow that are to act, as after "de39 rules promote".
+    labels
+        CSV with the header rrn,fraud (1 or 0): what turned out since. Payments of a listed file
+        that it does not name count as genuine.
+    model
+        Path of the model, "default" or "none".
+    html
+        Write a page with plots there.
+    json
+        Print one JSON object.
+    """
+    if sum(map(bool, (data, stream, demo_days))) != 1:
+        raise UsageError("name one of --data, --stream and --demo-days")
+    program = _promoted(_loaded(file), promote)
+    scorer = _model(model)
+    warm.compile_all(_say)
+    started, used = time.monotonic(), time.process_time()
+    if data is not None:
+        truth = _labels(labels)
+        result = _over_journal(data, program, scorer, (_day(begin), _day(end) or 2**63), truth)
+    else:
+        traffic = _traffic(stream, demo_days)
+        baseline = no_rules() if against is None else _loaded(against)
+        result = _over_stream(traffic, program, baseline, scorer)
+    result["seconds"] = round(time.monotonic() - started, 2)
+    result["cpu_seconds"] = round(time.process_time() - used, 2)
+    title = f"{file} over {data or stream or f'{demo_days} days of demo traffic'}"
+    if html is not None:
+        html.write_text(html_of(result, title), encoding="utf-8")
+    sys.stdout.write(json_text.dumps(result) + "\n" if json else text_of(result, title))
+
+
+def run_stream(traffic: Traffic, program: Program, model: Model | None) -> StreamRun:
+    """Decide all of ``traffic`` with ``program``, in batches of 1,024 frames, as a switch does."""
+    payments, orders = len(traffic), traffic.orders()
+    authorizer = stream_authorizer(traffic, program, model)
+    state = authorizer.state
+    started = time.monotonic()
+    parts, trips = [], []
+    segments, links = np.zeros(1, SEGMENT), np.zeros(1, LINK)
+    for first in range(0, payments, _PIECE):
+        frames = encode(orders[first : first + _PIECE], first_number=first + 1)
+        for at in range(0, len(frames.offsets) - 1, _BATCH):
+            ends = frames.offsets[[at, min(at + _BATCH, len(frames.offsets) - 1)]]
+            bytes_ = frames.buffer[int(ends[0]) : int(ends[1])]
+            authorizer.work.arena[: len(bytes_)] = bytes_
+            segments[0]["start"], segments[0]["end"] = 0, len(bytes_)
+            outcome = authorizer.run(segments, 1, links, _no_lap)
+            trips += outcome.trips
+            state.maintain()
+            parts.append(outcome.records[outcome.records["kind"] <= Kind.CHECK])
+        _say(f"{min(first + _PIECE, payments):,} of {payments:,} payments")
+    seconds = time.monotonic() - started
+    state.close()
+    records = _joined(parts)
+    assert len(records) == payments, "every payment has its record"
+    return StreamRun(records, (traffic.scenario > 0).astype(np.int8), trips, seconds)
+
+
+def stream_authorizer(traffic: Traffic, program: Program, model: Model | None) -> Authorizer:
+    """Return an engine that has the cards of ``traffic`` and stands at its first second."""
+    cards = traffic.customers
+    state = filled_state(cards, len(traffic))
+    limits = np.random.default_rng(39).integers(*_LIMIT_MINOR, cards)
+    for name in ("limit_minor", "otb_minor"):
+        state.accounts[name][1 : cards + 1] = limits
+    first_s = traffic.start_s + int(traffic.t_seconds[0])
+    state.cursor[Cursor.LAST_TS_NS] = first_s * 10**9
+    return _authorizer(state, program, model, np.array(_HASH_KEY, np.uint64))
+
+
+def _over_stream(
+    traffic: Traffic, program: Program, baseline: Program, model: Model | None
+) -> dict[str, Any]:
+    """Run the traffic twice, with the set to compare with and with the new one."""
+    before = run_stream(traffic, baseline, model)
+    after = run_stream(traffic, program, model)
+    tally = Tally(program)
+    for first in range(0, len(after.records), _PIECE):
+        part = slice(first, first + _PIECE)
+        tally.add(before.records[part], after.records[part], after.truth[part])
+    return {**result_of(tally, after.trips), "run_seconds": round(after.seconds, 2)}
+
+
+def _over_journal(
+    data: Path,
+    program: Program,
+    model: Model | None,
+    period: tuple[int, int],
+    labels: dict[bytes, int] | None,
+) -> dict[str, Any]:
+    """Fold the journal up to the period, then decide it anew."""
+    with Vault.open(data) as vault:
+        hash_key = np.frombuffer(vault.keys.hash_key, np.uint64).copy()
+    state = EngineState(bounds_needed(data))
+    authorizer = _authorizer(state, program, model, hash_key)
+    replayer = Replayer(state, tables(), hash_key)
+    history: HistoryRun | None = None
+    tally = Tally(program)
+    for records, blobs in _pieces(data):
+        inside = records["ts_ns"] < np.uint64(period[1])
+        records = records[inside]
+        split = int(np.searchsorted(records["ts_ns"], np.uint64(period[0])))
+        early = [b for b in blobs if b.row < split]
+        if history is None and split:
+            originals = [(b.row, b.data) for b in early if b.kind == 4]
+            replayer.apply(records[:split], originals, early)
+        if split < len(records):
+            history = history or HistoryRun(authorizer, program)
+            late = [b._replace(row=b.row - split) for b in blobs if split <= b.row < len(records)]
+            for part in history.run(records[split:], late):
+                tally.add(part.before, part.after, _truth(part.before, labels))
+        _say(f"{int(records['seq'][-1]) if len(records) else 0:,} records")
+        if not inside.all():
+            break
+    state.close()
+    trips = [] if history is None else history.trips
+    passed = 0 if history is None else history.passed_over
+    return {**result_of(tally, trips, card_text_of(data)), "records_passed_over": passed}
+
+
+def _pieces(data: Path) -> Iterator[tuple[NDArray[np.void], list[Blob]]]:
+    """Yield records and their blobs in pieces of some ten thousand."""
+    parts: list[NDArray[np.void]] = []
+    blobs: list[Blob] = []
+    waiting = 0
+    for batch in scan_running(data):
+        blobs += [blob._replace(row=waiting + blob.row) for blob in batch.blobs]
+        parts.append(batch.records)
+        waiting += len(batch.records)
+        if waiting >= _PIECE:
+            yield _joined(parts), blobs
+            parts, blobs, waiting = [], [], 0
+    if parts:
+        yield _joined(parts), blobs
+
+
+def _joined(parts: list[NDArray[np.void]]) -> NDArray[np.void]:
+    raw = np.concatenate([np.ascontiguousarray(part).view(np.uint8) for part in parts])
+    return raw.view(RECORD)
+
+
+def _authorizer(
+    state: EngineState, program: Program, model: Model | None, hash_key: NDArray[np.uint64]
+) -> Authorizer:
+    return Authorizer(
+        state,
+        compile_dialects([load_builtin("iso87-bin")]),
+        program,
+        model,
+        tables(),
+        Tokenizer(bytes(32)),
+        hash_key,
+        Settings(clock_from_messages=True),
+        Workspace(min(BATCH_FRAMES_MAX, len(state.ring) // 4), ARENA_BYTES),
+    )
+
+
+def _promoted(program: Program, names: tuple[str, ...]) -> Program:
+    """Return the set with the rules ``names`` active."""
+    unknown = set(names) - set(program.names)
+    if unknown:
+        raise UsageError(f"--promote: no rule is named {min(unknown)}")
+    if not names:
+        return program
+    rules = tuple(
+        replace(rule, mode=Mode.ACTIVE) if rule.name in names else rule
+        for rule in program.source.rules
+    )
+    return program_from_file(replace(program.source, rules=rules))
+
+
+def _truth(records: NDArray[np.void], labels: dict[bytes, int] | None) -> NDArray[np.int8]:
+    if labels is None:
+        return np.full(len(records), -1, np.int8)
+    pairs = zip(records["rrn_a"].tolist(), records["rrn_b"].tolist(), strict=True)
+    keys = (a.to_bytes(8, "little") + b.to_bytes(4, "little") for a, b in pairs)
+    return np.array([labels.get(key, 0) for key in keys], np.int8)
+
+
+def _labels(file: Path | None) -> dict[bytes, int] | None:
+    """Return truth by RRN; errors name the line."""
+    if file is None:
+        return None
+    found = {}
+    with file.open(encoding="utf-8", newline="") as lines:
+        reader = csv.reader(lines)
+        if next(reader, None) != ["rrn", "fraud"]:
+            raise ProblemFoundError(f"{file}: line 1: expected the header rrn,fraud")
+        for row in reader:
+            if len(row) != 2 or not 1 <= len(row[0]) <= 12 or row[1] not in ("0", "1"):
+                text = f"{file}: line {reader.line_num}: expected an RRN and 1 or 0"
+                raise ProblemFoundError(text)
+            found[row[0].encode("ascii", "replace").ljust(12)] = int(row[1])
+    return found
+
+
+def _traffic(stream: Path | None, days: int) -> Traffic:
+    if stream is None:
+        return Workload(5_000, 10_000, days, 39)
+    try:
+        return load_stream(stream)
+    except StreamError as problem:
+        raise ProblemFoundError(str(problem)) from None
+
+
+def _loaded(file: Path) -> Program:
+    try:
+        return load_rules(file)
+    except RuleError as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(error.exit_code) from None
+
+
+def _model(name: str) -> Model | None:
+    if name == "none":
+        return None
+    return load_model(default_model_path() if name == "default" else Path(name))
+
+
+def _day(text: str | None) -> int:
+    """Return the Unix ns of a day's begin; None = as early or late as can be."""
+    if text is None:
+        return 0
+    try:
+        return int(datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).timestamp()) * 10**9
+    except ValueError:
+        raise UsageError("--from and --to: expected a day such as 2026-01-31") from None
+
+
+def _no_lap(_stage: str) -> None:
+    """Time nothing."""
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"de39: {text}\n")
+    sys.stderr.flush()
