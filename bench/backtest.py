@@ -8,7 +8,7 @@ import csv
 import json as json_text
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +30,7 @@ from engine.backtest_report import html_of, text_of
 from engine.errors import ProblemFoundError, UsageError, run_command
 from engine.history import HistoryRun
 from engine.items import LINK
+from engine.label_events import Label
 from engine.ledger_commands import bounds_needed, card_text_of
 from engine.limits import ARENA_BYTES, BATCH_FRAMES_MAX
 from engine.replay import Replayer
@@ -53,6 +54,7 @@ _PIECE = 65_536  # records read before they are run
 _HASH_KEY = (0x0123456789ABCDEF, 0xFEDCBA9876543210)
 _LIMIT_MINOR = (150_000, 1_200_000)
 Flag = Annotated[bool, Parameter(negative="")]
+Truth = Callable[[NDArray[np.void]], NDArray[np.int8]]  # 1 fraud, 0 genuine, -1 not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +109,8 @@ def run(
     promote
         Rules in shadow that are to act, as after "de39 rules promote".
     labels
-        CSV with the header rrn,fraud (1 or 0): what turned out since. Payments of a listed file
-        that it does not name count as genuine.
+        CSV with the header rrn,fraud (1 or 0); what it does not name is genuine. Without it the
+        labels in the journal count, and what has none is not known.
     model
         Path of the model, "default" or "none".
     html
@@ -123,7 +125,7 @@ def run(
     warm.compile_all(_say)
     started, used = time.monotonic(), time.process_time()
     if data is not None:
-        truth = _labels(labels)
+        truth = _journal_truth(data) if labels is None else _file_truth(labels)
         result = _over_journal(data, program, scorer, (_day(begin), _day(end) or 2**63), truth)
     else:
         traffic = _traffic(stream, demo_days)
@@ -194,7 +196,7 @@ def _over_journal(
     program: Program,
     model: Model | None,
     period: tuple[int, int],
-    labels: dict[bytes, int] | None,
+    truth: Truth,
 ) -> dict[str, Any]:
     """Fold the journal up to the period, then decide it anew."""
     with Vault.open(data) as vault:
@@ -216,7 +218,7 @@ def _over_journal(
             history = history or HistoryRun(authorizer, program)
             late = [b._replace(row=b.row - split) for b in blobs if split <= b.row < len(records)]
             for part in history.run(records[split:], late):
-                tally.add(part.before, part.after, _truth(part.before, labels))
+                tally.add(part.before, part.after, truth(part.before))
         _say(f"{int(records['seq'][-1]) if len(records) else 0:,} records")
         if not inside.all():
             break
@@ -277,18 +279,22 @@ def _promoted(program: Program, names: tuple[str, ...]) -> Program:
     return program_from_file(replace(program.source, rules=rules))
 
 
-def _truth(records: NDArray[np.void], labels: dict[bytes, int] | None) -> NDArray[np.int8]:
-    if labels is None:
-        return np.full(len(records), -1, np.int8)
-    pairs = zip(records["rrn_a"].tolist(), records["rrn_b"].tolist(), strict=True)
-    keys = (a.to_bytes(8, "little") + b.to_bytes(4, "little") for a, b in pairs)
-    return np.array([labels.get(key, 0) for key in keys], np.int8)
+def _journal_truth(data: Path) -> Truth:
+    """Return truth by the labels in the journal, whenever they came; the rest is not known."""
+    found: dict[int, int] = {}
+    for batch in scan_running(data):
+        told = batch.records[batch.records["kind"] == Kind.LABEL]
+        fraud = told["status"] == Label.FRAUD
+        found.update(zip(told["ref_seq"].tolist(), fraud.tolist(), strict=True))
+
+    def truth(records: NDArray[np.void]) -> NDArray[np.int8]:
+        return np.array([found.get(seq, -1) for seq in records["seq"].tolist()], np.int8)
+
+    return truth
 
 
-def _labels(file: Path | None) -> dict[bytes, int] | None:
-    """Return truth by RRN; errors name the line."""
-    if file is None:
-        return None
+def _file_truth(file: Path) -> Truth:
+    """Return truth by RRN, what the file does not name is genuine; errors name the line."""
     found = {}
     with file.open(encoding="utf-8", newline="") as lines:
         reader = csv.reader(lines)
@@ -299,7 +305,13 @@ def _labels(file: Path | None) -> dict[bytes, int] | None:
                 text = f"{file}: line {reader.line_num}: expected an RRN and 1 or 0"
                 raise ProblemFoundError(text)
             found[row[0].encode("ascii", "replace").ljust(12)] = int(row[1])
-    return found
+
+    def truth(records: NDArray[np.void]) -> NDArray[np.int8]:
+        pairs = zip(records["rrn_a"].tolist(), records["rrn_b"].tolist(), strict=True)
+        keys = (a.to_bytes(8, "little") + b.to_bytes(4, "little") for a, b in pairs)
+        return np.array([found.get(key, 0) for key in keys], np.int8)
+
+    return truth
 
 
 def _traffic(stream: Path | None, days: int) -> Traffic:

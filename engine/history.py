@@ -18,6 +18,7 @@ from engine.authorize import Authorizer
 from engine.decision import Decision
 from engine.events import apply_events
 from engine.items import LINK, Role
+from engine.label_events import apply_labels
 from engine.payments import requests_of_records
 from engine.rules.program import Program
 from ledger.authorizations import Cursor
@@ -180,6 +181,9 @@ class HistoryRun:
         if kind == Kind.LIST:
             record["seq"] = state.next_seq
             state.rules.fold(record, [blob._replace(row=0) for blob in blobs])
+            state.cursor[Cursor.NEXT_SEQ] += 1
+        elif kind == Kind.LABEL:
+            apply_labels(record, state, self._authorizer.tables)
             state.cursor[Cursor.NEXT_SEQ] += 1
         elif kind == Kind.LIMIT or Kind.ACCOUNT_OPEN <= kind <= Kind.CARD_FLAGS:
             apply_events(record, state.accounts, state.cards, state.cursor)
