@@ -9,7 +9,7 @@ the start, so nothing but the books and the journal decides what is written.
 import asyncio
 import io
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ from ledger.errors import (
     ForeignJournalError,
     FormatVersionError,
     LedgerError,
+    RotError,
     StoreUnavailable,
 )
 from ledger.journal import Batch, Position, Records, position_from_json
@@ -111,7 +112,7 @@ class Books:
         """
         group: list[Batch] = []
         held = done = 0
-        for batch in batches:
+        for batch in self._continued(batches):
             self._check(batch)
             group.append(batch)
             held += len(batch.records)
@@ -120,6 +121,23 @@ class Books:
                 on_progress(self.watermark.seq)
                 group, held = [], 0
         return done + (self._put(group) if group else 0)
+
+    def _continued(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Yield ``batches``; say what it may mean that they do not continue the books."""
+        at = self.watermark.position
+        count = 0
+        try:
+            for batch in batches:
+                yield batch
+                count += 1
+        except RotError as damage:
+            if count or self.watermark.cluster is None or damage.batch_no != at.batch_no:
+                raise
+            raise LedgerError(
+                f"the journal does not continue the books, which end at record {at.seq - 1}: "
+                f"{damage}; if a crash undid a last write that the books had read already, drop "
+                f"the schema {tables.SCHEMA} and project again"
+            ) from damage
 
     def fetch(self, sql: str, *words: Any) -> Any:
         """Return the rows of a query."""

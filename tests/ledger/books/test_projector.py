@@ -10,7 +10,7 @@ import pytest
 
 from ledger.books.projector import Books
 from ledger.errors import ForeignJournalError, FormatVersionError, LedgerError, StoreUnavailable
-from ledger.journal import Batch, BatchEncoder
+from ledger.journal import Batch, BatchEncoder, Position
 from ledger.lifecycle import TABLE, Fin, settlement_of
 from ledger.lifecycle import Position as Account
 from ledger.record import Kind
@@ -256,6 +256,29 @@ def test_other_journals_are_refused(journal: list[Batch], database: Database) ->
     database.execute("UPDATE de39_books.watermark SET format = 9")
     with pytest.raises(FormatVersionError, match="format 9"):
         Books(database.dsn)
+
+
+def test_books_that_read_an_undone_write_are_told(
+    journal: list[Batch], database: Database, tmp_path: Path
+) -> None:
+    """The journal went another way after the books' end: said so, and nothing is added."""
+    with Books(database.dsn) as books:
+        books.project(journal[:3])
+        other = books.watermark.position._replace(head=b"h" * 32)
+        records, _ = made_records(1, 600)
+        store = opened(tmp_path, segment_bytes=1 << 20)
+        at = store.position
+        part = records[:7].copy()
+        store.append(
+            BatchEncoder(store.writer).encode([(part, ())], at, 5),
+            Expect(store.writer.epoch, at.seq, at.head),
+        )
+        store.close()
+        start = Position(segment=1, offset=4096, head=other.head)
+        books.watermark = books.watermark._replace(position=start)
+        with pytest.raises(LedgerError, match="does not continue the books, which end at record"):
+            books.project(Scan(tmp_path, start=start))
+    assert database.fetchval("SELECT count(*) FROM de39_books.event") == journal[2].after.seq - 1
 
 
 def test_no_database_is_one_line(tmp_path: Path) -> None:
