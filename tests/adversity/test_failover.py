@@ -80,7 +80,7 @@ class Load:
         seq = self._store.position.seq
         while not self._stop.is_set() and not self.failures:
             self._turn.acquire()
-            count = rng.randint(1, 60)
+            count = rng.randint(1, 200)  # some go alone, some while others are on their way
             with suppress(StorageError):
                 self._committer.submit(CommitJob(records_from(seq, count), 5))
             seq += count
@@ -120,6 +120,7 @@ def test_a_primary_killed_under_load_loses_nothing(number: int, trio: Trio, tmp_
     load.wait_for(2000)
     assert before < load.last_seq
     assert store.stats.unknown_count > 0
+    assert store.stats.ahead_count > 0
     assert str(new.sockets) in store.stats.place
     load.stop()
     assert load.failures == []
