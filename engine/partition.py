@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from engine.config import Config
 from engine.errors import ConfigError
 from engine.replay import Replayer
+from engine.snapshots import meta_of
 from engine.state import Bounds, EngineState
 from engine.tokens import Tokenizer
 from ledger.authorizations import Cursor
@@ -51,7 +52,10 @@ class Partition:
 
     def snapshot(self) -> None:
         """Write a snapshot of the state; everything in it must be durable."""
-        write_snapshot(self.data, self.state.next_seq - 1, self.store.position, self.state.arrays())
+        state = self.state
+        write_snapshot(
+            self.data, state.next_seq - 1, self.store.position, state.arrays(), meta_of(state)
+        )
 
     def close(self) -> None:
         """Close journal and vault and release the folder."""
@@ -215,6 +219,10 @@ class _Feed:
         if self._waiting >= self._piece:
             self.flush()
 
+    def pass_over(self, seq: int) -> None:
+        """Leave out records up to ``seq`` from now on: they have been taken."""
+        self._done_seq = seq
+
     def flush(self) -> None:
         """Apply what waits."""
         if self._parts:
@@ -235,13 +243,23 @@ def _joined(parts: list[NDArray[np.void]]) -> NDArray[np.void]:
 class StateFold:
     """The fold that ``ledger.verify`` takes: replays batches into a state of its own."""
 
-    def __init__(self, bounds: Bounds, hash_key: NDArray[np.uint64]) -> None:
+    def __init__(
+        self, bounds: Bounds, hash_key: NDArray[np.uint64], snapshot: Snapshot | None = None
+    ) -> None:
         self.state = EngineState(bounds)
-        self._feed = _Feed(Replayer(self.state, tables(), hash_key), 0)
+        done_seq = _restore(self.state, snapshot)
+        self._feed = _Feed(Replayer(self.state, tables(), hash_key), done_seq)
 
     def __call__(self, batch: Batch) -> None:
         """Apply one batch."""
         self._feed(batch)
+
+    def apply_up_to(self, batch: Batch, seq: int) -> None:
+        """Apply the records of ``batch`` up to ``seq``; handing it in again applies the rest."""
+        count = int(np.searchsorted(batch.records["seq"], seq, "right"))
+        blobs = tuple(blob for blob in batch.blobs if blob.row < count)
+        self._feed(batch._replace(records=batch.records[:count], blobs=blobs))
+        self._feed.pass_over(seq)
 
     def finish(self) -> None:
         """Apply what still waits to be applied."""

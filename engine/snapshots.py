@@ -6,12 +6,18 @@ engine goes on with the one before, since the journal is the truth.
 
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from engine.state import EngineState
 from ledger.errors import LedgerError
 from ledger.snapshot import latest_seq
 from ledger.snapshot_fork import SnapshotChild
+
+
+def meta_of(state: EngineState) -> dict[str, Any]:
+    """Return what a rebuild must know beside the arrays: how large the tables were."""
+    return {"bounds": asdict(state.bounds)}
 
 
 class Snapshots:
@@ -74,7 +80,9 @@ class Snapshots:
         self._last_s = time.monotonic()
         state, position = self._state, self._store.position
         try:
-            self._child = SnapshotChild(self._data, state.next_seq - 1, position, state.arrays)
+            self._child = SnapshotChild(
+                self._data, state.next_seq - 1, position, state.arrays, meta_of(state)
+            )
         except LedgerError as error:
             self._failed(error)
             return 0

@@ -47,6 +47,7 @@ from ledger.journal import (
 )
 from ledger.segment import (
     SegmentHeader,
+    archived_mark,
     check_version,
     journal_folder,
     segment_from_page,
@@ -159,7 +160,7 @@ class Scan:
     data
         The data folder.
     start
-        Where to begin (from a snapshot or an earlier scan); None = the first batch.
+        Where to begin (from a snapshot or an earlier scan); None = the first batch that is there.
     at_least_seq
         A record that is known to have been durable; ending before it is rot.
     cluster, partition
@@ -185,6 +186,7 @@ class Scan:
     ) -> None:
         self._data = data
         self._start = start
+        self._mark: Position | None = None  # where a journal with archived segments begins
         self._at_least_seq = at_least_seq
         self._disk = disk or OsDisk()
         self.cluster = cluster
@@ -219,7 +221,9 @@ class Scan:
         present = segment_indexes(self._disk, self._data)
         if not present:
             raise NoJournalError(f"no journal in {journal_folder(self._data)}: check --data")
-        first = self._start.segment if self._start else 1
+        self._mark = None if self._start else archived_mark(self._disk, self._data)
+        begin = self._start or self._mark
+        first = begin.segment if begin else 1
         wanted = list(range(first, max(present[-1], first) + 1))
         missing = sorted(set(wanted) - set(present))
         if missing:
@@ -238,7 +242,7 @@ class Scan:
             if not inside or not PAGE_BYTES <= self.end.offset <= file.size:
                 raise file.rot("start position is not in it", self.end.batch_no, self.end.offset)
             return
-        expected = Position(segment=1, offset=PAGE_BYTES) if is_first else self.end
+        expected = self._mark or Position(segment=1, offset=PAGE_BYTES) if is_first else self.end
         expected = expected._replace(segment=header.number, offset=PAGE_BYTES)
         if begin != expected:
             reason = f"segment begins with batch {begin.batch_no}, batches before it are missing"

@@ -6,14 +6,15 @@ The header tells which batch comes first and which head is before it, so it also
 earlier batch was durable: the next segment is only begun after that.
 """
 
+import json
 import struct
 import zlib
 from pathlib import Path
 from typing import NamedTuple
 
-from ledger.disk import Disk
+from ledger.disk import Disk, storage_errors, write_exact
 from ledger.errors import FormatVersionError, RotError
-from ledger.journal import FORMAT_VERSION, PAGE_BYTES, Position
+from ledger.journal import FORMAT_VERSION, PAGE_BYTES, Position, position_from_json
 
 SEGMENT_MAGIC = b"DE39seg\x01"
 SEGMENT_BYTES = 64 * 1024 * 1024
@@ -22,6 +23,7 @@ SEGMENT_BYTES_MIN = 4 * PAGE_BYTES
 _HEADER = struct.Struct("<8sHHI16s16s5Q32s132x")
 _CRC = struct.Struct("<I")
 _SUFFIX = ".seg"
+ARCHIVED_NAME = "archived"
 assert _HEADER.size + _CRC.size == 256
 
 
@@ -68,6 +70,50 @@ def segment_indexes(disk: Disk, data: Path) -> list[int]:
     """Return the numbers of the segments that are there, in order."""
     stems = [n[: -len(_SUFFIX)] for n in disk.names(journal_folder(data)) if n.endswith(_SUFFIX)]
     return sorted(int(stem) for stem in stems if stem.isascii() and stem.isdigit())
+
+
+def archived_mark(disk: Disk, data: Path) -> Position | None:
+    """Return where the journal begins since older segments were archived; None = at batch 1.
+
+    Raises
+    ------
+    RotError
+        The file that says so is damaged.
+    """
+    path = journal_folder(data) / ARCHIVED_NAME
+    if ARCHIVED_NAME not in disk.names(journal_folder(data)):
+        return None
+    with storage_errors("reading", path):
+        handle = disk.open(path)
+        try:
+            buffer = bytearray(min(disk.size(handle), PAGE_BYTES))
+            disk.read_into(handle, memoryview(buffer), 0)
+        finally:
+            disk.close(handle)
+    line, _, checksum = bytes(buffer).partition(b"\n")
+    try:
+        if checksum == b"%08x\n" % zlib.crc32(line):
+            return position_from_json(json.loads(line))
+    except (ValueError, KeyError, TypeError):
+        pass
+    reason = "the file that names the archived segments is damaged: restore it from the archive"
+    raise RotError(reason, batch_no=0, segment=ARCHIVED_NAME, offset=0)
+
+
+def write_archived_mark(disk: Disk, data: Path, start: Position) -> None:
+    """Say that the journal begins at ``start``, durably; its older segments may go then."""
+    path = journal_folder(data) / ARCHIVED_NAME
+    aside = path.with_suffix(".tmp")
+    line = json.dumps(start.to_json()).encode()
+    with storage_errors("writing", path):
+        handle = disk.open(aside, create=True)
+        try:
+            write_exact(disk, handle, line + b"\n%08x\n" % zlib.crc32(line), 0, aside)
+            disk.fdatasync(handle)
+        finally:
+            disk.close(handle)
+        disk.rename(aside, path)
+        disk.fsync_dir(path.parent)
 
 
 def segment_page(cluster: bytes, partition: int, uuid: bytes, start: Position, size: int) -> bytes:

@@ -40,6 +40,8 @@ class SnapshotChild:
         See ``ledger.snapshot.write_aside``.
     arrays
         Called in the child: the state's arrays, which stand still there.
+    meta
+        Anything else, as JSON.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class SnapshotChild:
         seq: int,
         position: Position,
         arrays: Callable[[], Mapping[str, NDArray[Any]]],
+        meta: Mapping[str, Any] | None = None,
     ) -> None:
         self.seq = seq
         self._data = data
@@ -58,7 +61,7 @@ class SnapshotChild:
         started_ns = time.perf_counter_ns()
         self.pid = _fork()
         if self.pid == 0:
-            _write_and_exit(data, seq, position, arrays)
+            _write_and_exit(data, seq, position, arrays, meta)
         self.pause_ns = time.perf_counter_ns() - started_ns
 
     def poll(self) -> bool:
@@ -117,6 +120,7 @@ def _write_and_exit(
     seq: int,
     position: Position,
     arrays: Callable[[], Mapping[str, NDArray[Any]]],
+    meta: Mapping[str, Any] | None,
 ) -> None:
     """Write the snapshot and end the process: the child's whole life."""
     code = _FAILED
@@ -127,7 +131,7 @@ def _write_and_exit(
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))
         with suppress(OSError):
             os.nice(_NICE)
-        write_aside(data, seq, position, arrays(), disk=OsDisk())
+        write_aside(data, seq, position, arrays(), meta, disk=OsDisk())
         code = 0
     except (LedgerError, OSError, ValueError, MemoryError):
         code = _FAILED

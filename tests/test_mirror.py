@@ -42,6 +42,7 @@ COVERED_BY = {
     "engine/warm.py": _FOLDER,
     "engine/inquiry.py": "tests/system/test_authorization.py",
     "engine/operations.py": "tests/system/test_authorization.py",
+    "engine/upkeep_commands.py": "tests/system/test_upkeep.py",
     "engine/upkeep.py": "tests/system/test_upkeep.py",
     "engine/proving.py": "tests/system/test_upkeep.py",
     "engine/proof_commands.py": "tests/system/test_upkeep.py",

@@ -55,7 +55,13 @@ def test_snapshots_proofs_and_witnesses_of_a_running_engine(tmp_path: Path) -> N
         assert '"records":1' in switch.log().replace(" ", "")
         with switch.link() as link:
             assert link.ask(payment(card.pan))["39"] == "00"
+        code, out, err = de39(
+            "ledger", "backup", tmp_path / "copy", "--data", switch.data, "--json"
+        )
+        assert code == 0, err
+        assert json.loads(out)["last_record"] == 9
         assert switch.stop() == 0
+    _check_copy(tmp_path, switch.data)
     proof = tmp_path / "c.json"
     assert de39("ledger", "prove", "--data", switch.data, "--since", old, "--out", proof)[0] == 0
     assert _verified("consistency", proof, "--key", key).returncode == 0
@@ -67,6 +73,25 @@ def test_snapshots_proofs_and_witnesses_of_a_running_engine(tmp_path: Path) -> N
     assert found["held_minor"] == 7 * 1000
     code, out, err = de39("ledger", "prove", "--data", switch.data, "--seq", "999")
     assert (code, out, "no record 999" in err) == (74, "", True)
+
+
+def _check_copy(folder: Path, data: Path) -> None:
+    """Restore the backup, whole and to a record, and make the state again from each."""
+    new = folder / "new"
+    for more, last in (((), 9), (("--until-record", "8"), 8)):
+        code, out, err = de39("ledger", "restore", folder / "copy", "--data", new, *more, "--json")
+        assert code == 0, err
+        assert json.loads(out)["last_record"] == last
+        shutil.copy(data / "vault.key", new / "vault.key")
+        code, out, err = de39("ledger", "replay", "--data", new, "--json")
+        assert code == 0, err
+        facts = json.loads(out)
+        assert (facts["last_record"], facts["ok"], len(facts["compared"])) == (last, True, 1)
+        shutil.rmtree(new)
+    code, _, err = de39("ledger", "restore", folder / "copy", "--data", data)
+    assert (code, "is not empty" in err) == (74, True)
+    code, out, err = de39("ledger", "archive", folder / "old", "--data", data, "--json")
+    assert (code, json.loads(out)["archived"]) == (0, []), err
 
 
 def test_a_journal_behind_its_witness_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,203 @@
+"""``de39 ledger replay | backup | restore | archive``: upkeep of a data folder."""
+
+import json as json_text
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from cyclopts import Parameter
+
+from engine.config import load_config
+from engine.errors import Exit, ProblemFoundError, UsageError, run_command
+from engine.partition import bounds_of
+from engine.rebuild import rebuild
+from ledger import archive as archiving
+from ledger import backup as copying
+from ledger.errors import LedgerError
+from ledger.stores.place import read_place
+from ledger.vault import KEY_FILE, Vault
+
+_DATA = Path("de39-data")
+Flag = Annotated[bool, Parameter(negative="")]
+
+
+@run_command
+def replay(
+    *,
+    data: Path = _DATA,
+    from_record: int | None = None,
+    config: Path | None = None,
+    json: Flag = False,
+) -> None:
+    """Make the state again from the journal and compare it with every snapshot.
+
+    Exit code 1 when one differs. An engine may be running on the folder.
+
+    Parameters
+    ----------
+    data
+        The data folder.
+    from_record
+        Begin with the newest snapshot at or before this record; else with the first record.
+    config
+        The engine's TOML file, for the bounds of its tables; else the newest snapshot's.
+    json
+        Print one JSON object.
+    """
+    _in_files(data)
+    if not (data / KEY_FILE).exists():
+        raise ProblemFoundError(f"{data / KEY_FILE} is not there: the state needs it")
+    with Vault.open(data) as vault:
+        hash_key = np.frombuffer(vault.keys.hash_key, np.uint64).copy()
+    bounds = None if config is None else bounds_of(load_config(config))
+    facts = rebuild(
+        data, hash_key, bounds, from_record=from_record, on_progress=_Progress("replayed")
+    )
+    _show(facts, as_json=json)
+    if not facts["ok"]:
+        raise SystemExit(Exit.PROBLEM_FOUND)
+
+
+@run_command
+def backup(to: Path, /, *, data: Path = _DATA, dry_run: Flag = False, json: Flag = False) -> None:
+    """Copy journal, newest snapshot and vault to a new folder, verified; keys are left out.
+
+    An engine may be running on the folder.
+
+    Parameters
+    ----------
+    to
+        The new folder.
+    data
+        The data folder.
+    dry_run
+        Say what would be copied and write nothing.
+    json
+        Print one JSON object.
+    """
+    _in_files(data)
+    if dry_run:
+        segments = sorted((data / "journal").glob("*.seg"))
+        size = sum(path.stat().st_size for path in segments)
+        _show({"dry_run": True, "segments": len(segments), "journal_bytes": size}, as_json=json)
+        return
+    is_new = not to.exists()
+    try:
+        manifest = copying.backup(data, to, _Progress("read"))
+    except LedgerError:
+        if is_new:
+            copying.remove_half(to)
+        raise
+    names = ("records", "last_record", "batches", "head")
+    facts: dict[str, Any] = {name: manifest[name] for name in names}
+    _show({**facts, "files": len(manifest["files"])}, as_json=json)
+
+
+@run_command
+def restore(
+    source: Path,
+    /,
+    *,
+    data: Path,
+    until_record: int | None = None,
+    until: datetime | None = None,
+    dry_run: Flag = False,
+    json: Flag = False,
+) -> None:
+    """Make a data folder from a backup, whole or up to a record or a time.
+
+    It ends with the last batch that holds nothing later. Put ``vault.key`` into the new folder
+    before an engine opens it.
+
+    Parameters
+    ----------
+    source
+        The backup.
+    data
+        The data folder to make; not there yet, or empty.
+    until_record
+        The last record wanted.
+    until
+        The last time wanted, RFC 3339 with its zone.
+    dry_run
+        Check the backup, say where it would end, write nothing.
+    json
+        Print one JSON object.
+    """
+    if until is not None and until.tzinfo is None:
+        raise UsageError("--until: a zone is needed, such as 2026-01-31T12:00:00Z")
+    until_ns = None if until is None else int(until.timestamp()) * 10**9
+    is_new = not data.exists()
+    try:
+        facts = copying.restore(
+            source, data, until_record=until_record, until_ns=until_ns, dry_run=dry_run
+        )
+    except LedgerError:
+        if is_new:
+            copying.remove_half(data)
+        raise
+    _show({"dry_run": dry_run, **facts}, as_json=json)
+
+
+@run_command
+def archive(
+    to: Path,
+    /,
+    *,
+    data: Path = _DATA,
+    keep_count: int = 2,
+    dry_run: Flag = False,
+    json: Flag = False,
+) -> None:
+    """Move old segments to another folder, compressed and verified.
+
+    Only segments that lie before every kept snapshot go. An engine may be running on the folder.
+
+    Parameters
+    ----------
+    to
+        The archive folder.
+    data
+        The data folder.
+    keep_count
+        The newest segments that stay in any case.
+    dry_run
+        Say which would go and change nothing.
+    json
+        Print one JSON object.
+    """
+    _in_files(data)
+    if keep_count < 1:
+        raise UsageError(f"--keep-count {keep_count}: expected 1 or more")
+    facts = archiving.archive(data, to, keep_count=keep_count, dry_run=dry_run)
+    _show({"dry_run": dry_run, **facts}, as_json=json)
+
+
+def _in_files(data: Path) -> None:
+    if read_place(data) is not None:
+        raise ProblemFoundError(f"the journal of {data} is in PostgreSQL: use its own tools")
+
+
+def _show(facts: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json_text.dumps(facts) + "\n")
+        return
+    for name, value in facts.items():
+        sys.stdout.write(f"{name:<18} {value}\n")
+
+
+class _Progress:
+    """Says on stderr how far long work is, once a second."""
+
+    def __init__(self, verb: str) -> None:
+        self._verb = verb
+        self._last_s = time.monotonic()
+
+    def __call__(self, count: int) -> None:
+        now_s = time.monotonic()
+        if now_s - self._last_s >= 1.0:
+            self._last_s = now_s
+            sys.stderr.write(f"de39: {count:,} records {self._verb}\n")
