@@ -16,10 +16,12 @@ from engine.partition import StateFold
 from engine.state import Bounds
 from ledger import export as exporting
 from ledger import verify as verifying
+from ledger.disk import OsDisk
 from ledger.errors import LedgerError
 from ledger.pan import HIDDEN
 from ledger.record import Kind
 from ledger.rows import CardText
+from ledger.segment import archived_mark
 from ledger.stores.place import scan_journal
 from ledger.vault import KEY_FILE, Vault, VaultError
 
@@ -112,6 +114,10 @@ def fold_of(data: Path) -> StateFold | None:
     """Return the fold that checks balances; its tables are as large as the journal needs."""
     key = data / KEY_FILE
     if not key.exists():
+        return None
+    if archived_mark(OsDisk(), data) is not None:
+        text = "older segments are archived: balances are not replayed here, see de39 ledger replay"
+        sys.stderr.write(f"de39: {text}\n")
         return None
     with Vault.open(data) as vault:
         hash_key = np.frombuffer(vault.keys.hash_key, np.uint64).copy()

@@ -19,10 +19,12 @@ from engine.snapshots import meta_of
 from engine.state import Bounds, EngineState
 from engine.tokens import Tokenizer
 from ledger.authorizations import Cursor
+from ledger.disk import OsDisk
+from ledger.errors import NoJournalError
 from ledger.journal import Batch, Blob, BlobKind, Position
 from ledger.proof.log import check_end
 from ledger.record import RECORD
-from ledger.segment import SEGMENT_BYTES
+from ledger.segment import SEGMENT_BYTES, archived_mark
 from ledger.snapshot import Snapshot, load_latest, write_snapshot
 from ledger.snapshot import state_hash as snapshot_hash
 from ledger.stores.file import lock_folder
@@ -138,6 +140,11 @@ def _open(
         state, constants = EngineState(bounds), tables()
         replayer = Replayer(state, constants, hash_key)
         snapshot = load_latest(data, on_damaged=note)
+        if snapshot is None and archived_mark(OsDisk(), data) is not None:
+            raise NoJournalError(
+                f"older segments of {data} are archived and no snapshot is whole: "
+                "bring the segments back from the archive"
+            )
         feed = _Feed(replayer, _restore(state, snapshot))
         store = open_store(
             data,

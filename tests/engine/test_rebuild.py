@@ -8,6 +8,10 @@ import pytest
 
 from engine.rebuild import RebuildError, rebuild
 from engine.snapshots import meta_of
+from ledger.disk import OsDisk
+from ledger.errors import NoJournalError
+from ledger.recovery import SegmentFile
+from ledger.segment import segment_path, write_archived_mark
 from ledger.snapshot import snapshot_folder, write_snapshot
 from ledger.vault import Vault
 from tests.support.disk_engine import BOUNDS, DiskEngine, import_of
@@ -72,6 +76,23 @@ def test_a_snapshot_that_is_not_the_fold_is_told(ledger: tuple[Path, str]) -> No
     facts = rebuild(data, key_of(data))
     assert not facts["ok"]
     assert facts["compared"][-1] == {"record": 22, "ok": False}
+
+
+def test_archived_segments_need_a_snapshot(ledger: tuple[Path, str]) -> None:
+    """With older segments gone a fold begins with the oldest snapshot; without any, nothing opens."""
+    data, live = ledger
+    disk = OsDisk()
+    file = SegmentFile(disk, segment_path(data, 1))
+    file.close()
+    write_archived_mark(disk, data, file.header.start)
+    facts = rebuild(data, key_of(data))
+    assert (facts["from_record"], facts["state_hash"], facts["ok"]) == (6, live, True)
+    for path in snapshot_folder(data).glob("*.snap"):
+        path.unlink()
+    with pytest.raises(NoJournalError, match="no snapshot covers them"):
+        rebuild(data, key_of(data))
+    with pytest.raises(NoJournalError, match="bring the segments back"):
+        DiskEngine(data)
 
 
 def test_what_is_missing_is_named(ledger: tuple[Path, str]) -> None:
