@@ -140,11 +140,8 @@ def _open(
         state, constants = EngineState(bounds), tables()
         replayer = Replayer(state, constants, hash_key)
         snapshot = load_latest(data, on_damaged=note)
-        if snapshot is None and archived_mark(OsDisk(), data) is not None:
-            raise NoJournalError(
-                f"older segments of {data} are archived and no snapshot is whole: "
-                "bring the segments back from the archive"
-            )
+        if snapshot is None:
+            _refuse_archived(data)
         feed = _Feed(replayer, _restore(state, snapshot))
         store = open_store(
             data,
@@ -182,6 +179,15 @@ def _open(
         replayed_count=feed.count,
         lock=lock,
     )
+
+
+def _refuse_archived(data: Path) -> None:
+    """Raise ``NoJournalError`` when the journal's first segments are not there to be read."""
+    if archived_mark(OsDisk(), data) is not None:
+        raise NoJournalError(
+            f"older segments of {data} are archived and no snapshot is whole: "
+            "bring the segments back from the archive"
+        )
 
 
 def _restore(state: EngineState, snapshot: Snapshot | None) -> int:

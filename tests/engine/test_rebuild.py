@@ -79,7 +79,7 @@ def test_a_snapshot_that_is_not_the_fold_is_told(ledger: tuple[Path, str]) -> No
 
 
 def test_archived_segments_need_a_snapshot(ledger: tuple[Path, str]) -> None:
-    """With older segments gone a fold begins with the oldest snapshot; without any, nothing opens."""
+    """A fold then begins with the oldest snapshot; without any, nothing opens."""
     data, live = ledger
     disk = OsDisk()
     file = SegmentFile(disk, segment_path(data, 1))
