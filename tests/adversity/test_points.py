@@ -7,12 +7,7 @@ longer.
 """
 
 import itertools
-import os
 import random
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,59 +15,11 @@ import numpy as np
 import pytest
 
 from ledger.failpoints import FAILURES, KILLS, VARIABLE, FailpointError, make_disk
-from ledger.recovery import Scan
 from ledger.stores.file import open_file_store
-from tests.support.ledger_process import SEGMENT_BYTES, numbered
+from tests.support.ledger_process import SEGMENT_BYTES, check_numbered, numbered
+from tests.support.ledger_processes import Processes
 
-ROOT = Path(__file__).resolve().parents[2]
 _AT_RANDOM = "at random"
-
-
-class Processes:
-    """Starts processes that commit, one at a time."""
-
-    def __init__(self) -> None:
-        self._server = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.ledger_process"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            cwd=ROOT,
-            env=dict(os.environ, PYTHONPATH=str(ROOT)),
-            text=True,
-        )
-
-    def run(
-        self, folder: Path, seed: int, point: str = "-", life_s: float | None = None
-    ) -> tuple[int, list[int], bool]:
-        """Run one to its end; kill it ``life_s`` after its first group.
-
-        Return exit code, what was acknowledged, and whether it reported a failure.
-        """
-        assert self._server.stdin is not None
-        self._server.stdin.write(f"{folder} {seed} {point}\n")
-        self._server.stdin.flush()
-        pid = int(self._line().removeprefix("pid "))
-        acknowledged: list[int] = []
-        has_failed = False
-        while not (line := self._line()).startswith("exit "):
-            if line == "failed":
-                has_failed = True
-                continue
-            assert not has_failed, "acknowledged after the failure was reported"
-            acknowledged.append(int(line))
-            if life_s is not None:
-                time.sleep(life_s)  # the one thing to wait for is the moment of death
-                os.kill(pid, signal.SIGKILL)
-                life_s = None
-        return int(line.removeprefix("exit ")), acknowledged, has_failed
-
-    def close(self) -> None:
-        """End the server."""
-        self._server.communicate(timeout=30)
-
-    def _line(self) -> str:
-        assert self._server.stdout is not None
-        return self._server.stdout.readline().strip()
 
 
 @pytest.fixture(scope="module")
@@ -81,20 +28,6 @@ def processes() -> Iterator[Processes]:
     server = Processes()
     yield server
     server.close()
-
-
-def check(folder: Path, acknowledged: int) -> int:
-    """Read the journal back after a crash; return its last record."""
-    expected = 1
-    ends = []
-    for batch in Scan(folder):
-        records = batch.records
-        assert records.tobytes() == numbered(expected, len(records)).tobytes()
-        expected += len(records)
-        ends.append(expected - 1)
-    assert not acknowledged or acknowledged in ends, "a batch is whole or not there"
-    assert expected - 1 >= acknowledged, "an acknowledged record is gone"
-    return expected - 1
 
 
 @pytest.mark.timeout(7200)  # for as many rounds as are asked for
@@ -114,11 +47,11 @@ def test_a_kill_at_any_point_loses_nothing_acknowledged(
         assert code == -9, (point, code)
         acknowledged = max([acknowledged, *seen])
         rounds_with_news += bool(seen)
-        last = check(tmp_path, acknowledged)
+        last = check_numbered(tmp_path, acknowledged)
         store = open_file_store(tmp_path, segment_bytes=SEGMENT_BYTES)
         assert store.position.seq == last + 1
         store.close()
-        assert check(tmp_path, acknowledged) == last
+        assert check_numbered(tmp_path, acknowledged) == last
     assert rounds_with_news > fault_rounds // 2
 
 
@@ -132,7 +65,7 @@ def test_a_disk_that_fails_stops_the_process(
         code, seen, has_failed = processes.run(tmp_path, count, f"{point}:{count}")
         assert (code, has_failed) == (74, True)
         acknowledged = max([acknowledged, *seen])
-        assert check(tmp_path, acknowledged) >= acknowledged > 0
+        assert check_numbered(tmp_path, acknowledged) >= acknowledged > 0
 
 
 def test_points_are_named() -> None:

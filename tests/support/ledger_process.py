@@ -22,6 +22,7 @@ from ledger.errors import StorageError
 from ledger.failpoints import VARIABLE
 from ledger.journal import Records
 from ledger.record import RECORD, RECORD_BYTES
+from ledger.recovery import Scan
 from ledger.stores.file import open_file_store
 
 SEGMENT_BYTES = 256 * 1024
@@ -37,6 +38,23 @@ def numbered(first: int, count: int) -> Records:
     records = np.ascontiguousarray(words).view(RECORD).reshape(-1)
     records["seq"] = seqs
     return records
+
+
+def check_numbered(folder: Path, acknowledged: int) -> int:
+    """Read the journal back after a crash; return its last record.
+
+    Every byte is right, every acknowledged record is there, and what was acknowledged ends a batch.
+    """
+    expected = 1
+    ends = [0]
+    for batch in Scan(folder):
+        records = batch.records
+        assert records.tobytes() == numbered(expected, len(records)).tobytes()
+        expected += len(records)
+        ends.append(expected - 1)
+    assert ends[-1] >= acknowledged, "an acknowledged record is gone"
+    assert acknowledged in ends, "a batch is whole or not there"
+    return ends[-1]
 
 
 def commit(folder: str, seed: str) -> int:
