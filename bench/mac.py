@@ -3,12 +3,15 @@
 A durable switch over loopback with a listener of each kind: without a profile, with AES-CMAC, with
 retail MAC (TDES, ANSI X9.19); runs take turns. Every request carries its MAC and every answer gets
 one. Requests are made before the clock starts, so that the generator costs the same in all three;
-the MACs of the last answers are checked afterwards.
+the MACs of the last answers are checked afterwards. The processor time of the switch is measured
+too: a busy machine blurs rates and not that.
 """
 
+import os
 import re
 import shutil
 import socket
+import statistics
 import sys
 import tempfile
 import threading
@@ -20,7 +23,7 @@ import numpy as np
 from cyclopts import Parameter
 from numpy.typing import NDArray
 
-from bench.figures import Figure, print_figures, rate_figure
+from bench.figures import Figure, cost_figure, print_figures, rate_figure
 from bench.frames import EXPIRY_YYMM, test_pan
 from bench.switch_process import config_of, open_test_cards, switch_process, write_config
 from engine.errors import ProblemFoundError, UsageError, run_command
@@ -101,17 +104,28 @@ def run(
         open_test_cards(config_of(path), cards, np.full(cards, _LIMIT_MINOR, np.int64))
         keys = {"none": None, **_make_keys(folder / "data")}
         sizes = (cards, connections, chunk, payments // (connections * chunk))
-        with switch_process(path, _say):
+        with switch_process(path, _say) as ports:
             targets = dict(zip(keys, _ports(path), strict=True))
             seconds: dict[str, list[float]] = {kind: [] for kind in keys}
+            used: dict[str, list[float]] = {kind: [] for kind in keys}
             # Turn about, so that whatever the machine does meanwhile falls on all of them.
             for number in range((runs + 1) * len(keys)):
                 kind = list(keys)[number % len(keys)]
+                before = _cpu_s(ports.process.pid)
                 seconds[kind].append(_measure(targets[kind], keys[kind], sizes, number))
+                used[kind].append(_cpu_s(ports.process.pid) - before)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    count = sizes[1] * sizes[2] * sizes[3]
     measured = {kind: each[1:] for kind, each in seconds.items()}  # the first one warms up
-    print_figures(_figures(measured, sizes), as_json=json)
+    costs = {kind: [1e6 * s / count for s in each[1:]] for kind, each in used.items()}
+    print_figures(_figures(measured, costs, count), as_json=json)
+
+
+def _cpu_s(pid: int) -> float:
+    """Return the processor seconds that a process has used, all its threads."""
+    facts = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(facts[11]) + int(facts[12])) / os.sysconf("SC_CLK_TCK")
 
 
 # The configuration has a listener without a profile; these are the others, in order.
@@ -266,17 +280,26 @@ class _Link(threading.Thread):
         self._last = answers
 
 
-def _figures(seconds: dict[str, list[float]], sizes: tuple[int, int, int, int]) -> list[Figure]:
-    _, connections, chunk, chunks = sizes
-    count = connections * chunk * chunks
-    plain = rate_figure("switch without MAC", "auth/s", count, seconds["none"], "itself", 1.0)
+def _figures(
+    seconds: dict[str, list[float]], costs: dict[str, list[float]], count: int
+) -> list[Figure]:
+    """Return the rates, then the processor time of a payment."""
+    plain = rate_figure("switch without MAC", "auth/s", count, seconds["none"], "itself", 1.0).value
     names = {"cmac": "switch with AES-CMAC", "retail": "switch with retail MAC (TDES)"}
+    plain_us = statistics.median(costs["none"])
+    rates = [
+        rate_figure(name, "auth/s", count, seconds[kind], "switch without MAC", plain)
+        for kind, name in names.items()
+    ]
+    rates.append(
+        rate_figure("switch without MAC", "auth/s", count, seconds["none"], "itself", plain)
+    )
     return [
+        *rates,
         *(
-            rate_figure(name, "auth/s", count, seconds[kind], "switch without MAC", plain.value)
+            cost_figure(f"{name}, processor", "us", costs[kind], "without MAC", plain_us)
             for kind, name in names.items()
         ),
-        rate_figure("switch without MAC", "auth/s", count, seconds["none"], "itself", plain.value),
     ]
 
 

@@ -2,16 +2,20 @@
 
 Everything above works on whole blocks in ECB, many at a time: chains of many messages advance in
 lockstep (``engine.security.macs``), so one call encrypts one block of each. TDES comes from the
-library's ``decrepit`` module, with keys expanded to 24 bytes.
+library's ``decrepit`` module, with keys expanded to 24 bytes. It has no single DES: a key three
+times does the same, and long chains have a kernel (``engine.security.des_kernels``).
 """
 
 from typing import Any, Protocol
 
+import numpy as np
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher as LibraryCipher
 from cryptography.hazmat.primitives.ciphers import modes
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from numpy.typing import NDArray
 
+from engine.security.des_kernels import schedule
 from engine.security.errors import KeyUsageError
 from engine.security.keys import Op
 
@@ -36,6 +40,13 @@ class Cipher(Protocol):
         """Return whole blocks under single DES with the left half of a double-length key."""
         ...
 
+    def left_schedule(self) -> NDArray[np.uint32] | None:
+        """Return the round keys of the left half for ``des_kernels``; None = they never come out.
+
+        The caller overwrites nothing: they live and go with the key.
+        """
+        ...
+
     def derive(self, data: bytes) -> "Cipher":
         """Return the double-length TDES key that is the encryption of 16 bytes ``data``."""
         ...
@@ -53,6 +64,7 @@ class SoftCipher:
         self._value = value
         self._ops = ops
         self._left: Any = None
+        self._schedule: NDArray[np.uint32] | None = None
         self._decryptor: Any = None
         self._cipher = _library_cipher(value, algorithm)
         self._encryptor: Any = self._cipher.encryptor()
@@ -81,6 +93,13 @@ class SoftCipher:
             wipe(left)
         return bytes(self._left.update(data))
 
+    def left_schedule(self) -> NDArray[np.uint32]:
+        """Return the round keys of the left half."""
+        self._need(Op.LEFT)
+        if self._schedule is None:
+            self._schedule = schedule(self._value[:DES_BLOCK])
+        return self._schedule
+
     def derive(self, data: bytes) -> "SoftCipher":
         """Return the key that is the encryption of ``data``; it may do what a session key does."""
         self._need(Op.DERIVE)
@@ -90,6 +109,8 @@ class SoftCipher:
     def close(self) -> None:
         """Overwrite the key; the library's own copy goes with its objects."""
         wipe(self._value)
+        if self._schedule is not None:
+            self._schedule[:] = 0
         self._encryptor = self._decryptor = self._left = None
 
     def _need(self, op: Op) -> None:

@@ -13,7 +13,8 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.security.ciphers import Cipher, cmac_subkeys
+from engine.security.ciphers import DES_BLOCK, Cipher, cmac_subkeys
+from engine.security.des_kernels import SP, des_chains
 from engine.security.keys import Usage
 from engine.security.lay_kernels import lay_blocks
 
@@ -83,9 +84,38 @@ def _chains(
     block = cipher.block_bytes
     words = blocks.view(np.uint64)
     chain = np.zeros((len(steps), block // 8), np.uint64)
-    lasts = np.searchsorted(-steps, -np.arange(blocks.shape[0] + 1), side="left").tolist()
+    lasts = np.searchsorted(-steps, -np.arange(blocks.shape[0] + 1), side="left")
+    rounds = cipher.left_schedule() if usage is Usage.MAC_3 else None
+    if rounds is not None:
+        return _retail_chains(cipher, rounds, blocks, steps, lasts[1:].astype(np.int64))
+    return _lockstep(cipher, usage, words, chain, lasts.tolist()).view(np.uint8).reshape(-1, block)
+
+
+def _retail_chains(
+    cipher: Cipher,
+    rounds: NDArray[np.uint32],
+    blocks: NDArray[np.uint8],
+    steps: NDArray[np.int64],
+    inner: NDArray[np.int64],
+) -> NDArray[np.uint8]:
+    """Run the chains of algorithm 3 by the kernel; the last blocks go through the whole key."""
+    chain = np.zeros((len(steps), DES_BLOCK), np.uint8)
+    des_chains(blocks, inner, rounds, SP, chain)
+    chain ^= blocks[steps - 1, np.arange(len(steps))]
+    return np.frombuffer(cipher.encrypt(chain.tobytes()), np.uint8).reshape(-1, DES_BLOCK)
+
+
+def _lockstep(
+    cipher: Cipher,
+    usage: Usage,
+    words: NDArray[np.uint64],
+    chain: NDArray[np.uint64],
+    lasts: list[int],
+) -> NDArray[np.uint64]:
+    """Take one block of every chain that has one in each call of the cipher."""
+    block = cipher.block_bytes
     inner = cipher.encrypt_left if usage is Usage.MAC_3 else cipher.encrypt
-    for k in range(blocks.shape[0]):
+    for k in range(len(words)):
         running, going_on = lasts[k], lasts[k + 1]
         mixed = words[k, :running]
         np.bitwise_xor(mixed, chain[:running], out=mixed)
@@ -97,7 +127,7 @@ def _chains(
         if running:
             sealed = inner(mixed[:running].data.cast("B"))
             chain[:running] = _words(sealed, block)
-    return chain.view(np.uint8).reshape(len(steps), block)
+    return chain
 
 
 def _words(data: bytes, block: int) -> NDArray[np.uint64]:

@@ -304,6 +304,10 @@ class TokenCipher:
         self._need(Op.LEFT)
         return self._store.ecb(self._left, data, "T")
 
+    def left_schedule(self) -> None:
+        """Round keys never leave the module: chains go block by block."""
+        self._need(Op.LEFT)
+
     def derive(self, data: bytes) -> "TokenCipher":
         """Return the key that is the encryption of ``data``."""
         self._need(Op.DERIVE)

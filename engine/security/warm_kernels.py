@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from engine.security.des_kernels import SP, des_chains, schedule
 from engine.security.lay_kernels import lay_blocks, put_macs, read_track2, take_bytes
 from engine.wire.elements import Code
 
@@ -17,4 +18,6 @@ def compile_kernels() -> None:
     lay_blocks(data, starts, sizes, starts, 8, 0, np.zeros((2, 1, 8), np.uint8))
     take_bytes(data, starts, sizes, codes, values)
     put_macs(values, starts, sizes, codes, data)
+    chain = np.zeros((1, 8), np.uint8)
+    des_chains(np.zeros((2, 1, 8), np.uint8), starts, schedule(bytes(8)), SP, chain)
     read_track2(data, starts, sizes, codes, 0, np.zeros((1, 3), np.int64))

@@ -25,6 +25,8 @@ def test_mac_benchmark_compares_with_none(tmp_path: Path) -> None:
         "switch with AES-CMAC",
         "switch with retail MAC (TDES)",
         "switch without MAC",
+        "switch with AES-CMAC, processor",
+        "switch with retail MAC (TDES), processor",
     ]
     assert all(figure["value"] > 0 for figure in figures)
     assert {figure["baseline_name"] for figure in figures[:2]} == {"switch without MAC"}
