@@ -1,14 +1,15 @@
 """SHELL: the thread that signs checkpoints beside a running engine, and writes its witness.
 
-It reads what is durable already from the journal's files, at the lowest priority, and answers wait
-for nothing it does. A failure is told and counted; the engine goes on, since proofs can be made
-again from the journal at any time.
+It reads what is durable already from the journal's files, and answers wait for nothing it does. It
+rests four times as long as it works, so it takes a fifth of a core at most: under full load
+checkpoints fall behind (``lag``) and catch up later. A lower priority would not do: whoever is put
+aside while it holds the interpreter's lock puts everybody aside. A failure is told and counted; the
+engine goes on, since proofs can be made again from the journal at any time.
 """
 
-import os
 import threading
+import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from ledger.errors import LedgerError
 from ledger.proof.log import ProofLog, load_signer, origin_of
 from ledger.witness import witness_of, write_witness
 
-_NICE = 19
-_BATCHES_A_TURN = 256
+_BATCHES_A_TURN = 32
+_REST_SHARE = 4
+_LAST_TURNS = 128
 
 
 class Proving:
@@ -71,8 +73,6 @@ class Proving:
         return max(0, int(self._store.position.batch_no) - 1 - self.size)
 
     def _run(self) -> None:
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         while not self._stop.wait(self._interval_s):
             self._turn(is_last=False)
         self._turn(is_last=True)
@@ -97,9 +97,13 @@ class Proving:
             self._log = ProofLog(self._data, load_signer(self._data, origin))
         end = self._store.position
         # A stop waits for what is nearly there; a long way behind, the next start goes on.
-        turns = 16
-        while self._log.advance(end, _BATCHES_A_TURN) and not (is_last and turns == 0):
-            turns -= 1
+        turns = _LAST_TURNS
+        started_s = time.monotonic()
+        while self._log.advance(end, _BATCHES_A_TURN) and turns:
+            turns -= is_last
+            if not is_last and self._stop.wait(_REST_SHARE * (time.monotonic() - started_s)):
+                break
+            started_s = time.monotonic()
         if self._log.tiles.size:
             self._log.publish()
         self.size = self._log.size

@@ -89,7 +89,7 @@ def write_snapshot(
     folder = snapshot_folder(data)
     with storage_errors("writing", folder):
         disk.mkdir(folder)
-        _remove_leftovers(disk, folder)
+        remove_leftovers(disk, folder)
     aside = write_aside(data, seq, position, arrays, meta, disk=disk)
     return adopt_snapshot(data, aside, disk=disk)
 
@@ -188,7 +188,8 @@ def _names(disk: Disk, folder: Path) -> list[str]:
     return [n for n in names if n.endswith(".snap") and n[:-5].isascii() and n[:-5].isdigit()]
 
 
-def _remove_leftovers(disk: Disk, folder: Path) -> None:
+def remove_leftovers(disk: Disk, folder: Path) -> None:
+    """Remove what writers that were killed have left in the folder of the snapshots."""
     for name in disk.names(folder):
         if name.endswith(".tmp"):
             disk.unlink(folder / name)

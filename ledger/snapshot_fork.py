@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ledger.disk import OsDisk, storage_errors
 from ledger.errors import LedgerError, StorageError
 from ledger.journal import Position
-from ledger.snapshot import adopt_snapshot, snapshot_folder, write_aside
+from ledger.snapshot import adopt_snapshot, remove_leftovers, snapshot_folder, write_aside
 
 _NICE = 10
 _FAILED = 74
@@ -57,7 +57,9 @@ class SnapshotChild:
         self._aside = snapshot_folder(data) / f"{seq:020d}.tmp"
         self._started_s = time.monotonic()
         with storage_errors("making", self._aside.parent):
-            OsDisk().mkdir(self._aside.parent)
+            disk = OsDisk()
+            disk.mkdir(self._aside.parent)
+            remove_leftovers(disk, self._aside.parent)
         started_ns = time.perf_counter_ns()
         self.pid = _fork()
         if self.pid == 0:
