@@ -11,12 +11,14 @@ import asyncpg
 import pytest
 
 from ledger.errors import StoreUnavailable
+from ledger.postgres import programs
 from ledger.postgres.server import EmbeddedServer, dsn_of, server_folder, socket_folder
 from tests.support.postgres import ask, place_for_servers, remove, require_programs
 
 _LEAVES_IT_RUNNING = """
 import os, sys
 from pathlib import Path
+from ledger.postgres import programs
 from ledger.postgres.server import EmbeddedServer
 server = EmbeddedServer(Path(sys.argv[1]))
 print(server.pid, flush=True)
@@ -121,3 +123,24 @@ def test_what_it_says_when_it_cannot_start(data: Path) -> None:
         EmbeddedServer(data, {"shared_buffers": "nonsense"})
     assert "nonsense" in (server_folder(data) / "server.log").read_text(encoding="utf-8")
     EmbeddedServer(data).close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else")
+def test_root_becomes_nobody_where_there_are_no_namespaces(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server runs as uid 65534 over folders given to it; one out of reach is refused."""
+    monkeypatch.setattr(programs, "privilege", lambda: programs.Privilege(uid=programs.NOBODY))
+    place = data / "nobody"
+    data.chmod(0o755)
+    place.mkdir(mode=0o755)
+    server = EmbeddedServer(place)
+    try:
+        assert value(server, "SELECT 1") == 1
+        assert Path(f"/proc/{server.pid}").stat().st_uid == programs.NOBODY
+    finally:
+        server.close()
+    closed = data / "closed"
+    closed.mkdir(mode=0o700)
+    with pytest.raises(StoreUnavailable, match="uid 65534 cannot reach"):
+        EmbeddedServer(closed)
