@@ -58,18 +58,21 @@ class Flusher:
 
     async def _flush(self, partition: int, seq: int) -> bool:
         self._was_warned = False
-        task = asyncio.ensure_future(self._statement.fetch(partition, seq))
-        done, _ = await asyncio.wait({task}, timeout=self._patience_s)
-        if not done:
-            self._connection.terminate()  # and the server is not asked to end its wait
-            await asyncio.wait({task}, timeout=self._patience_s)
-            task.cancel()
+        is_done = False
         try:
+            # Of a connection that is known to be lost, fetch raises before there is a task.
+            task = asyncio.ensure_future(self._statement.fetch(partition, seq))
+            done, _ = await asyncio.wait({task}, timeout=self._patience_s)
             if done:
                 task.result()
+                is_done = True
+            else:
+                self._connection.terminate()  # and the server is not asked to end its wait
+                await asyncio.wait({task}, timeout=self._patience_s)
+                task.cancel()
         except CONNECT_ERRORS:
-            done = set()
-        if not done or self._was_warned:
+            is_done = False
+        if not is_done or self._was_warned:
             await self._leave()
             return False
         return True
