@@ -46,6 +46,7 @@ from ledger.journal import (
     sizes_agree,
 )
 from ledger.segment import (
+    DATABASE_NAME,
     SegmentHeader,
     archived_mark,
     check_version,
@@ -220,7 +221,12 @@ class Scan:
         """Return the segments to read: without a gap, from the one that holds the start."""
         present = segment_indexes(self._disk, self._data)
         if not present:
-            raise NoJournalError(f"no journal in {journal_folder(self._data)}: check --data")
+            folder = journal_folder(self._data)
+            if DATABASE_NAME in self._disk.names(folder):
+                raise NoJournalError(
+                    f"the journal of {self._data} is in PostgreSQL: this reads segment files only"
+                )
+            raise NoJournalError(f"no journal in {folder}: check --data")
         self._mark = None if self._start else archived_mark(self._disk, self._data)
         begin = self._start or self._mark
         first = begin.segment if begin else 1

@@ -22,6 +22,7 @@ SEGMENT_BYTES_MIN = 4 * PAGE_BYTES
 
 _HEADER = struct.Struct("<8sHHI16s16s5Q32s132x")
 _CRC = struct.Struct("<I")
+DATABASE_NAME = "database"  # of the file in the journal folder that names a database instead
 _SUFFIX = ".seg"
 ARCHIVED_NAME = "archived"
 assert _HEADER.size + _CRC.size == 256

@@ -17,12 +17,11 @@ from ledger.journal import Batch, Position
 from ledger.postgres.reading import scan_postgres, tail_start
 from ledger.postgres.server import EmbeddedServer
 from ledger.recovery import scan_running
-from ledger.segment import SEGMENT_BYTES, journal_folder, segment_indexes
+from ledger.segment import DATABASE_NAME, SEGMENT_BYTES, journal_folder, segment_indexes
 from ledger.stores.file import FileStore, open_file_store
 from ledger.stores.postgres import Patience, PostgresStore
 from ledger.stores.postgres_open import Opening, open_postgres_store
 
-PLACE_NAME = "database"
 Store = FileStore | PostgresStore
 
 
@@ -119,7 +118,7 @@ def open_store(
 
 def read_place(data: Path) -> Place | None:
     """Return the database of the folder's journal, or None if it is in files."""
-    path = journal_folder(data) / PLACE_NAME
+    path = journal_folder(data) / DATABASE_NAME
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
         return Place(str(fields["dsn"]))
@@ -135,7 +134,7 @@ def _write_place(data: Path, place: Place) -> None:
     if read_place(data) == place:
         return
     disk = OsDisk()
-    path = journal_folder(data) / PLACE_NAME
+    path = journal_folder(data) / DATABASE_NAME
     aside = path.with_suffix(".tmp")
     with storage_errors("writing", path):
         handle = disk.open(aside, create=True)

@@ -6,8 +6,9 @@ from random import Random
 import pytest
 
 from engine.ledger_commands import fold_of
-from ledger.errors import StorageError, StoreSettingsError
+from ledger.errors import NoJournalError, StorageError, StoreSettingsError
 from ledger.export import export
+from ledger.recovery import Scan
 from ledger.stores.place import (
     StoreChoice,
     database_of,
@@ -83,6 +84,8 @@ def test_one_folder_has_one_journal(database: Database, tmp_path: Path) -> None:
     with pytest.raises(StoreSettingsError, match=r"set ledger.dsn as it was"):
         DiskEngine(rows, BOUNDS, StoreChoice(is_postgres=True))
     assert list(scan_journal(files, start=None))[-1].after.seq > 1
+    with pytest.raises(NoJournalError, match="is in PostgreSQL"):
+        list(Scan(rows))
     with pytest.raises(StorageError, match="in files"), database_of(files):
         pass
     with pytest.raises(StorageError, match="only for a journal in a database"):
