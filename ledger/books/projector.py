@@ -171,6 +171,7 @@ class Books:
             await self._connection.execute(tables.SET_WRITER)
         else:
             self._note(f"this login is not of the role {tables.WRITER}: it writes as the owner")
+        await self._connection.execute(tables.NAMES)
         await self._read()
 
     async def _read(self) -> None:

@@ -41,11 +41,7 @@ CREATE TABLE {SCHEMA}.ledger_account (
     book text NOT NULL,
     normal_side text NOT NULL
 );
-INSERT INTO {SCHEMA}.ledger_account VALUES
-    {_account_values()};
 CREATE TABLE {SCHEMA}.event_kind (kind smallint PRIMARY KEY, name text NOT NULL);
-INSERT INTO {SCHEMA}.event_kind VALUES
-    {_kind_values()};
 CREATE TABLE {SCHEMA}.watermark (
     partition int PRIMARY KEY,
     format int NOT NULL,
@@ -106,6 +102,13 @@ BEGIN
         TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME;
 END $$;
 """
+# Run at each opening: a newer program knows more of them.
+NAMES = f"""
+INSERT INTO {SCHEMA}.ledger_account VALUES
+    {_account_values()} ON CONFLICT DO NOTHING;
+INSERT INTO {SCHEMA}.event_kind VALUES
+    {_kind_values()} ON CONFLICT DO NOTHING;
+"""
 APPEND_ONLY = ("account", "event", "posting", "ledger_account", "event_kind")
 TRIGGERS = "\n".join(
     f"CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {SCHEMA}.{table} "
@@ -131,8 +134,8 @@ DO $$ BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = '{WRITER}') THEN
         GRANT USAGE ON SCHEMA {SCHEMA} TO {WRITER}, {READER};
         GRANT SELECT ON ALL TABLES IN SCHEMA {SCHEMA} TO {WRITER}, {READER};
-        GRANT INSERT ON {SCHEMA}.account, {SCHEMA}.event, {SCHEMA}.posting, {SCHEMA}.watermark
-            TO {WRITER};
+        GRANT INSERT ON {SCHEMA}.account, {SCHEMA}.event, {SCHEMA}.posting, {SCHEMA}.watermark,
+            {SCHEMA}.ledger_account, {SCHEMA}.event_kind TO {WRITER};
         GRANT UPDATE ON {SCHEMA}.watermark TO {WRITER};
     END IF;
 END $$;

@@ -243,6 +243,20 @@ def test_a_reader_only_reads(journal: list[Batch], database: Database) -> None:
         database.execute("SET ROLE de39_books_reader; UPDATE de39_books.watermark SET seq = 0")
 
 
+def test_names_of_a_newer_program_are_added(journal: list[Batch], database: Database) -> None:
+    """Books made before a kind had a name get it when they are opened again."""
+    with Books(database.dsn) as books:
+        books.project(journal)
+    database.execute(
+        "ALTER TABLE de39_books.event_kind DISABLE TRIGGER append_only;"
+        "DELETE FROM de39_books.event_kind WHERE kind = 18"
+    )
+    with Books(database.dsn):
+        pass
+    assert database.fetchval("SELECT name FROM de39_books.event_kind WHERE kind = 18")
+    assert database.fetchval("SELECT count(*) FROM de39_books.event_kind") == len(Kind)
+
+
 def test_other_journals_are_refused(journal: list[Batch], database: Database) -> None:
     """Another cluster, a gap, or books of a newer program: named, and nothing is written."""
     with Books(database.dsn) as books:
