@@ -16,6 +16,7 @@ from engine.link_config import Dial, Listen
 from engine.metrics import BuildInfo
 from engine.rules.program import Program, default_rules_path, load_rules, no_rules
 from engine.wire.dialect import Dialect, load_builtin, load_dialect
+from scoring.model_folder import ModelFolder
 from scoring.registry import Model, default_model_path, load_model
 
 _HOUR_S = 3600
@@ -23,11 +24,15 @@ _HOUR_S = 3600
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What decides: ``dialects`` are the rows of the dialect table."""
+    """What decides: ``dialects`` are the rows of the dialect table.
+
+    ``model`` is the one promoted over HTTP, if any since ``configured`` was configured, else that.
+    """
 
     dialects: list[Dialect]
     program: Program
     model: Model | None
+    configured: Model | None
 
 
 def load_parts(config: Config) -> Parts:
@@ -38,7 +43,8 @@ def load_parts(config: Config) -> Parts:
     scorer = None
     if model != NONE:
         scorer = load_model(default_model_path() if model == SHIPPED else Path(model))
-    return Parts(dialects, program, scorer)
+    champion = ModelFolder(Path(config.data) / "models").champion(scorer)
+    return Parts(dialects, program, champion, scorer)
 
 
 def _dialect_rows(config: Config) -> list[tuple[str, int]]:

@@ -26,6 +26,7 @@ from engine.errors import StorageFailure
 from engine.limits import ARENA_BYTES
 from engine.link_operations import ShellOperations
 from engine.metrics import Counter, Gauge, Metrics, Queue, Table
+from engine.model_desk import EngineModelDesk
 from engine.observe import Fields, Log
 from engine.operations import EngineOperations
 from engine.originate import Numbers
@@ -153,6 +154,9 @@ class Switch:
         )
         rules.start(parts.program)
         reloader = Reloader(self._read, self.config, pipeline, server, rules, metrics, self.log)
+        models = EngineModelDesk(
+            pipeline, metrics, loop, partition.data, parts.configured, self._log_http
+        )
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self._on_signal, name)
         loop.add_signal_handler(signal.SIGHUP, lambda: self._hang_up(rules, reloader))
@@ -163,6 +167,7 @@ class Switch:
             metrics,
             operations,
             rules,
+            models,
             on_event=self._log_http,
             links=ShellOperations(loop, desk, reloader, metrics),
         )
@@ -187,6 +192,7 @@ class Switch:
                     task.cancel()
             await loop.run_in_executor(None, http.stop)
             rules.close()
+            models.close()
             operations.close()
             server.close_links()
             if desk is not None:

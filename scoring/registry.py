@@ -100,6 +100,10 @@ class Model:
     sha256: str
     version: int
 
+    def file_bytes(self) -> bytes:
+        """Return the bytes of its file."""
+        return model_bytes(self.forest, self.cuts, self.mcc_risk, self.meta)
+
 
 class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     depth: int

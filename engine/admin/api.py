@@ -21,6 +21,7 @@ from engine.admin.bodies import decode, error_response, json_response, operator_
 from engine.admin.collector import make_registry
 from engine.admin.link_api import LinkApi
 from engine.admin.link_operations import LinkOperations
+from engine.admin.models_api import ModelDesk, model_routes
 from engine.admin.rules_api import Answer, RuleDesk, rule_routes
 from engine.admin.token import is_same_token
 from engine.limits import HTTP_BODY_BYTES_MAX
@@ -61,6 +62,7 @@ def make_application(
     on_event: EventSink,
     desk: RuleDesk | None = None,
     links: LinkOperations | None = None,
+    models: ModelDesk | None = None,
 ) -> web.Application:
     """Return the application; ``on_event(name, fields)`` gets what is worth a log line.
 
@@ -89,6 +91,8 @@ def make_application(
         application.add_routes(rule_routes(api, desk))
     if links is not None:
         application.add_routes(LinkApi(links, api.call, _read_body, _operator).routes())
+    if models is not None:
+        application.add_routes(model_routes(api, models))
     return application
 
 

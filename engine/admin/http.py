@@ -18,6 +18,7 @@ from aiohttp.web_protocol import RequestHandler
 from engine.admin.api import EventSink, make_application
 from engine.admin.bodies import error_response
 from engine.admin.link_operations import LinkOperations
+from engine.admin.models_api import ModelDesk
 from engine.admin.operations import Operations
 from engine.admin.rules_api import RuleDesk
 from engine.errors import ConfigError, UnavailableError
@@ -55,6 +56,7 @@ class AdminServer:
         metrics: Metrics,
         operations: Operations,
         desk: RuleDesk | None = None,
+        models: ModelDesk | None = None,
         *,
         on_event: EventSink = no_events,
         links: LinkOperations | None = None,
@@ -65,6 +67,7 @@ class AdminServer:
         self._operations = operations
         self._desk = desk
         self._links = links
+        self._models = models
         self._on_event = on_event
         self._bound: Future[tuple[str, int]] = Future()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -100,6 +103,7 @@ class AdminServer:
             self._on_event,
             self._desk,
             self._links,
+            self._models,
         )
         runner = web.AppRunner(application, shutdown_timeout=2.0)
         await runner.setup()
