@@ -55,7 +55,7 @@ class RollBack(_Body, frozen=True):
 class LabelOf(_Body, frozen=True):
     """What the payment of a ledger record turned out to be."""
 
-    record: Annotated[int, Meta(ge=1, lt=1 << 63)]
+    record: Annotated[int, Meta(ge=1, le=(1 << 63) - 1)]
     label: Literal["fraud", "genuine"]
 
 
