@@ -150,4 +150,4 @@ def test_a_hundred_swaps_lose_no_answer(switch: Switch, card: Card) -> None:
     assert counts[0] == counts[1] > SWAPS
     found = switch.call("GET", f"/v1/authorizations?account={card.account}&limit=900").json
     versions = {row["model_version"] for row in found["authorizations"] if row["score"] is not None}
-    assert versions == {f"{other.version:08x}", f"{MODEL.version:08x}"}
+    assert versions >= {f"{other.version:08x}", f"{MODEL.version:08x}"}
