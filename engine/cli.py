@@ -75,6 +75,8 @@ _COMMANDS = {
     "model challenge": "engine.model_commands:challenge",
     "model withdraw": "engine.model_commands:withdraw",
     "model rollback": "engine.model_commands:rollback",
+    "model replay": "engine.model_history:replay",
+    "model drift": "engine.model_history:drift",
     "model evaluate": "bench.evaluate:evaluate",
     "credit train": "bench.credit:train",
     "credit score": "bench.credit:score",

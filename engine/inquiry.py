@@ -15,6 +15,7 @@ from ledger.record import SCORE_NONE, Flag, Kind
 from ledger.stores.place import scan_journal
 from ledger.vault import Vault
 from scoring.features import FEATURES
+from scoring.reasons import TEXTS
 
 _KINDS = (Kind.AUTHORIZE, Kind.PARTIAL, Kind.CHECK, Kind.REVERSAL, Kind.EXPIRE)
 _PAYMENTS = (Kind.AUTHORIZE, Kind.PARTIAL, Kind.CHECK)
@@ -98,4 +99,5 @@ def _rules(record: NDArray[np.void], program: Program) -> list[RuleView]:
 
 def _reasons(packed: int) -> list[str]:
     numbers = [packed >> (8 * place) & 0xFF for place in range(4)]
-    return [FEATURES[number - 1].name for number in numbers if number]
+    names = [FEATURES[number - 1].name for number in numbers if number]
+    return [f"{name}: {TEXTS[name]}" for name in names]

@@ -257,11 +257,15 @@ class StateFold:
     """The fold that ``ledger.verify`` takes: replays batches into a state of its own."""
 
     def __init__(
-        self, bounds: Bounds, hash_key: NDArray[np.uint64], snapshot: Snapshot | None = None
+        self,
+        bounds: Bounds,
+        hash_key: NDArray[np.uint64],
+        snapshot: Snapshot | None = None,
+        make: Callable[[EngineState, Tables, NDArray[np.uint64]], Replayer] = Replayer,
     ) -> None:
         self.state = EngineState(bounds)
         done_seq = _restore(self.state, snapshot)
-        self._feed = _Feed(Replayer(self.state, tables(), hash_key), done_seq)
+        self._feed = _Feed(make(self.state, tables(), hash_key), done_seq)
 
     def __call__(self, batch: Batch) -> None:
         """Apply one batch."""

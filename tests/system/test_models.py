@@ -151,3 +151,21 @@ def test_a_hundred_swaps_lose_no_answer(switch: Switch, card: Card) -> None:
     found = switch.call("GET", f"/v1/authorizations?account={card.account}&limit=900").json
     versions = {row["model_version"] for row in found["authorizations"] if row["score"] is not None}
     assert versions >= {f"{other.version:08x}", f"{MODEL.version:08x}"}
+
+
+def test_the_journal_scored_again(switch: Switch, card: Card, tmp_path: Path) -> None:
+    """Every score and hash of every model comes out again; a challenger is measured beside."""
+    other = tmp_path / "other.de39model"
+    save_model(_other("other"), other)
+    code, out, err = de39("model", "replay", other, "--data", switch.data, "--json")
+    found = json.loads(out)
+    assert (code, found["ok"], err) == (0, True, "")
+    assert found["payments"] == found["scores_equal"] == found["hashes_equal"] > SWAPS
+    assert found["of_unknown_models"] == 0
+    assert [row["name"] for row in found["models"]] == ["as decided", "other"]
+    assert found["models"][0]["frauds"] == found["models"][1]["frauds"] == 1
+    code, out, _ = de39("model", "drift", "--data", switch.data, "--json")
+    told = json.loads(out)
+    assert (code, told["payments"]) == (0, found["payments"])
+    assert "amount" in told["act"]  # the test pays one amount again and again
+    assert len(told["psi"]) == 39
