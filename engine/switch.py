@@ -144,15 +144,7 @@ class Switch:
         desk = self._open_desk(server, partition)
         upkeep = Upkeep(partition, self.config.ledger, self._note)
         operations = self._operations(pipeline, partition, committer, upkeep)
-        rules = EngineRuleDesk(
-            pipeline,
-            metrics,
-            loop,
-            rules_path(self.config),
-            four_eyes=self.config.rules.four_eyes,
-            on_event=self._log_rules,
-        )
-        rules.start(parts.program)
+        rules = self._rule_desk(pipeline, parts)
         reloader = Reloader(self._read, self.config, pipeline, server, rules, metrics, self.log)
         models = EngineModelDesk(
             pipeline, metrics, loop, partition.data, parts.configured, self._log_http
@@ -201,6 +193,18 @@ class Switch:
             if authorizer.guard is not None:
                 authorizer.guard.close()
             upkeep.close()
+
+    def _rule_desk(self, pipeline: Pipeline, parts: Parts) -> EngineRuleDesk:
+        desk = EngineRuleDesk(
+            pipeline,
+            pipeline.metrics,
+            asyncio.get_running_loop(),
+            rules_path(self.config),
+            four_eyes=self.config.rules.four_eyes,
+            on_event=self._log_rules,
+        )
+        desk.start(parts.program)
+        return desk
 
     def _operations(
         self, pipeline: Pipeline, partition: Partition, committer: Committer, upkeep: Upkeep
