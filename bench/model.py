@@ -1,7 +1,7 @@
 """``de39 model train | show``: the fraud model that ships, made again from the generator's traffic.
 
-Features come from the kernels that authorize, run over the same stream in order, and without fraud
-reports: the engine has no feed of them yet, so the model must not lean on merchant risk.
+Features come from the kernels that authorize, run over the same stream in order. The generated
+traffic comes without fraud reports, as the demo does; a journal is learnt from with those it has.
 """
 
 import json as json_text
@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from cyclopts import Parameter
 
+from bench.history import Examples, journal_examples
 from bench.said import Progress, say
 from bench.stream import StreamError, load_stream
 from bench.traffic import Traffic
@@ -31,6 +32,8 @@ def train(
     *,
     out: Path | None = None,
     stream: Path | None = None,
+    data: Path | None = None,
+    delay_days: int = 7,
     customers: int = 2_500,
     days: int = 90,
     seed: int = 20,
@@ -49,6 +52,10 @@ def train(
         The model file; the shipped one without it.
     stream
         Train on a parquet of t_seconds, customer_id, terminal_id, amount_cents, fraud_scenario.
+    data
+        Train on the journal of this data folder and the fraud reports in it.
+    delay_days
+        Days that a fraud report takes: with data, younger payments are left out.
     customers, days, seed
         Of the generated traffic, when there is no stream.
     trees, depth
@@ -59,31 +66,17 @@ def train(
     started, progress = time.monotonic(), Progress()
     if min(customers, days - HISTORY_DAYS) < 1:
         raise UsageError(f"expected 1 or more customers and more than {HISTORY_DAYS} days")
-    traffic = _traffic(stream, customers, days, seed)
-    say(f"{len(traffic):,} payments of {traffic.customers:,} cards")
-    payments = traffic.payments()
-    labels = (traffic.scenario > 0).astype(np.uint8)
-    features, _, _ = compute_features(
-        payments,
-        None,
-        traffic.customers + 1,
-        traffic.terminals + 1,
-        2,
-        progress=progress,
-    )
-    used = np.flatnonzero(traffic.t_seconds >= traffic.t_seconds[0] + HISTORY_DAYS * DAY_S)
-    if not len(used):
-        raise ProblemFoundError(f"the stream is shorter than {HISTORY_DAYS} days of history")
+    if data is not None and (stream is not None or out is None):
+        raise UsageError("--data needs --out, and no --stream beside it")
+    if data is not None:
+        examples, name = journal_examples(data, delay_days), "journal"
+        note = f"payments of a journal at least {delay_days} days old, with its fraud reports"
+    else:
+        examples = _examples(_traffic(stream, customers, days, seed), progress)
+        name = "default" if stream is None else stream.stem
+        note = f"{HISTORY_DAYS} days of history before the training window; no fraud reports"
     model = train_model(
-        np.ascontiguousarray(features[used]),
-        labels[used].copy(),
-        payments[used].copy(),
-        seed=seed,
-        trees=trees,
-        depth=depth,
-        name="default" if stream is None else stream.stem,
-        note=f"{HISTORY_DAYS} days of history before the training window; no fraud reports",
-        progress=progress,
+        *examples, seed=seed, trees=trees, depth=depth, name=name, note=note, progress=progress
     )
     path = default_model_path() if out is None else out
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -106,6 +99,20 @@ def show(
         Print one JSON object.
     """
     _print(load_model(default_model_path() if file is None else file), as_json=json)
+
+
+def _examples(traffic: Traffic, progress: Progress) -> Examples:
+    """Return features, labels and payments of the traffic after its days of history."""
+    say(f"{len(traffic):,} payments of {traffic.customers:,} cards")
+    payments = traffic.payments()
+    labels = (traffic.scenario > 0).astype(np.uint8)
+    features, _, _ = compute_features(
+        payments, None, traffic.customers + 1, traffic.terminals + 1, 2, progress=progress
+    )
+    used = np.flatnonzero(traffic.t_seconds >= traffic.t_seconds[0] + HISTORY_DAYS * DAY_S)
+    if not len(used):
+        raise ProblemFoundError(f"the stream is shorter than {HISTORY_DAYS} days of history")
+    return np.ascontiguousarray(features[used]), labels[used].copy(), payments[used].copy()
 
 
 def _traffic(stream: Path | None, customers: int, days: int, seed: int) -> Traffic:

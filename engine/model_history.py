@@ -63,7 +63,7 @@ def replay(
         check(records, features)
         gathered(records, features)
 
-    _run(data, sink)
+    run_history(data, sink)
     found = check.agreement
     result: dict[str, Any] = {
         "payments": found.payments,
@@ -71,7 +71,7 @@ def replay(
         "hashes_equal": found.hashes,
         "of_unknown_models": found.unknown,
         "ok": found.scores == found.hashes == found.payments - found.unknown,
-        "models": gathered.compared(_labels(data)),
+        "models": gathered.compared(frauds_of(data)),
     }
     _print(result, as_json=json)
     if not result["ok"]:
@@ -104,7 +104,7 @@ def drift(model: Path | None = None, /, *, data: Path = DATA_DEFAULT, json: Flag
         rows = features_for(held, records, features)
         count_bins(rows, scores_of(held, rows), np.arange(len(rows), dtype=np.int32), edges, counts)
 
-    _run(data, sink)
+    run_history(data, sink)
     indexes = {s.name: psi(s, row) for s, row in zip(spreads, counts, strict=True)}
     told = {name: None if math.isnan(v) else round(v, 4) for name, v in indexes.items()}
     moved = sorted(name for name, value in indexes.items() if value > LOOK)
@@ -168,7 +168,7 @@ def _quality(
     return found
 
 
-def _run(data: Path, sink: Sink) -> None:
+def run_history(data: Path, sink: Sink) -> None:
     """Hand every scored payment of the journal to ``sink``."""
     if not (data / KEY_FILE).exists():
         raise UsageError(f"{data}: is no data folder with a vault key; name one with --data")
@@ -182,7 +182,7 @@ def _run(data: Path, sink: Sink) -> None:
     fold.finish()
 
 
-def _labels(data: Path) -> NDArray[np.uint64]:
+def frauds_of(data: Path) -> NDArray[np.uint64]:
     """Return the record numbers of the payments reported as fraud."""
     found = []
     for batch in scan_journal(data):
