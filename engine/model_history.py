@@ -175,7 +175,9 @@ def run_history(data: Path, sink: Sink) -> None:
     with Vault.open(data) as vault:
         hash_key = np.frombuffer(vault.keys.hash_key, np.uint64).copy()
     fold = StateFold(
-        bounds_needed(data), hash_key, lambda state, table, key: Rescorer(state, table, key, sink)
+        bounds_needed(data),
+        hash_key,
+        make=lambda state, table, key: Rescorer(state, table, key, sink),
     )
     for batch in scan_journal(data):
         fold(batch)
