@@ -16,6 +16,7 @@ from engine.entry import CONDITION_CNP, CONDITION_ECOMMERCE
 from engine.items import Role, Setting
 from engine.siphash import siphash128_words
 from engine.wire.columns import Fault
+from engine.wire.profile import Profile
 from ledger.accounts import AccountStatus
 from ledger.authorizations import Cursor
 from ledger.index import index_find
@@ -24,7 +25,7 @@ from ledger.record import Flag, Kind
 from scoring.payment import Entry
 
 _APPROVED = int(Decision.APPROVED)
-_PURCHASE, _CASH, _CASHBACK = 0, 1, 9  # first two digits of DE3 that place a hold
+_PURCHASE, _CASH, _CASHBACK, _REFUND = 0, 1, 9, 20  # first two digits of DE3
 _JUMP_S_MAX = 2 * SECONDS_A_DAY  # in message time, one odd DE7 must not carry the engine away
 _HASH_IDENTITY, _HASH_RRN = 1, 2  # first word of what is hashed, so that the kinds never meet
 _NS = 1_000_000_000
@@ -41,6 +42,7 @@ def admit(
     accounts: NDArray[np.void],
     tables: Any,
     settings: NDArray[np.int64],
+    profiles: NDArray[np.int64],
     cursor: NDArray[np.int64],
     items: NDArray[np.void],
 ) -> None:
@@ -50,11 +52,13 @@ def admit(
     ----------
     request : REQUEST (rows,), links : LINK (segments,), tokens : u64 (rows, 2), keyed PAN tokens.
     card_slots : slots of the token index; cards : CARD; accounts : ACCOUNT.
-    tables : tuple of hash_key u64 (2,), exponents u8 (1000,), ENTRY_BY_MODE, CONDITION_BITS.
-    settings : i64, see ``Setting``; cursor : i64, see ``Cursor`` (engine time moves on).
+    tables : tuple of hash_key u64 (2,), exponents u8 (1000,), ENTRY_BY_MODE, CONDITION_BITS, life
+        of holds in hours i64 (2, 10000) by card absent and merchant category.
+    settings : i64, see ``Setting``; profiles : i64 (dialects, P), see ``Profile``.
+    cursor : i64, see ``Cursor`` (engine time moves on).
     items : ITEM (rows or more,), out.
     """
-    hash_key, exponents, entry_by_mode, condition_bits = tables
+    hash_key, exponents, entry_by_mode, condition_bits, life_h = tables
     words = np.empty(6, np.uint64)
     month_day, month_yymm = -1, 0
     _find_cards(request, count, tokens, card_slots, cards, accounts, items)
@@ -64,7 +68,7 @@ def admit(
         ts_ns = _engine_time(row, links[row["segment"]], settings, cursor)
         item["ts_ns"] = ts_ns
         _route(row, item)
-        if item["role"] != Role.AUTHORIZE and item["role"] != Role.REVERSE:
+        if item["role"] == Role.SILENT or item["role"] == Role.ANSWER:
             continue
         _identify(row, item, hash_key, words)
         item["amount_minor"] = row["amount"]
@@ -72,14 +76,22 @@ def admit(
         item["currency"] = max(row["currency"], 0)
         item["expiry_yymm"] = max(row["expiry_yymm"], 0)
         _note_presence(row, item, entry_by_mode, condition_bits)
-        if item["role"] == Role.AUTHORIZE:
+        if item["role"] != Role.REVERSE:
+            item["mcc"] = max(row["mcc"], 0)
+            category = min(item["mcc"], life_h.shape[1] - 1)
+            item["hold_life_h"] = life_h[1 if item["flags"] & Flag.CNP else 0, category]
+            if item["flags"] & Flag.ADVICE:
+                _advise(row, item, accounts)
+                item["exponent"] = min(exponents[min(item["currency"], 999)], 4)
+                continue
             day = ts_ns // _NS // SECONDS_A_DAY
             if day != month_day:
                 year, month = year_and_month(day)
                 month_day, month_yymm = day, year % 100 * 100 + month
-            item["decision"] = _static_decision(row, item, cards, accounts, month_yymm)
-            item["kind"] = Kind.CHECK if row["amount"] == 0 else Kind.AUTHORIZE
-            item["hold_life_h"] = settings[Setting.HOLD_LIFE_H]
+            profile = profiles[row["dialect"]]
+            item["decision"] = _static_decision(row, item, cards, accounts, month_yymm, profile)
+            if row["amount"] == 0:
+                item["kind"] = Kind.CHECK
         item["exponent"] = min(exponents[min(item["currency"], 999)], 4)
 
 
@@ -123,6 +135,7 @@ def _blank(item: Row, i: Int) -> None:
     item["id_lo"] = 0
     item["entry"] = 0
     item["original"] = 0
+    item["named"] = 0
     item["amount_minor"] = 0
     item["requested_minor"] = 0
     item["released_minor"] = 0
@@ -142,6 +155,7 @@ def _blank(item: Row, i: Int) -> None:
     item["expiry_yymm"] = 0
     item["hold_life_h"] = 0
     item["atc"] = 0
+    item["mcc"] = 0
     item["exponent"] = 2
     item["entry_class"] = 0
 
@@ -176,6 +190,16 @@ def _route(row: Row, item: Row) -> None:
             item["decision"] = Decision.FORMAT_ERROR
     elif mti // 10 == 10:
         item["role"] = Role.AUTHORIZE
+        item["kind"] = Kind.AUTHORIZE
+    elif mti // 10 == 20:
+        item["role"] = Role.AUTHORIZE
+        item["kind"] = Kind.FINANCIAL
+    elif mti // 10 == 12:
+        item["role"] = Role.AUTHORIZE
+        item["kind"] = Kind.ADVICE
+    elif mti // 10 == 22:
+        item["role"] = Role.ADVISE
+        item["kind"] = Kind.FORCE_POST
     elif mti // 10 in (40, 42):
         item["role"] = Role.REVERSE
         item["kind"] = Kind.REVERSAL
@@ -208,7 +232,7 @@ def _identify(row: Row, item: Row, hash_key: NDArray[np.uint64], words: NDArray[
         np.int64(row["stan"]),
         row["terminal"],
     )
-    if item["role"] == Role.REVERSE:
+    if item["role"] == Role.REVERSE or item["flags"] & Flag.ADVICE:
         _identify_original(row, item, hash_key, words)
     item["rrn_hi"], item["rrn_lo"] = rrn_identity(
         hash_key, row["rrn_a"], row["rrn_b"], row["terminal"], row["acquirer"], words
@@ -299,7 +323,12 @@ def _note_presence(row: Row, item: Row, entry_by_mode: Any, condition_bits: Any)
 
 @kernel
 def _static_decision(
-    row: Row, item: Row, cards: NDArray[np.void], accounts: NDArray[np.void], now_yymm: Int
+    row: Row,
+    item: Row,
+    cards: NDArray[np.void],
+    accounts: NDArray[np.void],
+    now_yymm: Int,
+    profile: NDArray[np.int64],
 ) -> Int:
     """Return the decline that the card, the account or the request forces, or APPROVED (so far).
 
@@ -320,11 +349,42 @@ def _static_decision(
     if account["status"] != AccountStatus.ACTIVE:
         return Decision.ACCOUNT_BLOCKED
     first_pair = row["pcode"] // 10_000
-    if first_pair not in (_PURCHASE, _CASH, _CASHBACK) and row["amount"] != 0:
+    if (
+        first_pair == profile[Profile.INQUIRY_BALANCE]
+        or first_pair == profile[Profile.INQUIRY_STATEMENT]
+    ):
+        item["flags"] |= Flag.INQUIRY
+        item["kind"] = Kind.CHECK
+        return _APPROVED
+    if row["amount"] == 0:
+        return _APPROVED
+    if first_pair == _REFUND:
+        item["flags"] |= Flag.CREDIT
+        if item["kind"] == Kind.AUTHORIZE:
+            item["kind"] = Kind.CHECK
+    elif first_pair not in (_PURCHASE, _CASH, _CASHBACK):
         return Decision.TRANSACTION_NOT_SERVED
-    if item["currency"] != account["currency"] and row["amount"] != 0:
+    if item["currency"] != account["currency"]:
         return Decision.CURRENCY_NOT_SERVED
     return _APPROVED
+
+
+@kernel
+def _advise(row: Row, item: Row, accounts: NDArray[np.void]) -> None:
+    """An advice cannot be declined: without an account, or in another currency, it is not posted.
+
+    It then touches no account at all. Status and expiry of the card are not asked.
+    """
+    if item["card"] == 0:
+        item["flags"] |= Flag.UNUSABLE
+        item["decision"] = Decision.ADVICE_UNPOSTED
+        return
+    _bill(row, item, accounts[item["account"]])
+    if row["pcode"] // 10_000 == _REFUND:
+        item["flags"] |= Flag.CREDIT
+    if item["currency"] != accounts[item["account"]]["currency"]:
+        item["decision"] = Decision.ADVICE_UNPOSTED
+        item["account"] = 0
 
 
 @kernel

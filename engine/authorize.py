@@ -37,6 +37,7 @@ from engine.rules.sum_kernels import fill_sums
 from engine.rules.tree import Phase
 from engine.scorer import Scorer
 from engine.state import EngineState
+from engine.terms import uniform_terms
 from engine.tokens import Tokenizer
 from engine.waves import order_waves, unwind
 from engine.wire.encode_kernels import encode_batch
@@ -44,7 +45,7 @@ from engine.wire.kernels import decode_batch
 from engine.wire.table import DialectTable
 from engine.workspace import Guard, Settings, Workspace, originals_of
 from ledger.authorizations import batch_rows_max
-from ledger.deadlines import LIFE_H_MAX, next_due
+from ledger.deadlines import next_due
 from ledger.journal import Blob
 from ledger.money import EXPONENT
 from ledger.record import RECORD, SCORE_NONE
@@ -93,8 +94,6 @@ class Authorizer:
     ) -> None:
         if workspace.rows > batch_rows_max(len(state.ring)):
             raise ValueError("limits.authorizations_max is less than four times a batch")
-        if not 1 <= settings.hold_life_h <= LIFE_H_MAX:
-            raise ValueError(f"a hold lives 1 to {LIFE_H_MAX} hours")
         self.state = state
         self.table = table
         self.tables = tables
@@ -105,10 +104,15 @@ class Authorizer:
             state.rules.install(program)
         self.scorer = Scorer(model, workspace.rows)
         self.settings = np.zeros(len(Setting), np.int64)
-        settings.fill(self.settings)
         self.settings[Setting.MERCHANTS_MAX] = state.bounds.merchants_max
         self.guard: Guard | None = None
-        self._facts = (hash_key, EXPONENT.copy(), ENTRY_BY_MODE.copy(), CONDITION_BITS.copy())
+        self._choose(settings)
+
+    def _choose(self, settings: Settings) -> None:
+        settings.fill(self.settings)
+        self.terms = settings.terms or uniform_terms(settings.hold_life_h)
+        presence = ENTRY_BY_MODE.copy(), CONDITION_BITS.copy()
+        self._facts = (self.hash_key, EXPONENT.copy(), *presence, self.terms.life_h)
 
     @property
     def program(self) -> Program:
@@ -177,9 +181,9 @@ class Authorizer:
 
     def fit(self) -> None:
         """Give the hits of a row as many words as the rule set in force needs."""
-        work, words = self.work, self.program.words
-        if work.hits.shape[1] != words:
-            work.hits = np.zeros((len(work.items), words), np.uint64)
+        shape = len(self.work.items), self.program.words
+        if self.work.hits.shape != shape:
+            self.work.hits = np.zeros(shape, np.uint64)
 
     def _count_refusals(self, item_count: int, first_record: int, record_count: int) -> None:
         """Tell the breakers what each rule refused among the records from ``first_record`` on."""
@@ -202,7 +206,7 @@ class Authorizer:
     def change(self, table: DialectTable, model: Model | None, settings: Settings) -> None:
         """Decide by these from the next batch on; what is remembered and held stays."""
         self.table, self.scorer.model = table, model
-        settings.fill(self.settings)
+        self._choose(settings)
 
     def holds_are_due(self, now_ns: int) -> bool:
         """Whether a hold has ended at ``now_ns`` and is not released yet."""
@@ -238,6 +242,7 @@ class Authorizer:
             state.accounts,
             self._facts,
             self.settings,
+            self.table.profile,
             state.cursor,
             work.items,
         )
@@ -268,6 +273,7 @@ class Authorizer:
             slots,
             state.merchants,
             self.settings,
+            self.table.profile,
             state.cursor,
             work.wave_table[:table_size],
             work.items,
@@ -418,6 +424,7 @@ class Authorizer:
             self.state.ring,
             self.state.wheel,
             self.table.responses,
+            self.table.profile,
             self.work.approved,
         )
 
@@ -432,6 +439,7 @@ class Authorizer:
             work.items,
             work.request,
             state.ring,
+            state.accounts,
             first_seq,
             self.table.responses,
             work.replies,
@@ -457,8 +465,7 @@ class Authorizer:
         if self.guard is not None:
             self.guard.seal(work, reply_count)
         originals = originals_of(work.items[:item_count])
-        blobs = [*events.blobs, *hits]
-        trips = events.names
+        blobs, trips = [*events.blobs, *hits], events.names
         size = int(out_size)
         return Outcome(count, item_count, reply_count, records, originals, size, blobs, trips)
 
@@ -471,8 +478,7 @@ class Authorizer:
 
     def records(self, item_count: int, record_count: int) -> NDArray[np.void]:
         """Return the records of the decided items, RECORD (record_count,)."""
-        work, state = self.work, self.state
-        records = np.empty(record_count, RECORD)
+        work, state, records = self.work, self.state, np.empty(record_count, RECORD)
         write_records(
             item_count,
             work.items,

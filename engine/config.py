@@ -16,10 +16,10 @@ import msgspec
 from msgspec import Meta
 
 from engine import config_tree, limits
+from engine.authorization_config import Authorization
 from engine.errors import ConfigError
-from engine.link_config import Dial, Links, Listen, OutboxSection, Peer, Seconds, Section
+from engine.link_config import Dial, Links, Listen, OutboxSection, Peer, Section
 from engine.security.settings import Issuer, Security, SecurityProfile, faults_of
-from ledger.deadlines import LIFE_H_MAX
 from ledger.postgres.connect import hosts_of
 
 ENV_PREFIX: Final = "DE39_"
@@ -140,25 +140,17 @@ class Limits(Section, frozen=True):
             description="requests remembered: open holds, and all within the duplicate window",
         ),
     ] = 8_000_000
+    clearings_max: Annotated[
+        int,
+        Meta(
+            ge=2,
+            le=limits.CLEARINGS_MAX,
+            description="ids of clearing and repayment remembered; an older one would post again",
+        ),
+    ] = 2_000_000
     batch_max_frames: Annotated[
         int, Meta(ge=1, le=limits.BATCH_FRAMES_MAX, description="messages worked at once")
     ] = limits.BATCH_FRAMES_MAX
-
-
-class Authorization(Section, frozen=True):
-    """Times of an authorization."""
-
-    hold_life_s: Annotated[
-        int,
-        Meta(
-            ge=1,
-            le=LIFE_H_MAX * 3600,
-            description="an approved amount that nobody claims is given back after it",
-        ),
-    ] = 7 * 86_400
-    duplicate_window_s: Annotated[
-        Seconds, Meta(description="a repeat within it gets the first answer again")
-    ] = 86_400
 
 
 class Clock(Section, frozen=True):
@@ -327,6 +319,7 @@ def _read(path: Path) -> dict[str, Any]:
     _from_folder(tree, "data", folder)
     _from_folder(tree.get("rules"), "file", folder)
     _from_folder(tree.get("scoring"), "model", folder)
+    _from_folder(tree.get("authorization"), "terms", folder)
     ledger = tree.get("ledger")
     _from_folder(ledger, "witness_file", folder)
     if isinstance(ledger, dict) and isinstance(ledger.get("witnesses"), list):

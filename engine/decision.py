@@ -12,11 +12,17 @@ class Decision(IntEnum):
     """What became of a request; ``DEFAULT_RESPONSE`` has the code of each."""
 
     APPROVED = 0
+    PARTIALLY_APPROVED = 1  # for what was open to buy, less than was asked
     CHECKED = 2  # zero amount: the card is good, nothing was held
     REVERSED = 3
     REVERSED_NOTHING = 4  # original declined, or reversed before: no money moves
     REVERSAL_RECORDED = 5  # advice without a known original, kept as an orphan
     NETWORK_OK = 6  # sign-on, sign-off, echo
+    ADVICE_RECORDED = 7  # done elsewhere and posted here
+    ADVICE_UNPOSTED = 8  # done elsewhere, recorded, and there is no account to post it to
+    INQUIRED = 9  # balances are told, nothing moves
+    NOTED = 10  # refund authorization: recorded, frees nothing
+    CAPTURE_REFUNDED = 11  # reversal of what had been cleared: posted as a refund
 
     UNKNOWN_CARD = 101
     BAD_CHECK_DIGIT = 102
@@ -43,6 +49,8 @@ class Decision(IntEnum):
     DUPLICATE_DIFFERS = 401  # same identity, other amount or card
     VOIDED_BY_REVERSAL = 402  # its reversal had arrived first
     ORIGINAL_NOT_FOUND = 403  # reversal request (0400) without a known original
+    DUPLICATE_REFUSED = 404  # a repeat that does not say so, where the profile refuses those
+    ALREADY_CAPTURED = 405  # reversal of what was cleared, where the profile refuses that
 
     NOT_SIGNED_ON = 501
     OVERLOADED = 502
@@ -57,11 +65,17 @@ class Decision(IntEnum):
 
 DEFAULT_RESPONSE: dict[Decision, str] = {
     Decision.APPROVED: "00",
+    Decision.PARTIALLY_APPROVED: "10",
     Decision.CHECKED: "00",
     Decision.REVERSED: "00",
     Decision.REVERSED_NOTHING: "00",
     Decision.REVERSAL_RECORDED: "00",
     Decision.NETWORK_OK: "00",
+    Decision.ADVICE_RECORDED: "00",
+    Decision.ADVICE_UNPOSTED: "00",
+    Decision.INQUIRED: "00",
+    Decision.NOTED: "00",
+    Decision.CAPTURE_REFUNDED: "00",
     Decision.UNKNOWN_CARD: "14",
     Decision.BAD_CHECK_DIGIT: "14",
     Decision.EXPIRED: "54",
@@ -84,6 +98,8 @@ DEFAULT_RESPONSE: dict[Decision, str] = {
     Decision.DUPLICATE_DIFFERS: "94",
     Decision.VOIDED_BY_REVERSAL: "12",
     Decision.ORIGINAL_NOT_FOUND: "25",
+    Decision.DUPLICATE_REFUSED: "94",
+    Decision.ALREADY_CAPTURED: "12",
     Decision.NOT_SIGNED_ON: "91",
     Decision.OVERLOADED: "91",
     Decision.CAPACITY: "96",

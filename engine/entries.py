@@ -15,6 +15,8 @@ from ledger.jit import Int, Row, kernel
 from ledger.record import Flag, Kind
 
 _NS = 1_000_000_000
+_DECLINED_FROM = 100
+_PLACES_MAX = 8  # advices that took the place of one another
 
 
 @kernel
@@ -75,42 +77,109 @@ def enter(
     item["record"] = record
     into = ring[entry & (ring.shape[0] - 1)]
     _fill_entry(item, pcode, into, cursor[Cursor.NEXT_SEQ] + record)
+    into["rrn_hi"] = 0
+    into["rrn_lo"] = 0
+    if item["role"] == Role.REVERSE:
+        _enter_reversal(item, ring, id_slots, rrn_slots, cursor)
+        return True
+    if item["original"] > 0:
+        _relate(item, into, ring)
     if item["role"] == Role.AUTHORIZE:
-        if item["kind"] == Kind.AUTHORIZE and item["decision"] == Decision.APPROVED:
+        if _may_hold(item):
             into["deadline_s"] = deadline_of(into["t_s"], item["hold_life_h"])
             schedule(entry, ring, wheel, cursor)
-        if index_rrn(item["rrn_hi"], item["rrn_lo"], entry, ring, id_slots, rrn_slots):
+        if item["original"] == 0 and index_rrn(
+            item["rrn_hi"], item["rrn_lo"], entry, ring, id_slots, rrn_slots
+        ):
             item["flags"] |= Flag.VOIDED
-    else:
-        into["rrn_hi"] = 0
-        into["rrn_lo"] = 0
-        if item["original"] > 0:
-            original = ring[item["original"] & (ring.shape[0] - 1)]
-            item["account"] = original["account"]
-            item["card"] = original["card"]
-        else:
-            item["flags"] |= Flag.ORPHAN
-            item["account"] = 0
-            identity = item["original_hi"], item["original_lo"]
-            by_rrn = item["rrn_hi"], item["rrn_lo"]
-            plant_tombstone(identity, by_rrn, ring, id_slots, rrn_slots, cursor)
     return True
+
+
+@kernel
+def _may_hold(item: Row) -> bool:
+    kind = item["kind"]
+    if item["decision"] >= _DECLINED_FROM or item["decision"] == Decision.ADVICE_UNPOSTED:
+        return False
+    return (
+        kind == Kind.AUTHORIZE
+        or kind == Kind.PARTIAL
+        or kind == Kind.INCREMENT
+        or kind == Kind.ADVICE
+    )
+
+
+@kernel
+def _relate(item: Row, into: Row, ring: NDArray[np.void]) -> None:
+    """Tie a message to the authorization it is about.
+
+    An advice of a payment that was declined here holds by itself; what names that payment later
+    means the advice.
+    """
+    if item["kind"] == Kind.ADVICE and item["flags"] & Flag.FORCED:
+        ring[item["original"] & (ring.shape[0] - 1)]["parent"] = item["entry"]
+    else:
+        into["parent"] = item["original"]
+        into["belongs"] = 1
+
+
+@kernel
+def _enter_reversal(
+    item: Row,
+    ring: NDArray[np.void],
+    id_slots: NDArray[np.void],
+    rrn_slots: NDArray[np.void],
+    cursor: NDArray[np.int64],
+) -> None:
+    if item["original"] > 0:
+        original = ring[item["original"] & (ring.shape[0] - 1)]
+        item["account"] = original["account"]
+        item["card"] = original["card"]
+        return
+    item["flags"] |= Flag.ORPHAN
+    item["account"] = 0
+    identity = item["original_hi"], item["original_lo"]
+    by_rrn = item["rrn_hi"], item["rrn_lo"]
+    plant_tombstone(identity, by_rrn, ring, id_slots, rrn_slots, cursor)
+
+
+@kernel
+def root_of(named: Int, ring: NDArray[np.void], cursor: NDArray[np.int64]) -> tuple[Int, Int]:
+    """Return (the message meant, the authorization it belongs to) for the message ``named``.
+
+    Both are 0 for no message. An authorization that the ring has forgotten is closed: what belonged
+    to it then stands alone.
+    """
+    oldest = cursor[Cursor.HEAD] - remembered_rows(ring.shape[0])
+    entry = np.int64(max(named, 0))
+    for _ in range(_PLACES_MAX):
+        row = ring[entry & (ring.shape[0] - 1)]
+        if entry == 0 or row["parent"] <= oldest or row["parent"] == 0:
+            break
+        if row["belongs"] != 0:
+            return entry, np.int64(row["parent"])
+        entry = np.int64(row["parent"])
+    return entry, entry
+
+
+@kernel
+def is_authorization(entry: Int, ring: NDArray[np.void]) -> bool:
+    """Whether ``entry`` is a message that holds, or was to hold, by itself."""
+    kind = ring[entry & (ring.shape[0] - 1)]["kind"]
+    return entry > 0 and (kind == Kind.AUTHORIZE or kind == Kind.PARTIAL or kind == Kind.ADVICE)
 
 
 @kernel
 def is_undecided(entry: Int, ring: NDArray[np.void]) -> bool:
     """Whether a message of this pass will still change the hold of ``entry``."""
     state = ring[entry & (ring.shape[0] - 1)]["state"]
-    return state == State.PENDING or state == State.CLOSING
+    return entry > 0 and (state == State.PENDING or state == State.CLOSING)
 
 
 @kernel
 def room_is_undecided(ring: NDArray[np.void], cursor: NDArray[np.int64]) -> bool:
     """Whether this pass decides if the next message may have a row: see ``_has_room``."""
     oldest = cursor[Cursor.HEAD] + 1 - remembered_rows(ring.shape[0])
-    if oldest >= 1 and is_undecided(oldest, ring):
-        return True
-    return oldest + 1 >= 1 and is_undecided(oldest + 1, ring)
+    return is_undecided(oldest, ring) or is_undecided(oldest + 1, ring)
 
 
 @kernel
@@ -152,6 +221,9 @@ def _fill_entry(item: Row, pcode: Int, into: Row, seq: Int) -> None:
     into["amount_minor"] = item["amount_minor"]
     into["requested_minor"] = item["requested_minor"]
     into["held_minor"] = 0
+    into["granted_minor"] = 0
+    into["cleared_minor"] = 0
+    into["parent"] = 0
     into["account"] = item["account"]
     into["card"] = item["card"]
     into["t_s"] = np.int64(item["ts_ns"]) // _NS
@@ -161,9 +233,12 @@ def _fill_entry(item: Row, pcode: Int, into: Row, seq: Int) -> None:
     into["response"] = 0
     into["currency"] = item["currency"]
     into["kind"] = item["kind"]
+    if item["role"] == Role.REVERSE:
+        into["kind"] = Kind.REVERSAL
+    into["mcc"] = item["mcc"]
     into["state"] = State.PENDING
     into["exponent"] = item["exponent"]
-    into["flags"] = 0
+    into["belongs"] = 0
 
 
 @kernel
@@ -242,6 +317,10 @@ def plant_tombstone(
     into["amount_minor"] = reversal["amount_minor"]
     into["requested_minor"] = reversal["requested_minor"]
     into["held_minor"] = 0
+    into["granted_minor"] = 0
+    into["cleared_minor"] = 0
+    into["parent"] = 0
+    into["mcc"] = 0
     into["account"] = 0
     into["card"] = 0
     into["t_s"] = reversal["t_s"]
@@ -253,7 +332,7 @@ def plant_tombstone(
     into["kind"] = Kind.REVERSAL
     into["state"] = State.TOMBSTONE
     into["exponent"] = reversal["exponent"]
-    into["flags"] = 0
+    into["belongs"] = 0
 
 
 @kernel

@@ -53,6 +53,7 @@ def take_due(item: Row, ring: NDArray[np.void], wheel: Wheel, entry: Int, ts_ns:
     item["ts_ns"] = ts_ns
     item["entry"] = 0
     item["original"] = entry
+    item["named"] = entry
     item["amount_minor"] = row["amount_minor"]
     item["requested_minor"] = 0
     item["released_minor"] = 0
@@ -68,6 +69,7 @@ def take_due(item: Row, ring: NDArray[np.void], wheel: Wheel, entry: Int, ts_ns:
     item["expiry_yymm"] = 0
     item["hold_life_h"] = 0
     item["atc"] = 0
+    item["mcc"] = 0
     item["role"] = Role.EXPIRE
     item["exponent"] = row["exponent"]
     item["entry_class"] = 0

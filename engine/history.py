@@ -31,7 +31,10 @@ PAYMENT_KINDS = (Kind.AUTHORIZE, Kind.PARTIAL, Kind.CHECK)
 # What rules and funds decided is decided anew; anything else was forced before rules were asked.
 _OPEN = (
     Decision.APPROVED,
+    Decision.PARTIALLY_APPROVED,
     Decision.CHECKED,
+    Decision.INQUIRED,
+    Decision.NOTED,
     Decision.NOT_ENOUGH_FUNDS,
     Decision.RULE_DECLINED,
     Decision.STEP_UP,
@@ -42,6 +45,8 @@ _ASKED = (
     | Flag.PRESENT
     | Flag.WALLET
     | Flag.TRAVEL_NOTICE
+    | Flag.INQUIRY
+    | Flag.CREDIT
     | Flag.REPEAT
     | Flag.ADVICE
     | Flag.UNUSABLE
@@ -129,6 +134,8 @@ class HistoryRun:
             if name in (rows.dtype.names or ()):
                 rows[name] = part[name]
         rows["requested_minor"] = np.where(is_reversal, part["amount_minor"], part["amount2_minor"])
+        was_partial = part["kind"] == Kind.PARTIAL  # the whole was asked for
+        rows["amount_minor"][was_partial] = part["amount2_minor"][was_partial]
         rows["request"] = np.arange(count)
         rows["record"] = rows["wave"] = -1
         rows["flags"] = part["flags"] & int(_ASKED)

@@ -11,14 +11,20 @@ from engine.decision import Decision
 from engine.replies import approval_code
 from engine.rules.program import Program
 from engine.rules.tree import ActionKind, Mode
+from ledger.lifecycle import TABLE
 from ledger.record import SCORE_NONE, Flag, Kind
 from ledger.stores.place import scan_journal
 from ledger.vault import Vault
 from scoring.features import FEATURES
 from scoring.reasons import TEXTS
 
-_KINDS = (Kind.AUTHORIZE, Kind.PARTIAL, Kind.CHECK, Kind.REVERSAL, Kind.EXPIRE)
-_PAYMENTS = (Kind.AUTHORIZE, Kind.PARTIAL, Kind.CHECK)
+_KINDS = tuple(kind for kind in TABLE if kind not in (Kind.LIMIT, Kind.ACCOUNT_OPEN))
+_CODED = (
+    Decision.APPROVED,
+    Decision.PARTIALLY_APPROVED,
+    Decision.CHECKED,
+    Decision.NOTED,
+)
 _RRN_BYTES = 12
 
 
@@ -44,8 +50,8 @@ def find_records(
 def view_of_record(record: NDArray[np.void], program: Program, vault: Vault) -> AuthorizationView:
     """Return the record as operators see it; no card number in it."""
     decision = Decision(int(record["result"]))
-    is_payment = int(record["kind"]) in _PAYMENTS
-    is_approved = is_payment and decision in (Decision.APPROVED, Decision.CHECKED)
+    is_filed = bool(int(record["flags"]) & Flag.FILED)
+    is_approved = decision in _CODED and not is_filed and int(record["kind"]) != Kind.EXPIRE
     account = int(record["account"])
     seconds, rest_ns = divmod(int(record["ts_ns"]), 1_000_000_000)
     moment = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
@@ -61,7 +67,7 @@ def view_of_record(record: NDArray[np.void], program: Program, vault: Vault) -> 
         card=int(record["card"]),
         amount_minor=int(record["amount_minor"]),
         currency=f"{int(record['currency']):03d}",
-        decision="expired" if int(record["kind"]) == Kind.EXPIRE else decision.name.lower(),
+        decision=_decision_text(Kind(int(record["kind"])), decision, is_filed=is_filed),
         response_code=int(record["response"]).to_bytes(2, "little").decode("ascii").strip("\0"),
         approval_code=_approval_text(int(record["seq"])) if is_approved else "",
         rules=_rules(record, program),
@@ -74,6 +80,13 @@ def view_of_record(record: NDArray[np.void], program: Program, vault: Vault) -> 
         entry_mode=f"{int(record['entry_mode']):03d}",
         flags=[flag.name.lower() for flag in Flag if int(record["flags"]) & flag],
     )
+
+
+def _decision_text(kind: Kind, decision: Decision, *, is_filed: bool) -> str:
+    """Return what became of it; of what nobody decided, what it is."""
+    if kind == Kind.EXPIRE:
+        return "expired"
+    return kind.name.lower() if is_filed else decision.name.lower()
 
 
 def _approval_text(seq: int) -> str:

@@ -19,6 +19,7 @@ class Role(IntEnum):
     EXPIRE = 3
     REPEAT = 4  # answered from ``original``
     ANSWER = 5  # answered from ``decision`` alone, not recorded
+    ADVISE = 6  # a completion (0220): posted, not judged
 
 
 ITEM = np.dtype(
@@ -31,7 +32,8 @@ ITEM = np.dtype(
         ("original_lo", "<u8"),
         ("ts_ns", "<u8"),
         ("entry", "<i8"),  # its row of the authorization ring; 0 = none
-        ("original", "<i8"),  # entry of the original or of the first answer; 0 = none
+        ("original", "<i8"),  # authorization it is about, or the first answer; entry, 0 = none
+        ("named", "<i8"),  # entry of the message it names: ``original``, or what belongs to it
         ("amount_minor", "<i8"),  # in ``currency``, the account's where it is served
         ("requested_minor", "<i8"),  # DE4 as it came
         ("released_minor", "<i8"),
@@ -51,10 +53,11 @@ ITEM = np.dtype(
         ("expiry_yymm", "<u2"),
         ("hold_life_h", "<u2"),
         ("atc", "<u2"),  # counter of a chip cryptogram that was right; 0 = none
+        ("mcc", "<u2"),
         ("role", "u1"),
         ("exponent", "u1"),
         ("entry_class", "u1"),  # scoring.payment.Entry
-        ("spare", "u1", (7,)),
+        ("spare", "u1", (5,)),
     ]
 )
 
@@ -76,8 +79,7 @@ LINK = np.dtype(
 class Setting(IntEnum):
     """Slots of the ``settings`` array: settings that kernels read."""
 
-    HOLD_LIFE_H = 0
-    DUPLICATE_WINDOW_S = 1
-    CLOCK_FROM_MESSAGES = 2
-    MERCHANTS_MAX = 3
-    PIN_TRIES_MAX = 4
+    DUPLICATE_WINDOW_S = 0
+    CLOCK_FROM_MESSAGES = 1
+    MERCHANTS_MAX = 2
+    PIN_TRIES_MAX = 3

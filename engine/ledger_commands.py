@@ -1,4 +1,4 @@
-"""``de39 ledger verify | tail | export``: the journal, read without changing it."""
+"""``de39 ledger verify | audit | tail | export``: the journal, read without changing it."""
 
 import contextlib
 import json as json_text
@@ -10,16 +10,17 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from cyclopts import Parameter
 
+from engine.audit import INVARIANTS, Audit
 from engine.decision import Decision
 from engine.errors import Exit, UsageError, run_command
 from engine.partition import StateFold
-from engine.state import Bounds
+from engine.state import CLEARINGS_REMEMBERED, Bounds
 from ledger import export as exporting
 from ledger import verify as verifying
 from ledger.disk import OsDisk
 from ledger.errors import LedgerError
 from ledger.pan import HIDDEN
-from ledger.record import Kind
+from ledger.record import Flag, Kind
 from ledger.rows import CardText
 from ledger.segment import archived_mark
 from ledger.stores.place import scan_journal
@@ -53,6 +54,46 @@ def verify(
     else:
         for name, value in facts.items():
             sys.stdout.write(f"{name:<12} {'' if value is None else value}\n")
+    if not facts["ok"]:
+        raise SystemExit(Exit.PROBLEM_FOUND)
+
+
+@run_command
+def audit(
+    *,
+    data: Path = _DATA,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Fold the journal twice, by the engine and by the postings table, and check every invariant.
+
+    Exit code 1 when one does not hold. An engine may be running on the folder.
+
+    Parameters
+    ----------
+    data
+        The data folder.
+    json
+        Print one JSON object: records, accounts, postings, faults, first_faults, ok.
+    """
+    fold = fold_of(data)
+    if fold is None:
+        raise UsageError(f"{data}: an audit needs the vault's keys ({KEY_FILE}) beside the journal")
+    auditor = Audit(fold)
+    progress = _Progress("audited")
+    for batch in scan_journal(data):
+        auditor(batch)
+        progress(auditor.records)
+    facts = auditor.result()
+    if json:
+        sys.stdout.write(json_text.dumps(facts) + "\n")
+    else:
+        for name in ("records", "accounts", "postings", "faults"):
+            sys.stdout.write(f"{name:<12} {facts[name]}\n")
+        for name, text in INVARIANTS.items():
+            broken = sum(fault.startswith(f"{name}:") for fault in facts["first_faults"])
+            sys.stdout.write(f"{name:<4} {'BROKEN' if broken else 'holds '} {text}\n")
+        for fault in facts["first_faults"]:
+            sys.stdout.write(f"  {fault}\n")
     if not facts["ok"]:
         raise SystemExit(Exit.PROBLEM_FOUND)
 
@@ -126,7 +167,7 @@ def fold_of(data: Path) -> StateFold | None:
 
 def bounds_needed(data: Path) -> Bounds:
     """Read the journal once for the largest numbers in it."""
-    accounts = cards = messages = payments = 1
+    accounts = cards = messages = payments = filed = 1
     progress = _Progress("read")
     seen = 0
     # What is wrong with a journal is told by the pass that verifies it.
@@ -136,13 +177,17 @@ def bounds_needed(data: Path) -> Bounds:
             if len(records):
                 accounts = max(accounts, int(records["account"].max()))
                 cards = max(cards, int(records["card"].max()))
-                is_message = records["kind"] <= Kind.REVERSAL
+                is_filed = (records["flags"] & np.uint32(Flag.FILED)) != 0
+                is_other = np.isin(records["kind"], (Kind.LIMIT, Kind.EXPIRE)) | is_filed
+                is_message = (records["kind"] < Kind.ACCOUNT_OPEN) & ~is_other
                 messages += 2 * int(is_message.sum())
-                payments += int((records["kind"] <= Kind.CHECK).sum())
+                payments += int(is_message.sum())
+                filed += int(is_filed.sum())
             seen += len(records)
             progress(seen)
     ring = 1 << max(4, messages.bit_length() + 1)  # half of a small ring is spare
-    return Bounds(accounts, cards, min(payments + 2, 1 << 20), ring)
+    clearings = max(CLEARINGS_REMEMBERED, 1 << filed.bit_length())
+    return Bounds(accounts, cards, min(payments + 2, 1 << 20), ring, clearings_max=clearings)
 
 
 def card_text_of(data: Path) -> CardText | None:

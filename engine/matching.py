@@ -12,9 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.decision import Decision
-from engine.entries import enter, is_undecided, merchant_row, room_is_undecided
+from engine.entries import (
+    enter,
+    is_authorization,
+    is_undecided,
+    merchant_row,
+    room_is_undecided,
+    root_of,
+)
 from engine.expiry import take_due
 from engine.items import Role, Setting
+from engine.wire.profile import Profile
 from ledger.authorizations import State
 from ledger.deadlines import Wheel, next_due
 from ledger.index import header_of, index_find
@@ -24,6 +32,8 @@ from ledger.record import Flag, Kind
 _NS = 1_000_000_000
 _NS_A_MS = 1_000_000
 _SIGN_ON, _SIGN_OFF = 1, 2
+_REFUSE, _BY_DE4 = 1, 1  # places of these choices in engine.wire.profile.SWITCHES
+_IN_FLIGHT_S = 10  # a sender without DE7 repeats what is still unanswered within it
 _GOLDEN = 0x9E3779B97F4A7C15  # 2^64 / golden ratio: spreads account numbers over the wave table
 
 
@@ -38,6 +48,7 @@ def match(
     slots: Any,
     merchants: NDArray[np.uint64],
     settings: NDArray[np.int64],
+    profiles: NDArray[np.int64],
     cursor: NDArray[np.int64],
     wave_table: NDArray[np.int64],
     items: NDArray[np.void],
@@ -57,6 +68,7 @@ def match(
         in and out.
     slots : tuple of the index slots by identity, by RRN, and of merchants, in and out.
     merchants : u64 (merchant rows,), keyed hash of each merchant row, in and out.
+    profiles : i64 (dialects, P), see ``Profile``.
     wave_table : i64 (power of two >= 4 x requests, 2), scratch.
     items : ITEM (at least 2 x count,), in and out: expiries are added behind ``item_count``.
     record_count : records of the passes before.
@@ -64,6 +76,7 @@ def match(
         accounts (a breaker) may change there.
     """
     id_slots, rrn_slots, merchant_slots = slots
+    tables = (id_slots, rrn_slots)
     wave_table[:] = 0
     if first == 0:
         _fetch(request, count, items, id_slots, rrn_slots, merchant_slots)
@@ -76,8 +89,10 @@ def match(
         if item["role"] == Role.SILENT or item["role"] == Role.ANSWER:
             _session(request[i], item, link)
             continue
+        profile = profiles[request[i]["dialect"]]
+        is_about, needs_root, named, root = _look(item, ring, tables, profile, cursor)
         due = next_due(ring, wheel, cursor, np.int64(item["ts_ns"]) // _NS)
-        if (due > 0 and is_undecided(due, ring)) or room_is_undecided(ring, cursor):
+        if _must_wait(due, root * needs_root, ring, cursor):
             return i, item_count, record_count, wave_count
         _session(request[i], item, link)
         if item["role"] == Role.ANSWER:
@@ -89,11 +104,11 @@ def match(
             record_count += 1
             wave_count = max(wave_count, _take_wave(expiry, wave_table))
             item_count += 1
-        older = _earlier(item, request[i], ring, id_slots, settings)
+        older = _earlier(item, request[i], ring, id_slots, settings, profile)
         if older < 0 or _is_shed(request[i], item, link):
             continue
-        if item["role"] == Role.REVERSE:
-            item["original"] = _original(item, ring, id_slots, rrn_slots)
+        if is_about:
+            _relate(item, named, root, ring)
         pcode, number = request[i]["pcode"], record_count
         if not enter(item, older, pcode, ring, wheel, id_slots, rrn_slots, cursor, number):
             continue
@@ -181,12 +196,14 @@ def _earlier(
     ring: NDArray[np.void],
     id_slots: NDArray[np.void],
     settings: NDArray[np.int64],
+    profile: NDArray[np.int64],
 ) -> Int:
     """Recognise a message that was answered before, or whose reversal came first.
 
     Same identity, card and amount: the first answer again. Same identity, anything else: 94; -1 is
     returned for both. A first answer older than the duplicate window is to be forgotten, and so is
-    a tombstone, which voids the original: its entry is returned. 0 = nothing came before.
+    a tombstone, which voids the original: its entry is returned. 0 = nothing came before. Without
+    DE7 a STAN may come again at any time: unmarked repeats count for some seconds only.
     """
     found = index_find(id_slots, item["id_lo"], item["id_hi"])
     if found < 0:
@@ -196,30 +213,84 @@ def _earlier(
         item["flags"] |= Flag.VOIDED
         return found
     age_s = np.int64(item["ts_ns"]) // _NS - np.int64(first["t_s"])
+    is_marked = item["flags"] & Flag.REPEAT
+    if row["transmitted"] == 0 and not is_marked and age_s > _IN_FLIGHT_S:
+        return found
     if age_s > settings[Setting.DUPLICATE_WINDOW_S]:
         return found
     same = (
         (first["card"] == item["card"] or item["role"] == Role.REVERSE)
         and first["pcode"] == max(row["pcode"], 0)
-        and first["currency"] == item["currency"]
+        and (first["currency"] == item["currency"] or item["role"] == Role.REVERSE)
         and first["requested_minor"] == item["requested_minor"]
     )
-    item["role"] = Role.REPEAT if same else Role.ANSWER
-    if same:
-        item["original"] = found
-    else:
+    item["role"] = Role.ANSWER
+    if not same:
         item["decision"] = Decision.DUPLICATE_DIFFERS
+    elif not is_marked and profile[Profile.DUPLICATE] == _REFUSE:
+        item["decision"] = Decision.DUPLICATE_REFUSED
+    else:
+        item["role"] = Role.REPEAT
+        item["original"] = found
     return -1
 
 
 @kernel
-def _original(
-    item: Row, ring: NDArray[np.void], id_slots: NDArray[np.void], rrn_slots: NDArray[np.void]
-) -> Int:
-    """Return the entry that a reversal is about, or 0: by DE90, then by RRN and terminal.
+def _look(
+    item: Row, ring: NDArray[np.void], tables: Any, profile: NDArray[np.int64], cursor: Any
+) -> tuple[bool, Int, Int, Int]:
+    """Find what the message is about, if it is about another one.
 
-    Amount must agree, and the card where the reversal names one: else it is an orphan.
+    Returns (whether it is, 1 if it must know that one's state, the message it names, the
+    authorization that one belongs to); 0 = none.
     """
+    is_about = item["role"] == Role.REVERSE or (item["flags"] & Flag.ADVICE) != 0
+    needs_root = np.int64(item["kind"] == Kind.ADVICE)
+    if item["kind"] == Kind.AUTHORIZE and profile[Profile.INCREMENTAL] != 0:
+        is_about, needs_root = True, np.int64(1)
+    if not is_about:
+        return False, np.int64(0), np.int64(0), np.int64(0)
+    named, root = _about(item, ring, tables, profile, cursor)
+    return True, needs_root, named, root
+
+
+@kernel
+def _must_wait(due: Int, root: Int, ring: NDArray[np.void], cursor: NDArray[np.int64]) -> bool:
+    """Whether what is due, the authorization ``root`` or the room for a row is not decided yet."""
+    return is_undecided(due, ring) or is_undecided(root, ring) or room_is_undecided(ring, cursor)
+
+
+@kernel
+def _relate(item: Row, named: Int, root: Int, ring: NDArray[np.void]) -> None:
+    """Tie a reversal, an advice, a completion or an increment to the authorization it is about."""
+    is_open = root > 0 and ring[root & (ring.shape[0] - 1)]["state"] == State.OPEN
+    if item["kind"] == Kind.AUTHORIZE:
+        if not is_open or item["decision"] != Decision.APPROVED:
+            return  # a payment like any other
+        item["kind"] = Kind.INCREMENT
+    elif item["kind"] == Kind.ADVICE and not is_open:
+        item["flags"] |= Flag.FORCED
+    item["named"] = root
+    if item["role"] == Role.REVERSE:
+        item["named"] = named
+    item["original"] = root
+
+
+@kernel
+def _about(
+    item: Row,
+    ring: NDArray[np.void],
+    tables: Any,
+    profile: NDArray[np.int64],
+    cursor: NDArray[np.int64],
+) -> tuple[Int, Int]:
+    """Return (message named, its authorization), 0 = none: by DE90, then by RRN and terminal.
+
+    The card must agree, where the message names one, and the amount of a reversal. Anything may be
+    reversed; only an authorization can be advised, completed or added to. An increment goes by RRN
+    only. What does not agree is about nothing.
+    """
+    id_slots, rrn_slots = tables
     mask = ring.shape[0] - 1
     found = np.int64(-1)
     names_itself = item["original_hi"] == item["id_hi"] and item["original_lo"] == item["id_lo"]
@@ -228,15 +299,22 @@ def _original(
     if found < 0 and item["rrn_hi"] != 0:
         found = index_find(rrn_slots, item["rrn_lo"], item["rrn_hi"])
     if found < 0:
-        return 0
+        return np.int64(0), np.int64(0)
     original = ring[found & mask]
+    is_reversal = item["role"] == Role.REVERSE
     if original["kind"] == Kind.REVERSAL:  # or a tombstone; its state is not known in its batch
-        return 0
-    if item["requested_minor"] != original["requested_minor"]:
-        return 0
-    if item["card"] != 0 and item["card"] != original["card"]:
-        return 0
-    return found
+        return np.int64(0), np.int64(0)
+    same_amount = item["requested_minor"] == original["requested_minor"]
+    if is_reversal and not same_amount and profile[Profile.REVERSAL_AMOUNT] != _BY_DE4:
+        return np.int64(0), np.int64(0)
+    if is_reversal and item["card"] == 0:
+        return root_of(found, ring, cursor)
+    if item["card"] != original["card"]:
+        return np.int64(0), np.int64(0)
+    named, root = root_of(found, ring, cursor)
+    if is_reversal or (item["account"] != 0 and is_authorization(root, ring)):
+        return named, root
+    return np.int64(0), np.int64(0)
 
 
 @kernel

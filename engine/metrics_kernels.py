@@ -140,7 +140,7 @@ def count_records(
             hits = hits >> np.uint64(1)
             rule += 1
         kind = records[row].kind
-        if kind == 0 or kind > 3:  # Kind.AUTHORIZE, PARTIAL, CHECK: the kinds that are scored
+        if (kind == 0 or kind > 5) and kind != 31:  # ledger.record.Kind: those that are scored
             continue
         if records[row].score == SCORE_NONE:
             score_facts[1] += 1

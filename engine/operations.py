@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from engine.admin import operations as api
 from engine.cards import CardFlag, CardStatus
+from engine.clearing_desk import ClearingDesk
 from engine.errors import ProblemFoundError
 from engine.events import apply_events, event_record
 from engine.importing import Import, made_pan, parse_currency, read_import
@@ -59,6 +60,7 @@ class EngineOperations:
         self._ready = ready
         self._upkeep = upkeep
         self._thread = ThreadPoolExecutor(1, "operations")
+        self._desk = ClearingDesk(pipeline, vault, loop)
 
     def close(self) -> None:
         """Finish what was asked and stop the thread."""
@@ -99,6 +101,18 @@ class EngineOperations:
     ) -> "Future[api.CardView]":
         """Change status or controls. NotFound."""
         return self._thread.submit(self._patch_card, card, request, operator)
+
+    def post_clearings(
+        self, request: api.PostClearings, operator: str
+    ) -> "Future[api.FilingReport]":
+        """Match and post items of a clearing."""
+        return self._thread.submit(self._desk.post, request.items, operator, request.dry_run)
+
+    def post_repayments(
+        self, request: api.PostRepayments, operator: str
+    ) -> "Future[api.FilingReport]":
+        """Post repayments and returned payments."""
+        return self._thread.submit(self._desk.post, request.items, operator, request.dry_run)
 
     def import_csv(self, body: bytes, operator: str) -> "Future[api.ImportResult]":
         """Apply an import file whole or not at all. Invalid names the line."""

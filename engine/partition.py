@@ -70,7 +70,8 @@ class Partition:
 def bounds_of(config: Config) -> Bounds:
     """Return the table bounds of a configuration.
 
-    The ring's is rounded up to a power of two, and to four times the largest batch.
+    Those of rings are rounded up to a power of two, that of authorizations to four times the
+    largest batch.
     """
     limits = config.limits
     ring = max(limits.authorizations_max, 4 * limits.batch_max_frames)
@@ -79,6 +80,7 @@ def bounds_of(config: Config) -> Bounds:
         cards_max=limits.cards_max,
         merchants_max=limits.merchants_max,
         authorizations_max=1 << (ring - 1).bit_length(),
+        clearings_max=1 << (limits.clearings_max - 1).bit_length(),
     )
 
 

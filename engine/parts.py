@@ -8,13 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from engine.authorize import Settings
 from engine.config import NONE, SHIPPED, Config
+from engine.errors import ConfigError
 from engine.gate import Places, merged
 from engine.link_config import Dial, Listen
 from engine.metrics import BuildInfo
 from engine.rules.program import Program, default_rules_path, load_rules, no_rules
+from engine.terms import DEFAULT_PATH, TermsError, load_terms
 from engine.wire.dialect import Dialect, load_builtin, load_dialect
 from scoring.model_folder import ModelFolder
 from scoring.registry import Model, default_model_path, load_model
@@ -74,9 +77,19 @@ def _load(name: str, frame_bytes_max: int) -> Dialect:
 
 
 def settings_of(config: Config) -> Settings:
-    """Return the decision settings of a configuration; a hold lives whole hours."""
+    """Return the decision settings of a configuration; a hold lives whole hours.
+
+    Raises ``ConfigError`` for a terms file that cannot be taken.
+    """
+    chosen = config.authorization
+    try:
+        terms = load_terms(DEFAULT_PATH if chosen.terms == SHIPPED else Path(chosen.terms))
+    except TermsError as problem:
+        raise ConfigError(str(problem)) from None
+    if chosen.hold_life_s:
+        terms = terms._replace(life_h=np.full_like(terms.life_h, -(-chosen.hold_life_s // _HOUR_S)))
     return Settings(
-        hold_life_h=-(-config.authorization.hold_life_s // _HOUR_S),
+        terms=terms,
         duplicate_window_s=config.authorization.duplicate_window_s,
         clock_from_messages=config.clock.source == "message",
         pin_tries_max=config.security.pin_tries_max,

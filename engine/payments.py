@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.decision import Decision
 from engine.items import Role
 from ledger.jit import Row, kernel
 from ledger.record import Flag
@@ -69,6 +70,8 @@ def _fill_payment(item: Row, row: Row, payment: Row) -> None:
     if item["flags"] & Flag.UNUSABLE:
         flags |= PaymentFlag.UNUSABLE
     payment["amount_minor"] = item["amount_minor"]
+    if item["decision"] == Decision.PARTIALLY_APPROVED:  # in a replay: what was presented
+        payment["amount_minor"] = item["requested_minor"]
     payment["t_s"] = item["ts_ns"] // np.uint64(_NS)
     payment["card"] = item["card"]
     payment["merchant"] = item["merchant"]

@@ -10,15 +10,14 @@ from numpy.typing import NDArray
 
 from engine.decision import Decision
 from engine.items import Role
-from engine.rules.tree import ActionKind
-from ledger.accounts import give_back, take
+from engine.judging import judge, judge_completion, judge_reversal
+from ledger.accounts import post
 from ledger.authorizations import Cursor, State
 from ledger.deadlines import Wheel, unschedule
 from ledger.jit import Int, Row, kernel
 from ledger.record import Flag, Kind
 
-_RULE_DECLINE = int(ActionKind.DECLINE)
-_RULE_STEP_UP = int(ActionKind.STEP_UP)
+_DECLINED_FROM = 100
 
 
 @kernel
@@ -31,6 +30,7 @@ def decide(
     ring: NDArray[np.void],
     wheel: Wheel,
     codes: NDArray[np.uint16],
+    profiles: NDArray[np.int64],
     approved: NDArray[np.uint8],
 ) -> None:
     """Decide and post the items ``order`` of one wave.
@@ -39,92 +39,81 @@ def decide(
     ----------
     order : i32 (k,), rows of items; items : ITEM, in and out; request : REQUEST.
     verdicts : VERDICT by item row; accounts : ACCOUNT; ring, wheel : in and out.
+    codes : u16 (dialects, 1000), DE39 by decision; profiles : i64 (dialects, P), see ``Profile``.
     approved : u8 by item row, out: 1 = the payment counts as spending.
     """
     for k in range(order.shape[0]):
         i = order[k]
         item = items[i]
-        if item["role"] == Role.AUTHORIZE:
-            otb_minor = np.int64(0)
-            if item["account"] != 0:
-                otb_minor = accounts[item["account"]]["otb_minor"]
-            _judge(item, verdicts[i], otb_minor)
-            is_approved = item["decision"] == Decision.APPROVED
-            approved[i] = 1 if is_approved else 0
-        elif item["role"] == Role.REVERSE:
-            _judge_reversal(item, request[item["request"]], ring)
-        elif item["role"] == Role.EXPIRE:
+        role = item["role"]
+        if role == Role.EXPIRE:
             item["released_minor"] = ring[item["original"] & (ring.shape[0] - 1)]["held_minor"]
+        elif role == Role.AUTHORIZE or role == Role.ADVISE or role == Role.REVERSE:
+            row = request[item["request"]]
+            profile = profiles[row["dialect"]]
+            if role == Role.AUTHORIZE:
+                judge(item, row, verdicts[i], accounts, ring, profile)
+                approved[i] = counts_as_spending(item)
+            elif role == Role.ADVISE:
+                judge_completion(item, accounts, ring, profile)
+            else:
+                judge_reversal(item, row, accounts, ring, profile)
+            if item["response"] == 0:
+                item["response"] = codes[row["dialect"], item["decision"]]
         else:
             continue
-        if item["response"] == 0 and item["request"] >= 0:
-            item["response"] = codes[request[item["request"]]["dialect"], item["decision"]]
         apply_outcome(item, accounts, ring, wheel)
 
 
 @kernel
-def _judge(item: Row, verdict: Row, otb_minor: Int) -> None:
-    """Order of reasons: card and account, an earlier reversal, rules, then funds."""
-    if verdict["review"] != 0:
-        item["flags"] |= Flag.REVIEW
-    if item["decision"] != Decision.APPROVED:
-        return
-    if item["flags"] & Flag.VOIDED:
-        item["decision"] = Decision.VOIDED_BY_REVERSAL
-    elif verdict["action"] == _RULE_DECLINE:
-        item["decision"] = Decision.RULE_DECLINED
-        item["response"] = verdict["response"]
-    elif verdict["action"] == _RULE_STEP_UP:
-        item["decision"] = Decision.STEP_UP
-        item["flags"] |= Flag.STEP_UP
-    elif item["kind"] == Kind.CHECK:
-        item["decision"] = Decision.CHECKED
-    elif item["amount_minor"] > otb_minor:
-        item["decision"] = Decision.NOT_ENOUGH_FUNDS
-
-
-@kernel
-def _judge_reversal(item: Row, row: Row, ring: NDArray[np.void]) -> None:
-    if item["original"] == 0:
-        is_advice = item["flags"] & Flag.ADVICE
-        item["decision"] = Decision.REVERSAL_RECORDED if is_advice else Decision.ORIGINAL_NOT_FOUND
-        return
-    original = ring[item["original"] & (ring.shape[0] - 1)]
-    if original["state"] != State.OPEN and original["state"] != State.CLOSING:
-        item["decision"] = Decision.REVERSED_NOTHING
-        return
-    keep_minor = max(row["replacement_amount"], 0)
-    if keep_minor > original["amount_minor"]:
-        item["decision"] = Decision.AMOUNT_INVALID
-        return
-    item["decision"] = Decision.REVERSED
-    item["released_minor"] = max(original["held_minor"] - keep_minor, 0)
+def counts_as_spending(item: Row) -> Int:
+    """Return 1 if the card's velocity takes the payment as approved spending, else 0."""
+    if item["kind"] == Kind.ADVICE:
+        is_new = item["decision"] == Decision.ADVICE_RECORDED and item["flags"] & Flag.FORCED
+        return 1 if is_new else 0
+    is_approved = (
+        item["decision"] == Decision.APPROVED or item["decision"] == Decision.PARTIALLY_APPROVED
+    )
+    return 1 if is_approved and item["kind"] != Kind.REFUND else 0
 
 
 @kernel
 def apply_outcome(
     item: Row, accounts: NDArray[np.void], ring: NDArray[np.void], wheel: Wheel
 ) -> None:
-    """Move the money and the states that the item's kind and decision imply."""
+    """Move the money and the states that the item's role, kind and decision imply."""
     mask = ring.shape[0] - 1
     own = ring[item["entry"] & mask]  # slot 0 of an expiry: not written below
-    if item["kind"] == Kind.AUTHORIZE or item["kind"] == Kind.CHECK:
-        own["state"] = State.DECLINED
-        if item["decision"] == Decision.APPROVED:
-            take(accounts[item["account"]], item["amount_minor"])
-            own["held_minor"] = item["amount_minor"]
-            own["state"] = State.OPEN
+    if item["original"] != 0:
+        root = ring[item["original"] & mask]
+        if root["state"] == State.CLOSING:
+            root["state"] = State.OPEN
+    role = item["role"]
+    if role == Role.EXPIRE:
+        _release(item, accounts, ring, wheel)
+    elif role == Role.AUTHORIZE:
+        own["kind"] = item["kind"]
+        if item["kind"] == Kind.ADVICE:
+            _apply_advice(item, own, accounts, ring, wheel)
         else:
-            unschedule(item["entry"], ring, wheel)
-            if item["decision"] == Decision.CHECKED:
-                own["state"] = State.CHECKED
+            _apply_payment(item, own, accounts, ring, wheel)
+    elif role == Role.ADVISE:
+        own["kind"] = item["kind"]
+        _apply_completion(item, own, accounts, ring, wheel)
     else:
-        if item["original"] != 0:
+        own["state"] = State.REVERSAL
+        own["account"] = item["account"]
+        own["card"] = item["card"]
+        own["amount_minor"] = item["amount_minor"]
+        own["currency"] = item["currency"]
+        own["exponent"] = item["exponent"]
+        if item["flags"] & Flag.REVERSES:
+            named = ring[item["named"] & mask]
+            post(accounts[item["account"]], item["kind"], item["amount_minor"], np.int64(0))
+            named["state"] = State.REVERSED
+            named["cleared_minor"] = 0
+        elif item["original"] != 0:
             _release(item, accounts, ring, wheel)
-        if item["kind"] == Kind.REVERSAL:
-            own["state"] = State.REVERSAL
-            own["account"] = item["account"]
-            own["card"] = item["card"]
     if item["entry"] != 0:
         own["result"] = item["decision"]
         own["response"] = item["response"]
@@ -134,18 +123,102 @@ def apply_outcome(
 
 
 @kernel
-def _release(item: Row, accounts: NDArray[np.void], ring: NDArray[np.void], wheel: Wheel) -> None:
-    """Give back what a reversal or an expiry releases of its original's hold."""
-    original = ring[item["original"] & (ring.shape[0] - 1)]
-    if original["state"] == State.CLOSING:
-        original["state"] = State.OPEN
-    if item["released_minor"] <= 0:
+def _apply_payment(
+    item: Row, own: Row, accounts: NDArray[np.void], ring: NDArray[np.void], wheel: Wheel
+) -> None:
+    kind, amount_minor = item["kind"], item["amount_minor"]
+    own["amount_minor"] = amount_minor
+    is_approved = (
+        item["decision"] == Decision.APPROVED or item["decision"] == Decision.PARTIALLY_APPROVED
+    )
+    if is_approved and (kind == Kind.AUTHORIZE or kind == Kind.PARTIAL):
+        post(accounts[item["account"]], kind, amount_minor, -amount_minor)
+        own["held_minor"] = amount_minor
+        own["granted_minor"] = amount_minor
+        own["state"] = State.OPEN
         return
-    give_back(accounts[item["account"]], item["released_minor"])
-    original["held_minor"] -= item["released_minor"]
-    if original["held_minor"] == 0:
+    unschedule(item["entry"], ring, wheel)
+    own["state"] = State.DECLINED if item["decision"] >= _DECLINED_FROM else State.CHECKED
+    if is_approved and kind == Kind.INCREMENT:
+        post(accounts[item["account"]], kind, amount_minor, -amount_minor)
+        root = ring[item["original"] & (ring.shape[0] - 1)]
+        root["held_minor"] += amount_minor
+        root["granted_minor"] += amount_minor
+        own["state"] = State.ADDED
+    elif is_approved:  # FINANCIAL, REFUND
+        post(accounts[item["account"]], kind, amount_minor, np.int64(0))
+        own["granted_minor"] = amount_minor
+        own["cleared_minor"] = amount_minor
+        own["state"] = State.CLEARED
+    elif item["decision"] == Decision.INQUIRED:
+        account = accounts[item["account"]]
+        own["granted_minor"] = account["otb_minor"] - account["over_minor"]
+        own["cleared_minor"] = account["prepaid_minor"] - account["used_minor"]
+
+
+@kernel
+def _apply_advice(
+    item: Row, own: Row, accounts: NDArray[np.void], ring: NDArray[np.void], wheel: Wheel
+) -> None:
+    is_recorded = item["decision"] == Decision.ADVICE_RECORDED
+    if is_recorded:
+        account, freed_minor = accounts[item["account"]], item["released_minor"]
+        post(account, item["kind"], item["amount_minor"], freed_minor)
+    if is_recorded and item["flags"] & Flag.FORCED and item["amount_minor"] > 0:
+        own["held_minor"] = item["amount_minor"]
+        own["granted_minor"] = item["amount_minor"]
+        own["state"] = State.OPEN
+        return
+    unschedule(item["entry"], ring, wheel)
+    own["state"] = State.DECLINED if item["decision"] >= _DECLINED_FROM else State.CHECKED
+    if is_recorded and not item["flags"] & Flag.FORCED:
+        root = ring[item["original"] & (ring.shape[0] - 1)]
+        root["held_minor"] -= freed_minor
+        root["granted_minor"] += max(-freed_minor, 0)
+        own["state"] = State.ADDED
+        if root["held_minor"] == 0:
+            root["state"] = State.REVERSED
+            unschedule(item["original"], ring, wheel)
+
+
+@kernel
+def _apply_completion(
+    item: Row, own: Row, accounts: NDArray[np.void], ring: NDArray[np.void], wheel: Wheel
+) -> None:
+    own["state"] = State.DECLINED if item["decision"] >= _DECLINED_FROM else State.CHECKED
+    if item["decision"] != Decision.ADVICE_RECORDED:
+        return
+    amount_minor, freed_minor = item["amount_minor"], item["released_minor"]
+    post(accounts[item["account"]], item["kind"], amount_minor, freed_minor)
+    own["cleared_minor"] = amount_minor
+    own["state"] = State.CLEARED
+    if item["original"] == 0 or item["kind"] == Kind.REFUND:
+        return
+    root = ring[item["original"] & (ring.shape[0] - 1)]
+    root["held_minor"] -= freed_minor
+    root["cleared_minor"] += amount_minor
+    if root["state"] == State.EXPIRED:
+        root["state"] = State.CLEARED
+    elif root["state"] == State.OPEN and root["held_minor"] == 0:
+        root["state"] = State.CLEARED
+        unschedule(item["original"], ring, wheel)
+
+
+@kernel
+def _release(item: Row, accounts: NDArray[np.void], ring: NDArray[np.void], wheel: Wheel) -> None:
+    """Give back what a reversal or an expiry releases of a hold."""
+    mask = ring.shape[0] - 1
+    released_minor = item["released_minor"]
+    if released_minor <= 0:
+        return
+    root = ring[item["original"] & mask]
+    post(accounts[item["account"]], item["kind"], item["amount_minor"], released_minor)
+    root["held_minor"] -= released_minor
+    if item["named"] != item["original"]:
+        ring[item["named"] & mask]["state"] = State.REVERSED
+    if root["held_minor"] == 0:
         is_expiry = item["kind"] == Kind.EXPIRE
-        original["state"] = State.EXPIRED if is_expiry else State.REVERSED
+        root["state"] = State.EXPIRED if is_expiry else State.REVERSED
         unschedule(item["original"], ring, wheel)
 
 
@@ -185,7 +258,7 @@ def write_records(
         into["score"] = scores[i]
         if item["decision"] in (Decision.RULE_DECLINED, Decision.STEP_UP):
             into["status"] = verdicts[i]["rule"] + 1
-        into["ref_seq"] = ring[item["original"] & mask]["seq"] if item["original"] > 0 else 0
+        into["ref_seq"] = ring[item["named"] & mask]["seq"] if item["named"] > 0 else 0
         into["hold_life_h"] = item["hold_life_h"]
         if item["request"] >= 0:
             _write_request(request[item["request"]], into)
@@ -228,7 +301,10 @@ def _write_outcome(
     into["entry_class"] = item["entry_class"]
     into["amount_minor"] = item["amount_minor"]
     is_payment = item["role"] == Role.AUTHORIZE
-    into["amount2_minor"] = item["requested_minor"] if is_payment else item["released_minor"]
+    is_release = item["role"] == Role.EXPIRE or (
+        item["role"] == Role.REVERSE and not item["flags"] & Flag.REVERSES
+    )
+    into["amount2_minor"] = item["released_minor"] if is_release else item["requested_minor"]
     into["otb_after_minor"] = item["otb_after_minor"]
     into["hold_after_minor"] = item["hold_after_minor"]
     into["hits_lo"] = hits_lo if is_payment else 0

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from engine.admission import rrn_identity
 from engine.card_checks import remember_checks
-from engine.entries import enter, merchant_row
+from engine.clearing import replay_filed
+from engine.entries import enter, merchant_row, root_of
 from engine.events import Outcome, apply_event
 from engine.items import ITEM, Role, Setting
 from engine.label_events import apply_labels
 from engine.payments import fill_payments, requests_of_records
-from engine.posting import apply_outcome
+from engine.posting import apply_outcome, counts_as_spending
 from engine.rules.columns import RULE_FACTS
 from engine.state import EngineState
 from engine.waves import unwind
@@ -30,7 +31,7 @@ from ledger.index import index_find
 from ledger.jit import Row, kernel
 from ledger.journal import Blob
 from ledger.money import EXPONENT
-from ledger.record import RECORD, Kind
+from ledger.record import RECORD, Flag, Kind
 from scoring.features import SHARED
 from scoring.kernels import card_update, shared_pass
 from scoring.payment import PAYMENT
@@ -41,7 +42,7 @@ _FINE, _CHECK_VALUE, _NO_ROOM, _NO_ORIGINAL, _SEQUENCE = 0, 1, 2, 3, 4
 _REASONS = {
     _CHECK_VALUE: "open to buy or hold after it differ from what the record says",
     _NO_ROOM: "a table is full: raise limits.accounts_max, cards_max or authorizations_max",
-    _NO_ORIGINAL: "the authorization it refers to is not there",
+    _NO_ORIGINAL: "the authorization or item it refers to is not there",
     _SEQUENCE: "its number does not follow the record before",
 }
 
@@ -112,12 +113,18 @@ class Replayer:
             records,
             named,
             (self._hash_key, EXPONENT.copy()),
-            (state.id_index.slots, state.rrn_index.slots, state.merchant_index.slots),
+            (
+                state.id_index.slots,
+                state.rrn_index.slots,
+                state.merchant_index.slots,
+                state.posted_index.slots,
+            ),
             state.accounts,
             state.cards,
             state.chips,
             state.ring,
             state.wheel,
+            state.posted,
             state.merchants,
             self._settings,
             state.cursor,
@@ -180,6 +187,7 @@ def restore(
     chips: NDArray[np.void],
     ring: NDArray[np.void],
     wheel: Wheel,
+    posted: NDArray[np.void],
     merchants: NDArray[np.uint64],
     settings: NDArray[np.int64],
     cursor: NDArray[np.int64],
@@ -192,7 +200,8 @@ def restore(
     ----------
     records : RECORD (k,); named : u64 (k, 2), identity of an orphan's original, 0 = none.
     tables : tuple of hash_key u64 (2,), exponents u8 (1000,).
-    slots : index slots by identity, by RRN, of merchants; in and out, as are all state arrays.
+    slots : index slots by identity, by RRN, of merchants, of posted items; in and out, as are all
+        state arrays.
     items : ITEM (k,), approved : u8 (k,), out: what the velocity pass needs.
     """
     words = np.empty(5, np.uint64)
@@ -205,12 +214,10 @@ def restore(
         item["record"] = -1
         item["role"] = Role.SILENT
         kind = record["kind"]
-        if kind > Kind.EXPIRE:
-            before_otb = record["otb_after_minor"]
-            if apply_event(record, accounts, cards, cursor) != Outcome.OK:
-                return i, _NO_ROOM
-            if record["otb_after_minor"] != before_otb:
-                return i, _CHECK_VALUE
+        if record["flags"] & Flag.FILED or kind == Kind.LIMIT or kind >= Kind.ACCOUNT_OPEN:
+            reason = _restore_event(record, slots[3], accounts, cards, ring, wheel, posted, cursor)
+            if reason != _FINE:
+                return i, reason
             if kind == Kind.PIN_RESET:
                 chips[record["card"]]["pin_tries"] = 0
             cursor[Cursor.NEXT_SEQ] += 1
@@ -218,9 +225,12 @@ def restore(
         _item_of_record(record, named[i], tables, item, words)
         if record["ref_seq"] != 0:
             head = cursor[Cursor.HEAD]
-            item["original"] = entry_of_seq(ring, head, np.int64(record["ref_seq"]))
-            if item["original"] < 0:
+            item["named"] = entry_of_seq(ring, head, np.int64(record["ref_seq"]))
+            if item["named"] < 0:
                 return i, _NO_ORIGINAL
+            item["original"] = item["named"]
+            if item["role"] == Role.REVERSE:
+                item["named"], item["original"] = root_of(item["named"], ring, cursor)
         if kind != Kind.EXPIRE:
             older = max(index_find(slots[0], item["id_lo"], item["id_hi"]), 0)
             pcode = record["pcode"]
@@ -230,8 +240,11 @@ def restore(
                 item["merchant"] = merchant_row(
                     record["merchant"], slots[2], merchants, settings, cursor
                 )
-                approved[i] = 1 if record["kind"] == Kind.AUTHORIZE and record["result"] == 0 else 0
+                approved[i] = counts_as_spending(item)
         item["record"] = i
+        if item["flags"] & Flag.ADVICE and item["role"] != Role.REVERSE:
+            held_minor = accounts[item["account"]]["hold_minor"]
+            item["released_minor"] = held_minor - record["hold_after_minor"]
         if item["role"] == Role.AUTHORIZE:
             remember_checks(item["flags"], item["atc"], chips[item["card"]])
         apply_outcome(item, accounts, ring, wheel)
@@ -241,6 +254,33 @@ def restore(
             accounts[item["account"]]["last_seq"] = record["seq"]
         cursor[Cursor.NEXT_SEQ] += 1
     return records.shape[0], _FINE
+
+
+@kernel
+def _restore_event(
+    record: Row,
+    posted_slots: NDArray[np.void],
+    accounts: NDArray[np.void],
+    cards: NDArray[np.void],
+    ring: NDArray[np.void],
+    wheel: Wheel,
+    posted: NDArray[np.void],
+    cursor: NDArray[np.int64],
+) -> int:
+    """Apply a record that no card message made; return a reason, 0 = applied."""
+    otb_minor, hold_minor = record["otb_after_minor"], record["hold_after_minor"]
+    if record["flags"] & Flag.FILED:
+        if record["account"] == 0 or record["account"] >= accounts.shape[0]:
+            return _NO_ROOM
+        if not replay_filed(record, accounts, ring, wheel, posted, posted_slots, cursor):
+            return _NO_ORIGINAL
+        account = accounts[record["account"]]
+        account["last_seq"] = record["seq"]
+        agrees = account["otb_minor"] == otb_minor and account["hold_minor"] == hold_minor
+        return _FINE if agrees else _CHECK_VALUE
+    if apply_event(record, accounts, cards, cursor) != Outcome.OK:
+        return _NO_ROOM
+    return _FINE if record["otb_after_minor"] == otb_minor else _CHECK_VALUE
 
 
 @kernel
@@ -273,6 +313,7 @@ def _item_of_record(
     item["ts_ns"] = record["ts_ns"]
     item["entry"] = 0
     item["original"] = 0
+    item["named"] = 0
     item["amount_minor"] = record["amount_minor"]
     item["requested_minor"] = 0
     item["released_minor"] = 0
@@ -293,16 +334,25 @@ def _item_of_record(
     item["atc"] = record["status"]
     item["exponent"] = min(exponents[min(record["currency"], 999)], 4)
     item["entry_class"] = record["entry_class"]
+    item["mcc"] = record["mcc"]
     if record["kind"] == Kind.REVERSAL:
         item["role"] = Role.REVERSE
+        item["mcc"] = 0
         item["requested_minor"] = record["amount_minor"]
         item["released_minor"] = record["amount2_minor"]
-    elif record["kind"] == Kind.EXPIRE:
+        return
+    if record["kind"] == Kind.EXPIRE:
         item["role"] = Role.EXPIRE
         item["released_minor"] = record["amount2_minor"]
+        return
+    item["requested_minor"] = record["amount2_minor"]
+    if record["flags"] & Flag.REVERSES:
+        item["role"] = Role.REVERSE
+        item["mcc"] = 0
+    elif record["flags"] & Flag.ADVICE and record["kind"] != Kind.ADVICE:
+        item["role"] = Role.ADVISE
     else:
         item["role"] = Role.AUTHORIZE
-        item["requested_minor"] = record["amount2_minor"]
 
 
 @kernel
@@ -321,7 +371,7 @@ def remember(
         one[0] = i
         if items[i]["record"] < 0:
             continue
-        if items[i]["role"] == Role.AUTHORIZE:
+        if items[i]["role"] == Role.AUTHORIZE and items[i]["account"] != 0:
             card_update(payments, one, approved, card_velocity, curves)
         elif items[i]["role"] == Role.REVERSE:
             unwind(one, items, ring, card_velocity, curves)

@@ -20,6 +20,24 @@ _STEP = (
 )
 _OFFSET = 604_661_760
 _DE44_BYTES = 3
+_DE54_BYTES = 20  # one amount
+_LEDGER_BALANCE, _AVAILABLE, _ORIGINAL_AMOUNT = 1, 2, 57  # amount types of DE54
+_CREDIT, _DEBIT = ord("C"), ord("D")
+_DE4_MAX = 10**12 - 1
+
+
+def seq_of_approval(code: str, last_seq: int) -> int:
+    """Return the newest record up to ``last_seq`` whose approval code is ``code``; 0 = none.
+
+    The code is six characters 0-9 A-Z; anything else gives 0.
+    """
+    if len(code) != 6 or not code.isascii() or not code.isalnum() or code != code.upper():
+        return 0
+    residue = (int(code, 36) - _OFFSET) * pow(_STEP, -1, _CODES) % _CODES
+    seq = last_seq - (last_seq - residue) % _CODES
+    return max(seq, 0)
+
+
 # Each answer has a part of the batch's extra buffer, where its extra fields lie one after the
 # other: DE44 3, DE4 12, DE54 120, DE55 255 at most.
 EXTRA_BYTES = 400
@@ -46,6 +64,7 @@ def fill_replies(
     items: NDArray[np.void],
     request: NDArray[np.void],
     ring: NDArray[np.void],
+    accounts: NDArray[np.void],
     first_seq: int,
     codes: NDArray[np.uint16],
     replies: NDArray[np.void],
@@ -55,7 +74,8 @@ def fill_replies(
 
     Parameters
     ----------
-    items : ITEM, decided; request : REQUEST; ring : AUTHORIZATION ring; first_seq : of the batch.
+    items : ITEM, decided; request : REQUEST; ring : AUTHORIZATION ring; accounts : ACCOUNT.
+    first_seq : number of the batch's first record.
     codes : u16 (dialects, 1000), DE39 by dialect and decision.
     replies : REPLY (count,), out; extra : u8 (EXTRA_BYTES x count,), out: data of extra fields.
     """
@@ -74,25 +94,73 @@ def fill_replies(
             first = ring[item["original"] & (ring.shape[0] - 1)]
             item["decision"] = first["result"]
             item["response"] = first["response"]
-            _approve(reply, item["decision"], first["kind"] < 4, np.int64(first["seq"]))
+            _approve(reply, item["decision"], np.int64(first["seq"]))
         else:
             if item["response"] == 0:
                 item["response"] = codes[row["dialect"], item["decision"]]
-            is_payment = item["role"] == Role.AUTHORIZE
-            _approve(reply, item["decision"], is_payment, first_seq + item["record"])
+            _approve(reply, item["decision"], first_seq + item["record"])
         reply["response"] = item["response"]
         reply["decision"] = item["decision"]
         if item["decision"] == Decision.FORMAT_ERROR and row["fault_field"] > 0:
             _name_field(reply, row["fault_field"], i * EXTRA_BYTES, extra)
+        elif (
+            item["decision"] == Decision.PARTIALLY_APPROVED or item["decision"] == Decision.INQUIRED
+        ):
+            entry = item["original"] if item["role"] == Role.REPEAT else item["entry"]
+            first = ring[entry & (ring.shape[0] - 1)]
+            currency = accounts[first["account"]]["currency"]
+            _tell_amounts(reply, item["decision"], first, currency, i * EXTRA_BYTES, extra)
         written += 1
     return written
 
 
 @kernel
-def _approve(reply: Row, decision: Int, is_payment: bool, seq: Int) -> None:  # noqa: FBT001
-    is_approved = decision == Decision.APPROVED or decision == Decision.CHECKED
-    reply["has_approval"] = 1 if is_approved and is_payment else 0
-    reply["approval"] = approval_code(seq) if is_approved and is_payment else np.uint64(0)
+def _approve(reply: Row, decision: Int, seq: Int) -> None:
+    """Give DE38 to the answer of a payment that is approved; nothing else has these decisions."""
+    is_approved = (
+        decision == Decision.APPROVED
+        or decision == Decision.PARTIALLY_APPROVED
+        or decision == Decision.CHECKED
+        or decision == Decision.NOTED
+    )
+    reply["has_approval"] = 1 if is_approved else 0
+    reply["approval"] = approval_code(seq) if is_approved else np.uint64(0)
+
+
+@kernel
+def _tell_amounts(
+    reply: Row, decision: Int, first: Row, currency: Int, start: Int, extra: NDArray[np.uint8]
+) -> None:
+    """Put amounts into DE4 and DE54: what was approved of what, or the balances."""
+    if decision == Decision.PARTIALLY_APPROVED:
+        _digits(extra, start, first["amount_minor"], 12)
+        add_extra(reply, 4, start, 12)
+        _amount_of(extra, start + 12, _ORIGINAL_AMOUNT, currency, -first["requested_minor"])
+        add_extra(reply, 54, start + 12, _DE54_BYTES)
+        return
+    _amount_of(extra, start, _LEDGER_BALANCE, currency, first["cleared_minor"])
+    _amount_of(extra, start + _DE54_BYTES, _AVAILABLE, currency, first["granted_minor"])
+    add_extra(reply, 54, start, 2 * _DE54_BYTES)
+
+
+@kernel
+def _amount_of(
+    extra: NDArray[np.uint8], at: Int, amount_type: Int, currency: Int, amount_minor: Int
+) -> None:
+    """Write account type 00, amount type, currency, C or D (below zero), twelve digits."""
+    _digits(extra, at, 0, 2)
+    _digits(extra, at + 2, amount_type, 2)
+    _digits(extra, at + 4, currency, 3)
+    extra[at + 7] = _DEBIT if amount_minor < 0 else _CREDIT
+    _digits(extra, at + 8, min(abs(amount_minor), _DE4_MAX), 12)
+
+
+@kernel
+def _digits(extra: NDArray[np.uint8], at: Int, value: Int, digits: Int) -> None:
+    left = np.int64(value)
+    for k in range(digits):
+        extra[at + digits - 1 - k] = 48 + left % 10
+        left //= 10
 
 
 @kernel

@@ -16,11 +16,13 @@ from engine.cards import new_cards
 from engine.rules.book import RuleBook
 from ledger.accounts import new_accounts
 from ledger.authorizations import Cursor, State, new_cursor, new_ring, remembered_rows
+from ledger.clearings import new_posted
 from ledger.deadlines import Wheel, new_wheel, rebuild
 from ledger.index import Index
 from scoring import velocity
 
 _MESSAGES_EXPECTED = 1 << 18  # room before the first growth: a second or two of full load
+CLEARINGS_REMEMBERED = 1 << 21  # ids of clearing and repayment
 BIN_ROWS = 1_000_000  # BIN velocity is indexed by the first six digits themselves
 
 
@@ -33,6 +35,7 @@ class Bounds:
     merchants_max: int = 1 << 20
     authorizations_max: int = 1 << 22
     authorizations_expected: int = _MESSAGES_EXPECTED  # indexes have room for these at the start
+    clearings_max: int = CLEARINGS_REMEMBERED
 
 
 @dataclass(slots=True)
@@ -46,6 +49,7 @@ class EngineState:
     tokens: NDArray[np.uint64] = field(init=False)
     ring: NDArray[np.void] = field(init=False)
     wheel: Wheel = field(init=False)
+    posted: NDArray[np.void] = field(init=False)
     merchants: NDArray[np.uint64] = field(init=False)
     card_velocity: NDArray[np.void] = field(init=False)
     merchant_velocity: NDArray[np.void] = field(init=False)
@@ -56,6 +60,7 @@ class EngineState:
     rrn_index: Index = field(init=False)
     merchant_index: Index = field(init=False)
     rules: RuleBook = field(init=False)
+    posted_index: Index = field(init=False)
 
     def __post_init__(self) -> None:
         bounds = self.bounds
@@ -65,6 +70,7 @@ class EngineState:
         self.tokens = np.zeros((bounds.cards_max + 1, 2), np.uint64)
         self.ring = new_ring(bounds.authorizations_max)
         self.wheel = new_wheel(bounds.authorizations_max)
+        self.posted = new_posted(bounds.clearings_max)
         self.merchants = np.zeros(bounds.merchants_max, np.uint64)
         self.card_velocity = velocity.new_cards(bounds.cards_max + 1)
         self.merchant_velocity = velocity.new_merchants(bounds.merchants_max)
@@ -77,6 +83,7 @@ class EngineState:
         self.id_index = Index(rows_max=ring, source=self._id_keys, rows_expected=expected)
         self.rrn_index = Index(rows_max=ring, source=self._rrn_keys, rows_expected=expected)
         self.merchant_index = Index(rows_max=bounds.merchants_max, source=self._merchant_keys)
+        self.posted_index = Index(rows_max=bounds.clearings_max, source=self._posted_keys)
 
     @property
     def next_seq(self) -> int:
@@ -121,6 +128,7 @@ class EngineState:
         self.rrn_index.maintain(head + 1)
         self.merchant_index.maintain(int(self.cursor[Cursor.MERCHANTS]) + 1)
         self.rules.lists.maintain()
+        self.posted_index.maintain(int(self.cursor[Cursor.POSTED]) + 1)
 
     def make_room(self, records: int) -> None:
         """Wait until the indexes take what ``records`` more ledger records may add to them."""
@@ -128,10 +136,21 @@ class EngineState:
         self.id_index.make_room(2 * records, head + 1)  # an orphan plants a tombstone too
         self.rrn_index.make_room(2 * records, head + 1)
         self.merchant_index.make_room(records, int(self.cursor[Cursor.MERCHANTS]) + 1)
+        self.make_room_for_posted(records)
+
+    def make_room_for_posted(self, items: int) -> None:
+        """Wait until the index of clearing ids takes ``items`` more."""
+        self.posted_index.make_room(items + 1, int(self.cursor[Cursor.POSTED]) + 1)
 
     def close(self) -> None:
         """Stop the builder threads of growths under way."""
-        for index in (self.card_index, self.id_index, self.rrn_index, self.merchant_index):
+        for index in (
+            self.card_index,
+            self.id_index,
+            self.rrn_index,
+            self.merchant_index,
+            self.posted_index,
+        ):
             index.close()
         self.rules.lists.close()
 
@@ -154,6 +173,7 @@ class EngineState:
             "cards": self.cards[: self.card_count + 1],
             "chips": self.chips[: self.card_count + 1],
             "ring": self.ring[self._ring_places()],
+            "posted": self.posted[self._posted_places()],
             "merchants": self.merchants[:merchant_rows],
             "card_velocity": self.card_velocity[: self.card_count + 1],
             "merchant_velocity": self.merchant_velocity[:merchant_rows],
@@ -191,6 +211,10 @@ class EngineState:
         places = np.arange(first, first + len(ring), dtype=np.int64) & (len(self.ring) - 1)
         self.ring[places] = ring
         rebuild(self.ring, np.int64(first), self.wheel, self.cursor)
+        posted = arrays["posted"][-len(self.posted) :]
+        first = int(self.cursor[Cursor.POSTED]) + 1 - len(posted)
+        places = np.arange(first, first + len(posted), dtype=np.int64) & (len(self.posted) - 1)
+        self.posted[places] = posted
         if len(ring):
             self.cursor[Cursor.LAST_TS_NS] = int(ring["t_s"].max()) * 1_000_000_000
         self.rules.restore(arrays)
@@ -203,11 +227,23 @@ class EngineState:
         self.id_index.load(*self._id_keys(first, head + 1))
         self.rrn_index.load(*self._rrn_keys(first, head + 1))
         self.merchant_index.load(*self._merchant_keys(0, int(self.cursor[Cursor.MERCHANTS]) + 1))
+        self.posted_index.load(*self._posted_keys(0, int(self.cursor[Cursor.POSTED]) + 1))
 
     def _ring_places(self) -> NDArray[np.int64]:
         head = int(self.cursor[Cursor.HEAD])
         first = max(1, head + 1 - len(self.ring))
         return np.arange(first, head + 1, dtype=np.int64) & (len(self.ring) - 1)
+
+    def _posted_places(self) -> NDArray[np.int64]:
+        last = int(self.cursor[Cursor.POSTED])
+        first = max(1, last + 1 - len(self.posted))
+        return np.arange(first, last + 1, dtype=np.int64) & (len(self.posted) - 1)
+
+    def _posted_keys(self, first: int, last: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+        oldest = max(1, int(self.cursor[Cursor.POSTED]) + 1 - len(self.posted))
+        numbers = np.arange(max(first, oldest), max(last, oldest), dtype=np.int64)
+        rows = self.posted[numbers & (len(self.posted) - 1)]
+        return _present(rows["id_lo"], rows["id_hi"], numbers)
 
     def _ring_rows(self, first: int, last: int) -> tuple[NDArray[np.int64], NDArray[np.void]]:
         remembered = remembered_rows(len(self.ring))

@@ -18,6 +18,7 @@ from engine import kernel_cache, metrics
 from engine.authorize import Authorizer, Settings, Workspace
 from engine.card_checks import apply_checks, judge_checks
 from engine.events import apply_events, event_record
+from engine.filing import Clearing, columns_of, settle_rows
 from engine.items import LINK, Setting
 from engine.replay import Replayer
 from engine.replies import decisions_of, segment_ends
@@ -29,6 +30,7 @@ from engine.wire.dialect import load_builtin
 from engine.wire.table import SEGMENT, compile_dialects
 from engine.wire.text import add_header, build_message
 from ledger.authorizations import Cursor
+from ledger.deadlines import new_wheel, rebuild
 from ledger.proof.record_kernels import record_root
 from ledger.record import RECORD_BYTES, Kind
 from scoring.features import FEATURES
@@ -70,7 +72,8 @@ def compile_all(report: Report) -> float:
         _open_card(authorizer, state)
         records = [_run(authorizer, _frames(), say)]
         records.append(authorizer.expire(_START_NS + 2 * 3600 * 10**9 * _HOLD_LIFE_H))
-        say("expiry")
+        _compile_between(authorizer, state)
+        say("expiry, clearing")
         _replay(state, authorizer, records)
         say("replay")
         _compile_checks(authorizer)
@@ -207,6 +210,15 @@ def _compile_checks(authorizer: Authorizer) -> None:
     chips = authorizer.state.chips
     judge_checks(order, work.items, work.checks, chips, authorizer.settings)
     compile_kernels()
+
+
+def _compile_between(authorizer: Authorizer, state: EngineState) -> None:
+    """Compile what runs between batches: the timer's look, clearing, the wheel after a restart."""
+    authorizer.holds_are_due(_START_NS)
+    items = [Clearing(id="warm", account="A", amount_minor=1, currency="840", rrn="1")]
+    rows = columns_of(items, [(1, 1)], authorizer.hash_key, 1, 20260101)
+    settle_rows(state, authorizer.terms, rows, _START_NS, do_post=False)
+    rebuild(state.ring, np.int64(1), new_wheel(len(state.ring)), state.cursor.copy())
 
 
 def _replay(state: EngineState, authorizer: Authorizer, records: list[NDArray[np.void]]) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from engine.items import Role
 from ledger.jit import Int, kernel
+from ledger.record import Flag, Kind
 from scoring.kernels import card_unwind
 
 _NS = 1_000_000_000
@@ -81,17 +82,21 @@ def unwind(
     mask = ring.shape[0] - 1
     for k in range(order.shape[0]):
         item = items[order[k]]
-        if item["role"] != Role.REVERSE or item["released_minor"] <= 0:
+        if item["role"] != Role.REVERSE:
             continue
-        original = ring[item["original"] & mask]
-        if item["released_minor"] != original["amount_minor"]:
+        named = ring[item["named"] & mask]
+        undone_minor = item["released_minor"]
+        if item["flags"] & Flag.REVERSES and item["kind"] == Kind.REFUND:
+            undone_minor = item["amount_minor"]
+        if undone_minor <= 0 or undone_minor != named["amount_minor"]:
             continue
+        was_partial = named["kind"] == Kind.PARTIAL  # counted as it was presented
         card_unwind(
             card_velocity,
-            np.int64(original["card"]),
+            np.int64(named["card"]),
             np.int64(item["ts_ns"]) // _NS,
-            np.int64(original["t_s"]),
-            item["released_minor"],
-            np.int64(original["exponent"]),
+            np.int64(named["t_s"]),
+            named["requested_minor"] if was_partial else undone_minor,
+            np.int64(named["exponent"]),
             curves,
         )

@@ -11,6 +11,7 @@ from engine.items import ITEM, Setting
 from engine.replies import EXTRA_BYTES
 from engine.rules.columns import RULE_FACTS, VALUE_COUNT
 from engine.rules.program import VERDICT
+from engine.terms import Terms
 from engine.wire.columns import FIELD_COUNT, REPLY, REQUEST
 from engine.wire.encode_kernels import REPLY_OVERHEAD_BYTES
 from ledger.record import Flag
@@ -22,14 +23,14 @@ from scoring.payment import PAYMENT
 class Settings:
     """What an operator may choose about a decision."""
 
-    hold_life_h: int = 7 * 24
+    hold_life_h: int = 7 * 24  # of every hold, unless there are terms
+    terms: Terms | None = None  # lives and tolerances by merchant category
     duplicate_window_s: int = 24 * 3600
     clock_from_messages: bool = False
     pin_tries_max: int = 3
 
     def fill(self, settings: NDArray[np.int64]) -> None:
         """Write them where kernels read them, i64[len(Setting)]."""
-        settings[Setting.HOLD_LIFE_H] = self.hold_life_h
         settings[Setting.DUPLICATE_WINDOW_S] = self.duplicate_window_s
         settings[Setting.CLOCK_FROM_MESSAGES] = self.clock_from_messages
         settings[Setting.PIN_TRIES_MAX] = self.pin_tries_max

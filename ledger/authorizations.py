@@ -29,6 +29,8 @@ class State(IntEnum):
     TOMBSTONE = 7
     REVERSAL = 8
     CLOSING = 9  # open, and a message of the batch at hand is about it: only inside one
+    CLEARED = 10  # closed: cleared, nothing held any more; also a message that cleared (0200, 0220)
+    ADDED = 11  # its amount stands in the hold of the authorization in ``parent``
 
 
 AUTHORIZATION = np.dtype(
@@ -41,6 +43,9 @@ AUTHORIZATION = np.dtype(
         ("amount_minor", "<i8"),  # in the account's currency
         ("requested_minor", "<i8"),  # DE4 as it came: repeats and reversals must agree with it
         ("held_minor", "<i8"),  # what is still held, >= 0
+        ("granted_minor", "<i8"),  # approved, increments included; of an inquiry: open to buy
+        ("cleared_minor", "<i8"),  # cleared so far; of an inquiry: its ledger balance
+        ("parent", "<i8"),  # entry of the authorization that this one belongs to; 0 = none
         ("account", "<u4"),
         ("card", "<u4"),
         ("t_s", "<u4"),
@@ -52,10 +57,15 @@ AUTHORIZATION = np.dtype(
         ("kind", "<u2"),
         ("state", "u1"),
         ("exponent", "u1"),
-        ("flags", "<u2"),
+        (
+            "belongs",
+            "<u2",
+        ),  # 1 = to ``parent``; 0 = ``parent``, if any, took its place
+        ("mcc", "<u2"),
+        ("spare", "u1", (6,)),
     ]
 )
-assert AUTHORIZATION.itemsize == 96
+assert AUTHORIZATION.itemsize == 128  # two cache lines
 
 
 class Cursor(IntEnum):
@@ -69,6 +79,7 @@ class Cursor(IntEnum):
     REFUSED = 5  # requests refused because a table is at its bound
     ACCOUNTS = 6  # the last account number given out
     CARDS = 7  # the last card number given out
+    POSTED = 8  # the last number given to an item of clearing or repayment
 
 
 def new_cursor() -> NDArray[np.int64]:

@@ -47,6 +47,7 @@ class BlobKind(IntEnum):
     RULES_SHA256 = 2
     MODEL_SHA256 = 3
     ORIGINAL = 4  # 16 bytes: identity of the original that an orphan reversal names
+    REFERENCE = 5  # the id that an item of clearing or repayment came with
     HITS = 16  # places of the rules from 128 on that held, u16 each, ascending
     RULES_TEXT = 17  # a piece of the rule set's canonical text, compressed with zlib
     NAME = 18  # UTF-8: of a rule, or of a list and its type

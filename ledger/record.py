@@ -73,6 +73,8 @@ class Flag(IntEnum):
     PIN_RIGHT = 1048576
     PIN_WRONG = 2097152  # counted: wrong PINs in a row
     CHIP_CHECKED = 4194304  # chip cryptogram right; ``status`` is its transaction counter
+    REVERSES = 8388608  # a reversal message that undid what had been cleared
+    FILED = 16777216  # came by clearing or repayment, not as a card message
 
 
 RECORD = np.dtype(

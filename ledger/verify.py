@@ -14,15 +14,15 @@ import numpy as np
 from ledger.disk import OsDisk
 from ledger.errors import LedgerError, NoJournalError, RotError, StorageError
 from ledger.journal import Batch, Position
-from ledger.record import Kind
+from ledger.lifecycle import APPROVED_BELOW
+from ledger.record import Flag, Kind
 from ledger.recovery import SegmentFile
 from ledger.rows import CardText, Row, chunks_of, rows_of
 from ledger.segment import segment_indexes, segment_path
 from ledger.snapshot import latest_seq
 from ledger.stores.place import read_place, scan_journal, start_of_newest
 
-_REQUEST_KINDS = (Kind.AUTHORIZE, Kind.PARTIAL, Kind.CHECK)
-_YES_RESULTS = (0, 2)  # approved, checked
+_REQUEST_KINDS = (Kind.AUTHORIZE, Kind.PARTIAL, Kind.CHECK, Kind.INCREMENT, Kind.FINANCIAL)
 _POLL_MS = 200
 
 
@@ -136,7 +136,8 @@ def _count(counts: dict[str, int], batch: Batch) -> None:
         reason = "record numbers have a gap"
         raise RotError(reason, batch_no=batch.header.batch_no, segment="", offset=0)
     is_request = np.isin(records["kind"], _REQUEST_KINDS)
-    is_yes = np.isin(records["result"], _YES_RESULTS)
+    is_request &= (records["flags"] & np.uint32(Flag.ADVICE)) == 0
+    is_yes = records["result"] < APPROVED_BELOW
     counts["records"] += len(records)
     counts["batches"] += 1
     counts["approved"] += int(np.count_nonzero(is_request & is_yes))

@@ -26,6 +26,12 @@ COVERED_BY = {
     "engine/admin/rules_api.py": "tests/system/test_rules.py",
     "engine/workspace.py": _CORE,
     "engine/entries.py": "tests/engine/test_matching.py",
+    "engine/authorization_config.py": "tests/engine/test_config.py",
+    "engine/clearing.py": "tests/properties/test_lifecycle.py",
+    "engine/presentment.py": "tests/properties/test_lifecycle.py",
+    "engine/filing.py": "tests/engine/test_clearing_file.py",
+    "engine/clearing_desk.py": "tests/system/test_clearing.py",
+    "engine/clearing_commands.py": "tests/system/test_clearing.py",
     "engine/cards.py": "tests/system/test_authorization.py",
     "engine/limits.py": "tests/engine/test_config.py",  # asserted at import; config takes them
     # The shell needs sockets, files and signals: a switch of its own process.

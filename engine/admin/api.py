@@ -17,7 +17,14 @@ from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
 from engine.admin import operations as o
-from engine.admin.bodies import decode, error_response, json_response, operator_name, reference
+from engine.admin.bodies import (
+    decode,
+    decode_items,
+    error_response,
+    json_response,
+    operator_name,
+    reference,
+)
 from engine.admin.collector import make_registry
 from engine.admin.link_api import LinkApi
 from engine.admin.link_operations import LinkOperations
@@ -37,6 +44,8 @@ BODY_TIMEOUT_S = 10.0
 IMPORT_BODY_TIMEOUT_S = 120.0
 CALL_TIMEOUT_S = 10.0
 IMPORT_TIMEOUT_S = 600.0
+CLEARING_BODY_BYTES_MAX = 4 * 1024 * 1024  # 5,000 items with every field
+CLEARING_TIMEOUT_S = 60.0
 CALLS_MAX = 64  # calls under way at once; more are answered 503
 ALIVE_NS = 2_000_000_000  # the loop must have turned this recently
 _STATUS: tuple[tuple[type[o.AdminError], int, str], ...] = (
@@ -82,6 +91,8 @@ def make_application(
             web.post("/v1/cards", api.open_card),
             web.patch("/v1/cards/{card}", api.patch_card),
             web.post("/v1/import", api.import_file),
+            web.post("/v1/clearings", api.post_clearings),
+            web.post("/v1/repayments", api.post_repayments),
             web.get("/v1/authorizations", api.find_authorizations),
             web.get("/v1/ledger", api.show_ledger),
             web.post("/v1/ledger/snapshot", api.take_snapshot),
@@ -224,6 +235,24 @@ class _Api:
         finally:
             self._is_importing = False
         return json_response(result)
+
+    async def post_clearings(self, request: web.Request) -> web.Response:
+        """POST /v1/clearings: items of a clearing, each for itself."""
+        raw = await _body(request, CLEARING_BODY_BYTES_MAX, BODY_TIMEOUT_S)
+        body, operator = decode_items(raw, o.PostClearings), _operator(request)
+        report = await self._call(
+            lambda: self._operations.post_clearings(body, operator), CLEARING_TIMEOUT_S
+        )
+        return json_response(report)
+
+    async def post_repayments(self, request: web.Request) -> web.Response:
+        """POST /v1/repayments: repayments and returned payments, each for itself."""
+        raw = await _body(request, CLEARING_BODY_BYTES_MAX, BODY_TIMEOUT_S)
+        body, operator = decode_items(raw, o.PostRepayments), _operator(request)
+        report = await self._call(
+            lambda: self._operations.post_repayments(body, operator), CLEARING_TIMEOUT_S
+        )
+        return json_response(report)
 
     async def find_authorizations(self, request: web.Request) -> web.Response:
         """GET /v1/authorizations?rrn=&account=&limit=."""

@@ -6,12 +6,13 @@ card number into the wrong field must not find it in a log.
 
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 from aiohttp import web
 
 from engine.admin import operations as o
+from engine.filing import faults_of
 from engine.importing import parse_currency, parse_expiry, parse_pan, parse_ref
 from ledger.accounts import AMOUNT_MINOR_MAX
 from ledger.pan import DIGITS_MAX, DIGITS_MIN, Pan, hide_pans
@@ -39,6 +40,9 @@ _EXPECTED = {
     "pin_value": "5 to 13 digits as text: PVKI and PVV, or 0 and an IBM 3624 offset",
     "pin_tries": "0",
 }
+_EXPECTED_ITEM = (
+    "a value of its kind: amounts whole and above 0, text in quotes, final true or false"
+)
 _STATUS: dict[type[msgspec.Struct], str] = {
     o.PatchAccount: "active, blocked or closed",
     o.PatchCard: "active, blocked, lost or stolen",
@@ -84,6 +88,31 @@ def decode(body: bytes, kind: type[T]) -> T:
         if value is not None:
             _parsed(field, parse, value)
     return decoded
+
+
+def decode_items(body: bytes, kind: type[T]) -> T:
+    """Return a body of ``items`` as ``kind``, every item checked; an error names item and field."""
+    decoded: Any
+    try:
+        decoded = msgspec.json.decode(body, type=kind, dec_hook=_pan)
+    except msgspec.ValidationError as error:
+        at = _AT.search(str(error))
+        named = _NAMED.search(str(error))
+        field = hide_pans(at[1] if at else "")
+        if named is not None:
+            what = "is missing" if "missing" in str(error) else "is not known"
+            raise o.Invalid(field, f"{field}: {hide_pans(named[1][:40])} {what}") from None
+        raise o.Invalid(field, f"{field}: expected {_EXPECTED_ITEM}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise o.Invalid("", "the body is not JSON") from None
+    seen: set[str] = set()
+    for i, item in enumerate(decoded.items):
+        for field, fault in faults_of(item):
+            raise o.Invalid(f"items[{i}].{field}", f"items[{i}].{field}: {fault}")
+        if item.id in seen:
+            raise o.Invalid(f"items[{i}].id", f"items[{i}].id: the same id stands before it")
+        seen.add(item.id)
+    return cast("T", decoded)
 
 
 def reference(field: str, value: str) -> str:

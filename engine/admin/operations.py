@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Protocol
 import msgspec
 from msgspec import Meta
 
+from engine.filing import ITEMS_MAX, Clearing, Repayment
 from engine.importing import PRODUCT_DEFAULT
 from ledger.accounts import AMOUNT_MINOR_MAX
 from ledger.pan import HIDDEN, Pan
@@ -94,6 +95,43 @@ class PatchCard(_Request, frozen=True):
     travel_notice: bool | None = None
     pin_value: PinValue | None = None  # a new PIN; wrong tries are forgotten with the old one
     pin_tries: Literal[0] | None = None  # unblock the PIN
+
+
+class PostClearings(_Request, frozen=True):
+    """POST /v1/clearings. Each item stands for itself; an id that is known moves nothing."""
+
+    items: Annotated[list[Clearing], Meta(min_length=1, max_length=ITEMS_MAX)]
+    dry_run: bool = False
+
+
+class PostRepayments(_Request, frozen=True):
+    """POST /v1/repayments, the same."""
+
+    items: Annotated[list[Repayment], Meta(min_length=1, max_length=ITEMS_MAX)]
+    dry_run: bool = False
+
+
+class ItemView(msgspec.Struct, frozen=True):
+    """What became of one item."""
+
+    id: str
+    result: str  # name of engine.presentment.Result, lower case
+    record: int  # its record, or that of the first one with its id; 0 = none
+    authorization: int  # record of the authorization it was matched with; 0 = none
+    matched_by: str  # record, rrn, approval, nothing
+    flags: list[str]
+    reason: str  # why it was rejected; "" = it was not
+
+
+class FilingReport(msgspec.Struct, frozen=True):
+    """What became of the items, in their order; ``counts`` by result."""
+
+    dry_run: bool
+    posted: int
+    duplicates: int
+    rejected: int
+    counts: dict[str, int]
+    items: list[ItemView]
 
 
 class CardView(msgspec.Struct, frozen=True):
@@ -215,6 +253,14 @@ class Operations(Protocol):
 
     def patch_card(self, card: int, request: PatchCard, operator: str) -> Future[CardView]:
         """Change status or controls. NotFound, Conflict."""
+        ...
+
+    def post_clearings(self, request: PostClearings, operator: str) -> Future[FilingReport]:
+        """Match and post items of a clearing."""
+        ...
+
+    def post_repayments(self, request: PostRepayments, operator: str) -> Future[FilingReport]:
+        """Post repayments and returned payments."""
         ...
 
     def import_csv(self, body: bytes, operator: str) -> Future[ImportResult]:

@@ -31,6 +31,8 @@ _SCORE_EDGES = tuple((k + 1) / m.SCORE_PARTS for k in range(m.SCORE_PARTS - 1))
 _REVERSALS = (
     (Decision.REVERSED, "reversed"),
     (Decision.REVERSED_NOTHING, "nothing_to_move"),
+    (Decision.CAPTURE_REFUNDED, "capture_refunded"),
+    (Decision.ALREADY_CAPTURED, "capture_refused"),
     (Decision.REVERSAL_RECORDED, "orphan_recorded"),
     (Decision.ORIGINAL_NOT_FOUND, "original_not_found"),
     (Decision.VOIDED_BY_REVERSAL, "overtook_its_original"),

@@ -21,7 +21,7 @@ from tests.support.streams import Message, Player
 
 pytestmark = pytest.mark.kernels
 
-_TRAFFIC = Traffic(cards=6, accounts=3)
+_TRAFFIC = Traffic(cards=6, accounts=3, advices=False)
 _SAME = ("result", "hits_lo", "hits_hi", "status", "score", "otb_after_minor", "hold_after_minor")
 _VELOCITY = program_from_file(
     parse("""

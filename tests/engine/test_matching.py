@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from engine.entries import merchant_row
+from engine.items import Setting
 from ledger.authorizations import Cursor, State
 from ledger.index import Index
 from tests.support.small_engine import START_NS, SmallEngine, pan
@@ -117,7 +118,8 @@ def test_a_batch_larger_than_the_spare_rows_is_refused_at_the_start() -> None:
 def test_merchants_get_rows_in_order_of_sight_up_to_the_bound() -> None:
     """Past the bound and without a name they share row 0; a known one keeps its row."""
     index, cursor = Index(rows_max=64), np.zeros(len(Cursor), np.int64)
-    merchants, settings = np.zeros(4, np.uint64), np.array([0, 0, 0, 4], np.int64)
+    merchants, settings = np.zeros(4, np.uint64), np.zeros(len(Setting), np.int64)
+    settings[Setting.MERCHANTS_MAX] = 4
     rows = [
         merchant_row(np.uint64(hash_), index.slots, merchants, settings, cursor)
         for hash_ in (11, 22, 0, 11, 33, 44, 55, 33)

@@ -18,7 +18,8 @@ from tests.support.streams import Player
 
 pytestmark = pytest.mark.kernels
 
-_AFTERWARDS = np.uint32(Flag.REVIEW | Flag.STEP_UP)  # what the rules themselves add
+# What rules and posting add.
+_AFTERWARDS = np.uint32(Flag.REVIEW | Flag.STEP_UP | Flag.OVER_LIMIT)
 
 
 @settings(max_examples=30)

@@ -154,7 +154,7 @@ def test_duplicates_change_nothing(messages: list[Any]) -> None:
 
 
 def _key(message: Message) -> tuple[Any, ...]:
-    from tests.oracle.core import identity
+    from tests.oracle.core_values import identity
 
     return identity(message.request)
 

@@ -22,11 +22,15 @@ def test_the_layout_stays_as_it_is() -> None:
 def test_numbers_in_the_journal_stay_as_they_are() -> None:
     """Kinds and flags are read from old journals: their numbers are given out once."""
     assert {kind.name: int(kind) for kind in Kind} == {
-        "AUTHORIZE": 1, "PARTIAL": 2, "CHECK": 3, "REVERSAL": 6, "EXPIRE": 8, "LIMIT": 23,
+        "AUTHORIZE": 1, "PARTIAL": 2, "CHECK": 3, "INCREMENT": 4, "ADVICE": 5, "REVERSAL": 6,
+        "EXPIRE": 8, "CLEARING": 9, "CLEARING_PART": 10, "OVER_CAPTURE": 11, "FORCE_POST": 12,
+        "REFUND": 13, "CLEARING_REVERSAL": 14, "REPAYMENT": 18, "PAYMENT_RETURNED": 19,
+        "LIMIT": 23, "FINANCIAL": 31,
         "ACCOUNT_OPEN": 101, "ACCOUNT_STATUS": 102, "CARD_ISSUE": 111, "CARD_STATUS": 112,
-        "CARD_FLAGS": 113, "RULES": 121, "MODEL": 122,
+        "CARD_FLAGS": 113, "PIN_RESET": 114, "RULES": 121, "MODEL": 122, "RULE_MODE": 123,
+        "LIST": 124, "LABEL": 131,
     }  # fmt: skip
-    assert [int(flag) for flag in Flag] == [1 << bit for bit in range(12)]
+    assert [int(flag) for flag in Flag] == [1 << bit for bit in range(25)]
 
 
 def test_nothing_in_a_record_can_hold_a_card_number() -> None:

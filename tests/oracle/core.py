@@ -10,89 +10,24 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-Request = dict[str, Any]
+from tests.oracle.core_values import (
+    HOUR_S,
+    Account,
+    Answer,
+    Card,
+    Entry,
+    Request,
+    answer_of,
+    approval_code,
+    identity,
+    luhn_holds,
+    original_identity,
+    root_of,
+    rrn_key,
+    shed_of,
+)
 
-RESPONSE = {
-    "APPROVED": "00", "CHECKED": "00", "REVERSED": "00", "REVERSED_NOTHING": "00",
-    "REVERSAL_RECORDED": "00", "NETWORK_OK": "00", "UNKNOWN_CARD": "14", "BAD_CHECK_DIGIT": "14",
-    "EXPIRED": "54", "EXPIRY_MISMATCH": "54", "CARD_BLOCKED": "62", "CARD_LOST": "41",
-    "CARD_STOLEN": "43", "ACCOUNT_BLOCKED": "62", "NOT_ENOUGH_FUNDS": "51", "AMOUNT_INVALID": "13",
-    "CURRENCY_NOT_SERVED": "57", "TRANSACTION_NOT_SERVED": "12", "DUPLICATE_DIFFERS": "94",
-    "VOIDED_BY_REVERSAL": "12", "ORIGINAL_NOT_FOUND": "25", "NOT_SIGNED_ON": "91",
-    "MESSAGE_NOT_SERVED": "12", "DEADLINE_PASSED": "91", "OVERLOADED": "91",
-}  # fmt: skip
-HOUR_S = 3600
-
-
-@dataclass
-class Account:
-    """The memo book of one account."""
-
-    limit: int
-    currency: int
-    status: str = "active"
-    prepaid: int = 0
-    otb: int = 0
-    hold: int = 0
-    used: int = 0
-    over: int = 0
-
-    def credit(self, amount: int) -> None:
-        """Cr OTB, OVER first."""
-        pays_over = min(amount, self.over)
-        self.over -= pays_over
-        self.otb += amount - pays_over
-
-    def move_limit(self, limit: int) -> None:
-        """Event 23."""
-        change, self.limit = limit - self.limit, limit
-        if change >= 0:
-            self.credit(change)
-        else:
-            taken = min(-change, self.otb)
-            self.otb -= taken
-            self.over += -change - taken
-
-    def book(self) -> tuple[int, ...]:
-        """Return all balances, for comparison."""
-        return self.limit, self.prepaid, self.otb, self.hold, self.used, self.over
-
-
-@dataclass
-class Card:
-    """A card: its account, expiry as (year, month) and status."""
-
-    account: int
-    expiry: int
-    status: str = "active"
-
-
-@dataclass(eq=False)
-class Entry:
-    """What is remembered of one recorded message, or of an original that was reversed first."""
-
-    kind: str  # payment, reversal or tombstone
-    seq: int
-    pan: str | None
-    account: int | None
-    amount: int  # in the account's currency where it is served
-    currency: int  # in which it is booked
-    request: Request
-    t_s: int
-    state: str = "closed"  # open while something is held
-    held: int = 0
-    deadline: int = 0
-    decision: str = ""
-
-
-@dataclass
-class Answer:
-    """What the host says; ``decision`` "" = nothing is sent. ``approval`` is DE38 or ""."""
-
-    decision: str
-    response: str = ""
-    approval: str = ""
-    is_repeat: bool = False
+__all__ = ["Account", "Answer", "Card", "Core"]
 
 
 @dataclass
@@ -109,6 +44,7 @@ class Core:
     by_identity: dict[tuple[Any, ...], Entry] = field(default_factory=dict)
     by_rrn: dict[tuple[Any, ...], Entry] = field(default_factory=dict)
     expired: list[Entry] = field(default_factory=list)
+    profile: dict[str, Any] = field(default_factory=dict)
 
     def step(self, request: Request, now_s: int, link: dict[str, Any]) -> Answer:
         """Answer one message of a link with ``required`` and ``signed_on``.
@@ -122,14 +58,14 @@ class Core:
             return Answer("")
         if mti in (800, 801):
             return self._network(request, link)
-        if mti not in (100, 101, 400, 401, 420, 421):
-            return _answer("MESSAGE_NOT_SERVED")
+        if mti // 10 not in (10, 12, 20, 22, 40, 42):
+            return answer_of("MESSAGE_NOT_SERVED")
         if link["required"] and not link["signed_on"]:
-            return _answer("NOT_SIGNED_ON")
+            return answer_of("NOT_SIGNED_ON")
         self._expire_one()
         first = self.by_identity.get(identity(request))
         is_voided = False
-        if not self._is_known(first) and (shed := _shed(mti, link)) is not None:
+        if not self._is_known(first) and (shed := shed_of(mti, link)) is not None:
             return shed
         if first is not None:
             if first.kind == "tombstone":
@@ -141,6 +77,10 @@ class Core:
                 return self._again(first, request)
         if mti // 100 == 4:
             return self._reverse(request)
+        if mti // 10 == 12:
+            return self._advise(request, is_voided)
+        if mti // 10 == 22:
+            return self._complete(request, is_voided)
         return self._authorize(request, is_voided)
 
     def _is_known(self, first: Entry | None) -> bool:
@@ -154,10 +94,10 @@ class Core:
     def _network(self, request: Request, link: dict[str, Any]) -> Answer:
         code = request["network_code"]
         if code not in (1, 2, 301):
-            return _answer("MESSAGE_NOT_SERVED")
+            return answer_of("MESSAGE_NOT_SERVED")
         if code in (1, 2):
             link["signed_on"] = code == 1
-        return _answer("NETWORK_OK")
+        return answer_of("NETWORK_OK")
 
     def _expire_one(self) -> None:
         """Release the hold that ended first, if one has ended."""
@@ -167,7 +107,7 @@ class Core:
         entry = min(ended, key=lambda e: e.deadline)  # the first entered of equals
         self.accounts[entry.account or 0].hold -= entry.held
         self.accounts[entry.account or 0].credit(entry.held)
-        entry.held, entry.state = 0, "closed"
+        entry.held, entry.state = 0, "expired"
         self.expired.append(entry)
         self.next_seq += 1
 
@@ -175,12 +115,12 @@ class Core:
         same = all(
             first.request.get(name, 0) == request.get(name, 0) for name in ("pcode", "amount")
         )
-        same = same and first.currency == self._booked_currency(request)
-        if first.kind == "payment":
+        if first.kind != "reversal":
+            same = same and first.currency == self._booked_currency(request)
             known = [p if p in self.cards else None for p in (first.pan, request.get("pan"))]
             same = same and known[0] == known[1]
         if not same:
-            return _answer("DUPLICATE_DIFFERS")
+            return answer_of("DUPLICATE_DIFFERS")
         answer = self._reply(first)
         answer.is_repeat = True
         return answer
@@ -188,42 +128,187 @@ class Core:
     def _authorize(self, request: Request, is_voided: bool) -> Answer:
         pan = request.get("pan")
         card = self.cards.get(pan or "")
+        root = self._about(request)[1] if self.profile.get("incremental") else None
         entry = self._enter("payment", request, None if card is None else card.account)
-        key = rrn_key(request)
-        if key is not None:
-            older = self.by_rrn.pop(key, None)
-            is_stone = older is not None and older.kind == "tombstone"
-            if older is not None and is_stone and older.request["amount"] == request["amount"]:
-                is_voided = True
-                self._drop(older)
-            self.by_rrn[key] = entry
+        can_add = root is not None and root.state == "open" and request["mti"] // 10 == 10
+        if (
+            can_add
+            and self._first_look(request) == "APPROVED"
+            and not self._is_record_only(request)
+        ):
+            entry.kind, entry.owner = "increment", root
+        else:
+            is_voided = self._take_rrn(entry, request) or is_voided
+        reason = "" if card is None else self._card_reason(card, request)
+        asks = request["pcode"] // 10_000 in (20, 30, 31) and card is not None and not reason
+        entry.is_check = request["amount"] == 0 or asks
         entry.decision, entry.amount = self._decide(request, is_voided)
-        if entry.decision == "APPROVED":
-            account = self.accounts[entry.account or 0]
-            account.otb -= entry.amount
-            account.hold += entry.amount
-            entry.held, entry.state = entry.amount, "open"
+        account = self.accounts.get(entry.account or 0)
+        if entry.decision in ("APPROVED", "PARTIALLY_APPROVED"):
+            assert account is not None
+            self._book(entry, request, account)
+        elif entry.decision == "INQUIRED":
+            assert account is not None
+            entry.granted = account.otb - account.over
+            entry.cleared = account.prepaid - account.used
         return self._reply(entry)
+
+    def _book(self, entry: Entry, request: Request, account: Account) -> None:
+        if request["mti"] // 100 == 2:
+            entry.state, entry.cleared = "cleared", entry.amount
+            entry.is_credit = request["pcode"] // 10_000 == 20
+            if entry.is_credit:
+                account.give(entry.amount)
+            else:
+                account.otb -= entry.amount
+                account.use(entry.amount)
+            return
+        account.otb -= entry.amount
+        account.hold += entry.amount
+        holder = entry if entry.owner is None else entry.owner
+        holder.held += entry.amount
+        holder.granted += entry.amount
+        entry.state = "open" if holder is entry else "added"
+
+    def _take_rrn(self, entry: Entry, request: Request) -> bool:
+        """Let the newest authorization be found by RRN; return whether it was reversed before."""
+        key = rrn_key(request)
+        if key is None:
+            return False
+        older = self.by_rrn.pop(key, None)
+        self.by_rrn[key] = entry
+        is_stone = older is not None and older.kind == "tombstone"
+        if older is not None and is_stone and older.request["amount"] == request["amount"]:
+            self._drop(older)
+            return True
+        return False
+
+    def _advise(self, request: Request, is_voided: bool) -> Answer:
+        """0120: authorized elsewhere."""
+        account, amount = self._advised_account(request)
+        _, root = self._about(request) if account is not None else (None, None)
+        entry = self._enter("advice", request, account)
+        entry.amount = amount
+        is_open = root is not None and root.state == "open"
+        if root is not None and is_open:
+            entry.owner = root
+        elif root is not None:
+            root.successor = entry
+        if root is None:
+            is_voided = self._take_rrn(entry, request) or is_voided
+        entry.decision = "ADVICE_UNPOSTED"
+        if account is None or is_voided:
+            return self._reply(entry)
+        entry.decision = "ADVICE_RECORDED"
+        book = self.accounts[account]
+        if root is not None and is_open:
+            if amount >= root.held:
+                book.force_hold(amount - root.held)
+                root.granted += amount - root.held
+            else:
+                book.hold -= root.held - amount
+                book.credit(root.held - amount)
+            root.held = amount
+            entry.state = "added"
+            if amount == 0:
+                root.state = "reversed"
+        elif amount:
+            book.force_hold(amount)
+            entry.held, entry.granted, entry.state = amount, amount, "open"
+        return self._reply(entry)
+
+    def _complete(self, request: Request, is_voided: bool) -> Answer:
+        """0220: cleared by message."""
+        account, amount = self._advised_account(request)
+        _, root = self._about(request) if account is not None else (None, None)
+        entry = self._enter("completion", request, account)
+        entry.amount, entry.owner = amount, root
+        entry.decision = "ADVICE_UNPOSTED"
+        if account is None or is_voided:
+            return self._reply(entry)
+        entry.decision, entry.state, entry.cleared = "ADVICE_RECORDED", "cleared", amount
+        book = self.accounts[account]
+        if request["pcode"] // 10_000 == 20:
+            entry.is_credit = True
+            book.give(amount)
+            return self._reply(entry)
+        keeps_rest = bool(self.profile.get("completion_keeps_rest"))
+        self.clear(root, book, amount, is_final=not keeps_rest)
+        return self._reply(entry)
+
+    def clear(self, root: Entry | None, book: Account, amount: int, *, is_final: bool) -> str:
+        """Events 9 to 12; return which one it was."""
+        held = root.held if root is not None and root.state == "open" else 0
+        from_hold = min(held, amount)
+        rest = held - from_hold if is_final or amount > held else 0
+        was = "forced"
+        if root is not None and root.state == "open":
+            was = "over" if amount > held else "within"
+        book.hold -= from_hold + rest
+        book.credit(rest)
+        book.spend(amount - from_hold)
+        book.use(amount)
+        if root is not None:
+            root.held -= from_hold + rest
+            root.cleared += amount
+            if root.state == "expired" or (root.state == "open" and root.held == 0):
+                root.state = "cleared"
+        return was
+
+    def _advised_account(self, request: Request) -> tuple[int | None, int]:
+        """The account that an advice is posted to, and the amount in its currency."""
+        card = self.cards.get(request.get("pan") or "")
+        if card is None:
+            return None, request["amount"]
+        account = self.accounts[card.account]
+        booked = self._booked_currency(request)
+        is_billed = booked != request["currency"]
+        amount = request["billing_amount"] if is_billed else request["amount"]
+        return (card.account if booked == account.currency else None), amount
+
+    def _is_record_only(self, request: Request) -> bool:
+        pair = request["pcode"] // 10_000
+        return request["amount"] == 0 or pair in (20, 30, 31)
+
+    def _first_look(self, request: Request) -> str:
+        """What card, account and kind of payment say, before anything that came before."""
+        card = self.cards.get(request["pan"])
+        if card is None:
+            return "UNKNOWN_CARD" if luhn_holds(request["pan"]) else "BAD_CHECK_DIGIT"
+        reason = self._card_reason(card, request)
+        pair = request["pcode"] // 10_000
+        if reason or pair in (30, 31) or request["amount"] == 0:
+            return reason or "APPROVED"
+        is_ours = self._booked_currency(request) == self.accounts[card.account].currency
+        return "APPROVED" if is_ours else "CURRENCY_NOT_SERVED"
 
     def _decide(self, request: Request, is_voided: bool) -> tuple[str, int]:
         amount = request["amount"]
-        pan = request["pan"]
-        card = self.cards.get(pan)
-        if card is None:
-            return ("UNKNOWN_CARD" if luhn_holds(pan) else "BAD_CHECK_DIGIT"), amount
-        account = self.accounts[card.account]
-        if self._booked_currency(request) != request["currency"]:
+        card = self.cards.get(request["pan"])
+        if card is not None and self._booked_currency(request) != request["currency"]:
             amount = request["billing_amount"]
-        reason = self._card_reason(card, request)
-        if reason:
+        reason = self._first_look(request)
+        if card is None or reason != "APPROVED":
             return reason, amount
-        if amount and self._booked_currency(request) != account.currency:
-            return "CURRENCY_NOT_SERVED", amount
         if is_voided:
             return "VOIDED_BY_REVERSAL", amount
+        pair = request["pcode"] // 10_000
+        if pair in (30, 31):
+            return "INQUIRED", amount
         if request["amount"] == 0:
             return "CHECKED", amount
-        return ("APPROVED" if amount <= account.otb else "NOT_ENOUGH_FUNDS"), amount
+        if pair == 20:
+            return ("APPROVED" if request["mti"] // 100 == 2 else "NOTED"), amount
+        otb = self.accounts[card.account].otb
+        if amount <= otb:
+            return "APPROVED", amount
+        takes_part = self.profile.get("partial_approval") == "always" and pair == 0
+        is_plain = amount == request["amount"]
+        is_plain = is_plain and self._booked_currency(request) == request["currency"]
+        is_increment = self.entries[-1].kind == "increment"  # the entry made for this request
+        if takes_part and is_plain and otb > 0 and not is_increment:
+            return "PARTIALLY_APPROVED", otb
+        return "NOT_ENOUGH_FUNDS", amount
 
     def _booked_currency(self, request: Request) -> int:
         """DE49, or DE51 where the network has billed in the currency of the account (DE6)."""
@@ -247,44 +332,80 @@ class Core:
             return "EXPIRY_MISMATCH"
         if self.accounts[card.account].status != "active":
             return "ACCOUNT_BLOCKED"
-        if request["amount"] and request["pcode"] // 10_000 not in (0, 1, 9):
+        if request["amount"] and request["pcode"] // 10_000 not in (0, 1, 9, 20, 30, 31):
             return "TRANSACTION_NOT_SERVED"
         return ""
 
     def _reverse(self, request: Request) -> Answer:
-        original = self._original(request)
-        entry = self._enter("reversal", request, None if original is None else original.account)
-        keep = request.get("replacement") or 0
-        if original is None:
+        named, root = self._about(request)
+        entry = self._enter("reversal", request, None if root is None else root.account)
+        if named is None or root is None:
             advice = request["mti"] // 10 % 10 == 2
             entry.decision = "REVERSAL_RECORDED" if advice else "ORIGINAL_NOT_FOUND"
             self._plant(entry, request)
-        elif original.state != "open":
+            return self._reply(entry)
+        book = self.accounts.get(root.account or 0)
+        if named.state == "cleared" and book is not None:
+            entry.decision = "ALREADY_CAPTURED"
+            if self.profile.get("captured_reversal", "refund") == "refund":
+                entry.decision = "CAPTURE_REFUNDED"
+                if named.is_credit:
+                    book.spend(named.cleared)
+                    book.use(named.cleared)
+                else:
+                    book.give(named.cleared)
+                named.state, named.cleared = "reversed", 0
+        elif root.state != "open" or book is None or (named is not root and named.state != "added"):
             entry.decision = "REVERSED_NOTHING"
-        elif keep > original.amount:
-            entry.decision = "AMOUNT_INVALID"
         else:
-            entry.decision = "REVERSED"
-            released = max(original.held - keep, 0)
-            self.accounts[original.account or 0].hold -= released
-            self.accounts[original.account or 0].credit(released)
-            original.held -= released
-            if original.held == 0:
-                original.state = "closed"
+            self._give_back(entry, request, named, root)
         return self._reply(entry)
 
-    def _original(self, request: Request) -> Entry | None:
-        found = self.by_identity.get(original_identity(request))
+    def _give_back(self, entry: Entry, request: Request, named: Entry, root: Entry) -> None:
+        part, most = root.held, root.granted
+        if named.kind == "increment":
+            part, most = min(named.amount, root.held), named.amount
+        keep = request.get("replacement") or 0
+        if self.profile.get("reversal_amount") == "de4":
+            keep = request["amount"]
+            if keep == named.request["amount"]:
+                keep = 0
+        if keep > most:
+            entry.decision = "AMOUNT_INVALID"
+            return
+        entry.decision = "REVERSED"
+        released = max(part - keep, 0)
+        book = self.accounts[root.account or 0]
+        book.hold -= released
+        book.credit(released)
+        root.held -= released
+        if released and named is not root:
+            named.state = "reversed"
+        if released and root.held == 0:
+            root.state = "reversed"
+
+    def _about(self, request: Request) -> tuple[Entry | None, Entry | None]:
+        """The message that a reversal, advice, completion or increment names, and its root."""
+        is_reversal = request["mti"] // 100 == 4
+        found = None
+        if request["mti"] // 10 != 10 and original_identity(request) != identity(request):
+            found = self.by_identity.get(original_identity(request))
         if found is None:
             found = self.by_rrn.get(rrn_key(request) or ())
-        if found is None or found.kind != "payment":
-            return None
-        if found.request["amount"] != request["amount"]:
-            return None
+        if found is None or found.kind in ("reversal", "tombstone"):
+            return None, None
+        by_de4 = self.profile.get("reversal_amount") == "de4"
+        if is_reversal and not by_de4 and found.request["amount"] != request["amount"]:
+            return None, None
         pan = request.get("pan")
-        if pan in self.cards and pan != found.pan:
-            return None
-        return found
+        known = pan if pan in self.cards else None
+        if is_reversal and known is None:
+            return root_of(found)
+        held_by = found.pan if found.pan in self.cards else None
+        if known != held_by or (known is None and not is_reversal):
+            return None, None
+        named, root = root_of(found)
+        return (named, root) if is_reversal or root.is_authorization else (None, None)
 
     def _plant(self, entry: Entry, request: Request) -> None:
         """Remember that this original was reversed before it came."""
@@ -322,71 +443,7 @@ class Core:
         return entry
 
     def _reply(self, entry: Entry) -> Answer:
-        answer = _answer(entry.decision)
-        if entry.decision in ("APPROVED", "CHECKED"):
+        answer = answer_of(entry.decision)
+        if entry.decision in ("APPROVED", "PARTIALLY_APPROVED", "CHECKED", "NOTED"):
             answer.approval = approval_code(entry.seq)
         return answer
-
-
-def _shed(mti: int, link: dict[str, Any]) -> Answer | None:
-    """Requests for an authorization or a financial request wait only so long; others do."""
-    if mti not in (100, 101, 200, 201):
-        return None
-    waited, deadline = link.get("waited_ms", 0), link.get("deadline_ms", 0)
-    if deadline and waited > deadline:
-        return Answer("") if link.get("silent") else _answer("DEADLINE_PASSED")
-    overload = link.get("overload_ms", 0)
-    return _answer("OVERLOADED") if overload and waited > overload else None
-
-
-def _answer(decision: str) -> Answer:
-    return Answer(decision, RESPONSE[decision])
-
-
-def identity(request: Request) -> tuple[Any, ...]:
-    """Who sent which class of message when: acquirer, forwarder, class and function, 7, 11, 41."""
-    return _identity(
-        request["mti"], request.get("acquirer", 0), request.get("forwarder", 0),
-        request["transmitted"], request["stan"], request.get("terminal", ""),
-    )  # fmt: skip
-
-
-def original_identity(request: Request) -> tuple[Any, ...]:
-    """The identity of the message that a reversal names: by DE90, else by its own STAN and DE7."""
-    own = (request.get("acquirer", 0), request.get("forwarder", 0))
-    terminal = request.get("terminal", "")
-    named = request.get("original")
-    if named is None:
-        return _identity(100, *own, request["transmitted"], request["stan"], terminal)
-    return _identity(
-        named["mti"], named["acquirer"] or own[0], named["forwarder"] or own[1],
-        named["transmitted"], named["stan"], terminal,
-    )  # fmt: skip
-
-
-def _identity(mti: int, *rest: Any) -> tuple[Any, ...]:
-    return (mti // 10, *rest)
-
-
-def rrn_key(request: Request) -> tuple[Any, ...] | None:
-    """RRN, terminal and acquirer; None without an RRN."""
-    if "rrn" not in request:
-        return None
-    return request["rrn"], request.get("terminal", ""), request.get("acquirer", 0)
-
-
-def luhn_holds(pan: str) -> bool:
-    """The check digit of ISO/IEC 7812-1."""
-    digits = [int(c) for c in reversed(pan)]
-    doubled = (2 * d if i % 2 else d for i, d in enumerate(digits))
-    return sum(d - 9 if d > 9 else d for d in doubled) % 10 == 0
-
-
-def approval_code(seq: int) -> str:
-    """Six characters, base 36: a step coprime with 36^6 from one record to the next."""
-    number = (seq * 1_586_752_429 + 604_661_760) % 36**6
-    code = ""
-    for _ in range(6):
-        number, digit = divmod(number, 36)
-        code = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"[digit] + code
-    return code

@@ -94,7 +94,8 @@ def test_every_message_is_answered_as_the_naive_core_answers_it(stream: list[Any
         _check_answer(step.request, expected, player.played.results[-1])
         _check_books(core, engine)
         over_after = [account.over for account in core.accounts.values()]
-        assert all(a <= b for a, b in zip(over_after, over_before, strict=True))  # I5
+        if step.request["mti"] // 10 in (10, 20):  # I5: what may be declined never overdraws
+            assert all(a <= b for a, b in zip(over_after, over_before, strict=True))
         assert core.next_seq == engine.state.next_seq
 
 

@@ -4,7 +4,7 @@ Hypothesis draws a seed and a length, and a shorter stream of a seed is the begi
 one: as good mixtures as wanted, quickly, and a failure still shrinks to its shortest beginning.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -15,6 +15,7 @@ from tests.support.streams import Message
 
 AMOUNTS = (150, 3_000, 3_000, 20_000, 0, 1, 50_000, 50_001, 10**12 - 1)
 MINUTES_AND_DAYS_S = (0,) * 12 + (1, 1, 7, 7, 60, 3_600, 3_600, 9 * 3_600, 25 * 3_600, 8 * 86_400)
+_PCODES = (0,) * 8 + (10_000, 90_000, 200_000, 300_000, 310_000, 400_000)
 SECONDS_S = (0, 0, 0, 1, 1, 7)
 TRANSMITTED = 601_120_000  # 1 June, 12:00:00
 BAD_CHECK_DIGIT = pan(1)[:-1] + str((int(pan(1)[-1]) + 1) % 10)
@@ -42,6 +43,7 @@ class Traffic:
     events: bool = True
     merchants: int = 2
     links: int = 2
+    advices: bool = True  # 0120 and 0220 among the messages, and 0200 among the payments
 
 
 def streams(traffic: Traffic, most: int = 40) -> st.SearchStrategy[list[Any]]:
@@ -61,23 +63,30 @@ def stream(random: Random, traffic: Traffic, length: int, start_ns: int = START_
     for _ in range(length):
         ts_ns += random.choice(traffic.gaps_s) * 10**9
         link = 1 if random.random() < 0.1 and traffic.links == 2 else 0
-        kind = random.random()
-        if kind < 0.04 and traffic.events:
+        if random.random() < 0.04 and traffic.events:
             steps.append(_event(random, traffic))
             continue
-        if kind < 0.1:
-            request = _other(random)
-        elif kind < 0.55 or not sent:
-            request = _payment(random, traffic)
-        elif kind < 0.7:
-            request = _repeat(random, random.choice(sent[-6:]).request, traffic)
-        else:
-            request = _reversal(random, random.choice(sent[-6:]).request, traffic)
-        message = Message(ts_ns, link, request)
-        steps.append(message)
-        if "amount" in request:
-            sent.append(message)
+        message_ = replace(message(random, traffic, sent[-6:], ts_ns), link=link)
+        steps.append(message_)
+        if "amount" in message_.request:
+            sent.append(message_)
     return steps
+
+
+def message(random: Random, traffic: Traffic, sent: list[Message], ts_ns: int) -> Message:
+    """Draw one message of link 0; most are about one of ``sent``."""
+    kind = random.random()
+    if kind < 0.06:
+        request = _other(random)
+    elif kind < 0.14 and sent and traffic.advices:
+        request = _advice(random, random.choice(sent).request, traffic)
+    elif kind < 0.55 or not sent:
+        request = _payment(random, traffic)
+    elif kind < 0.7:
+        request = _repeat(random, random.choice(sent).request, traffic)
+    else:
+        request = _reversal(random, random.choice(sent).request, traffic)
+    return Message(ts_ns, 0, request)
 
 
 def _event(random: Random, traffic: Traffic) -> Event:
@@ -102,9 +111,9 @@ def _payment(random: Random, traffic: Traffic) -> dict[str, Any]:
     card = random.randint(1, traffic.cards)
     name = random.choice([UNKNOWN_CARD, BAD_CHECK_DIGIT]) if random.random() < 0.06 else pan(card)
     request: dict[str, Any] = {
-        "mti": random.choice([100, 100, 100, 101]),
+        "mti": random.choice([100, 100, 100, 101, 200] if traffic.advices else [100, 101]),
         "pan": name,
-        "pcode": random.choice([0, 0, 0, 0, 0, 0, 10_000, 90_000, 200_000]),
+        "pcode": random.choice(_PCODES),
         "amount": random.choice(AMOUNTS),
         "transmitted": TRANSMITTED,
         "stan": random.randint(1, traffic.stans),
@@ -133,6 +142,38 @@ def _payment(random: Random, traffic: Traffic) -> dict[str, Any]:
     return request
 
 
+def _advice(random: Random, said: dict[str, Any], traffic: Traffic) -> dict[str, Any]:
+    """An advice or a completion of ``said``, of something near it, or of nothing known."""
+    if "currency" not in said:
+        return _payment(random, traffic)
+    request = {name: value for name, value in said.items() if name != "original"}
+    request["mti"] = random.choice([120, 120, 121, 220, 220, 220, 221])
+    request["amount"] = random.choice([said["amount"], *AMOUNTS])
+    request["stan"] = random.randint(1, traffic.stans)
+    if random.random() < 0.5:
+        request["original"] = _original(random, said)
+    odd = random.randint(0, 9)
+    if odd == 0:
+        request["pan"] = random.choice([pan(random.randint(1, traffic.cards)), UNKNOWN_CARD])
+    elif odd == 1:
+        request.pop("rrn", None)
+    elif odd == 2:
+        request["pcode"] = 200_000
+    elif odd == 3:
+        request["currency"] = 978
+    return request
+
+
+def _original(random: Random, said: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "mti": said["mti"],
+        "stan": said["stan"],
+        "transmitted": said["transmitted"],
+        "acquirer": random.choice([0, 42]),
+        "forwarder": said.get("forwarder", 0),
+    }
+
+
 def _repeat(random: Random, said: dict[str, Any], traffic: Traffic) -> dict[str, Any]:
     """A message as it was or with the repeat digit; now and then with one value changed."""
     request = dict(said)
@@ -154,13 +195,7 @@ def _reversal(random: Random, said: dict[str, Any], traffic: Traffic) -> dict[st
     request = {name: said[name] for name in _PRESENT if name in said}
     request["mti"] = random.choice([400, 401, 420, 420, 421])
     if random.random() < 0.6:
-        request["original"] = {
-            "mti": said["mti"],
-            "stan": said["stan"],
-            "transmitted": said["transmitted"],
-            "acquirer": random.choice([0, 42]),
-            "forwarder": said.get("forwarder", 0),
-        }
+        request["original"] = _original(random, said)
         request["stan"] = random.randint(1, traffic.stans)
     if random.random() < 0.5 and "pan" in said:
         request["pan"] = said["pan"]

@@ -54,7 +54,8 @@ class SmallEngine:
         program: Program | None = None,
     ) -> None:
         self.security = 0  # security profile of every link
-        self.state = EngineState(Bounds(64, 64, merchants, ring))
+        self.state = EngineState(Bounds(64, 64, merchants, ring, clearings_max=1024))
+        self.plain_profile = TABLE.profile.copy()
         self.authorizer = Authorizer(
             self.state,
             TABLE,
@@ -93,7 +94,8 @@ class SmallEngine:
         state = self.state
         done = apply_events(self.events, state.accounts, state.cards, state.cursor)
         assert done == len(self.events)
-        state.cursor[Cursor.LAST_TS_NS] = START_NS
+        if clock_from_messages:
+            state.cursor[Cursor.LAST_TS_NS] = START_NS
         self.load_tokens(cards)
 
     def load_tokens(self, cards: int) -> None:

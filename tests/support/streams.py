@@ -81,12 +81,19 @@ def encode(request: dict[str, Any]) -> bytes:
 class Player:
     """Plays messages of several links to an engine; keeps the sessions between batches."""
 
-    def __init__(self, engine: SmallEngine, required: Sequence[bool] = (False, False)) -> None:
+    def __init__(
+        self,
+        engine: SmallEngine,
+        required: Sequence[bool] = (False, False),
+        *,
+        reads_fields: bool = True,
+    ) -> None:
         self.engine = engine
+        self.reads_fields = reads_fields
         self.links = np.zeros(len(required), LINK)
         self.links["sign_on_required"] = required
         self.played = Played(answers=[[] for _ in required])
-        self._rows = 0
+        self.rows = 0
 
     def apply(self, events: NDArray[np.void]) -> None:
         """Apply operators' events between two batches; they are records like all others."""
@@ -142,7 +149,7 @@ class Player:
         assert outcome.request_count == len(messages)
         self.links[numbers] = links
         self._read(messages, outcome.reply_count)
-        self.played.originals += [(self._rows + row, name) for row, name in outcome.originals]
+        self.played.originals += [(self.rows + row, name) for row, name in outcome.originals]
         self._keep(outcome.records)
         self.engine.state.maintain()
 
@@ -154,8 +161,10 @@ class Player:
             row, data = int(reply["request"]), bytes(work.out[start:end])
             start = int(end)
             assert int.from_bytes(data[:2], "big") == len(data) - 2
-            fields, _ = iso8583.decode(data[2:], default)
-            fields = {n: v for n, v in fields.items() if n.isdigit() and n not in ("1", "p")}
+            fields: dict[str, str] = {}
+            if self.reads_fields:
+                read, _ = iso8583.decode(data[2:], default)
+                fields = {n: v for n, v in read.items() if n.isdigit() and n not in ("1", "p")}
             fields["t"] = data[2:6].decode()
             decision = Decision(int(work.items[row]["decision"])).name
             results[row] = Result(decision, fields)
@@ -164,7 +173,7 @@ class Player:
 
     def _keep(self, records: NDArray[np.void]) -> None:
         self.played.records.append(records)
-        self._rows += len(records)
+        self.rows += len(records)
 
 
 def at(message: Message, **changes: Any) -> Message:

@@ -109,9 +109,8 @@ def test_behaviour_27_funds(switch: Switch) -> None:
         ({"de14": "2911"}, "54"),  # not the card's expiry
         ({"de18": "7995"}, "59"),  # a rule
         ({"de18": "7996"}, "1A"),  # a rule that asks for more
-        ({"de3": "200000"}, "12"),  # a refund is not served yet
-        ({"de3": "300000"}, "12"),  # nor is a balance inquiry,
-        ({"de3": "310000"}, "12"),  # in either of its readings
+        ({"de3": "280000"}, "12"),  # a payment to the card is not served,
+        ({"de3": "400000"}, "12"),  # nor is a transfer
         ({"de49": "978"}, "57"),  # not the account's currency, and not billed in it
     ],
 )
@@ -188,6 +187,33 @@ def test_behaviour_29_a_zero_amount_checks_the_card(switch: Switch) -> None:
     assert switch.held(card) == 0
     kinds = [row["kind"] for row in switch.records() if row["card"] == card.number]
     assert kinds == ["card_issue", "check"]
+
+
+@pytest.mark.parametrize("code", ["300000", "310000"])
+def test_behaviour_29_a_balance_inquiry_tells_the_balances(switch: Switch, code: str) -> None:
+    """DE54: what is used, and what is open to buy; nothing is held."""
+    card = switch.open_card()
+    with switch.link() as link:
+        assert link.ask(payment(card.pan, 1_000, t="0200"))["39"] == "00"
+        answer = link.ask(payment(card.pan, 0, de3=code))
+    assert answer["39"] == "00"
+    assert answer["54"] == "0001840D000000001000" + "0002840C000000099000"
+    assert switch.held(card) == 0
+
+
+@pytest.mark.parametrize("listener", [BIN, HEX])
+def test_behaviour_43_a_completion_takes_its_hold(switch: Switch, listener: int) -> None:
+    """0220 after 0100: 0230 with 00, the amount is used, the rest is given back; twice is once."""
+    card = switch.open_card()
+    ask = payment(card.pan, 5_000)
+    done = changed(ask, t="0220", de4="000000003000", de11=f"77{ask['11'][2:]}")
+    with switch.link(listener) as link:
+        assert link.ask(ask)["39"] == "00"
+        first = link.ask(done)
+        assert (first["t"], first["39"]) == ("0230", "00")
+        assert link.ask(changed(done, t="0221")) == first
+    account = switch.account(card)
+    assert (account["held_minor"], account["used_minor"]) == (0, 3_000)
 
 
 @pytest.mark.parametrize(("currency", "amount"), [("392", 1_500), ("414", 1_500_000)])

@@ -38,6 +38,7 @@ class MemoryOperations:
         self.changes: list[tuple[str, str]] = []
         self.checks = {"rules": True, "model": True, "ledger": True, "draining": True}
         self.failure: Exception | None = None
+        self.filed: set[str] = set()
 
     def open_account(self, request: o.OpenAccount, operator: str) -> Future[o.AccountView]:
         """Open it once."""
@@ -124,6 +125,26 @@ class MemoryOperations:
             return self.cards[card]
 
         return _answer(work)
+
+    def post_clearings(self, request: o.PostClearings, operator: str) -> Future[o.FilingReport]:
+        """Take every item as matched, and none twice."""
+        return _answer(lambda: self._filed(request, operator, "matched"))
+
+    def post_repayments(self, request: o.PostRepayments, operator: str) -> Future[o.FilingReport]:
+        """Take every item as paid, and none twice."""
+        return _answer(lambda: self._filed(request, operator, "paid"))
+
+    def _filed(
+        self, request: o.PostClearings | o.PostRepayments, operator: str, result: str
+    ) -> o.FilingReport:
+        views = []
+        for item in request.items:
+            was = "duplicate" if item.id in self.filed else result
+            self.filed.add(item.id)
+            views.append(o.ItemView(item.id, was, 1, 0, "nothing", [], ""))
+        self.changes.append((operator, f"file {len(views)}"))
+        count = sum(view.result == result for view in views)
+        return o.FilingReport(request.dry_run, count, len(views) - count, 0, {result: count}, views)
 
     def import_csv(self, body: bytes, operator: str) -> Future[o.ImportResult]:
         """Count the lines."""

@@ -1,0 +1,104 @@
+"""Clearing and repayment as one would write them for one item at a time, over the naive core."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.oracle.core import Core
+from tests.oracle.core_values import Entry, approval_code, root_of
+
+TOLERANCE = {5411: 0.0, 6011: 0.0, 7995: 0.0, 5812: 0.2}
+DAY_S = 86_400
+
+
+@dataclass
+class Posted:
+    """An item that was posted."""
+
+    kind: str
+    account: int
+    amount: int
+    back: int = 0
+
+
+@dataclass
+class Desk:
+    """Posts items; ``post`` returns what the engine calls the result."""
+
+    core: Core
+    items: dict[str, Posted] = field(default_factory=dict)
+
+    def post(self, item: dict[str, Any], account: int | None, now_s: int) -> str:
+        """Take one item: id, type, amount, currency, final; maybe what it is about."""
+        core = self.core
+        core.now_s = max(core.now_s, now_s)
+        if account is None or account not in core.accounts:
+            return "NO_ACCOUNT"
+        known = self.items.get(item["id"])
+        if known is not None:
+            same = (known.kind, known.account, known.amount) == (
+                item["type"], account, item["amount"],
+            )  # fmt: skip
+            return "DUPLICATE" if same else "ID_DIFFERS"
+        if item["currency"] != core.accounts[account].currency:
+            return "CURRENCY_DIFFERS"
+        result = self._post(item, account)
+        if result in ("NO_TARGET", "TARGET_DIFFERS", "MORE_THAN_TARGET"):
+            return result
+        self.items[item["id"]] = Posted(item["type"], account, item["amount"])
+        core.next_seq += 1
+        return result
+
+    def _post(self, item: dict[str, Any], account: int) -> str:
+        book, amount = self.core.accounts[account], item["amount"]
+        if item["type"] == "clearing":
+            root = self._authorization(item, account)
+            was = self.core.clear(root, book, amount, is_final=item["final"])
+            return {"within": "MATCHED", "over": "OVER_CAPTURED", "forced": "FORCED"}[was]
+        if item["type"] == "repayment":
+            book.give(amount)
+            return "PAID"
+        target = self.items.get(item.get("original_id", ""))
+        wanted = "repayment" if item["type"] == "returned" else "clearing"
+        if "original_id" in item:
+            if target is None:
+                return "NO_TARGET"
+            if target.account != account or target.kind != wanted:
+                return "TARGET_DIFFERS"
+            if amount > target.amount - target.back:
+                return "MORE_THAN_TARGET"
+            target.back += amount
+        if item["type"] == "returned":
+            book.spend(amount)
+            book.use(amount)
+            return "RETURNED"
+        book.give(amount)
+        return "REFUNDED" if item["type"] == "refund" else "REVERSED"
+
+    def _authorization(self, item: dict[str, Any], account: int) -> Entry | None:
+        """By record, by RRN, by approval code: the first that is this card's authorization."""
+        core = self.core
+        by_record = [e for e in core.entries if e.seq == item.get("authorization")]
+        by_rrn = [core.by_rrn.get(item.get("rrn_key", ()))]
+        for found in [*by_record[:1], *by_rrn]:
+            root = self._usable(found, item, account)
+            if root is not None:
+                return root
+        for found in core.entries:
+            if approval_code(found.seq) != item.get("approval"):
+                continue
+            root = self._usable(found, item, account)
+            if root is None:
+                continue
+            share = TOLERANCE[root.request.get("mcc", 5411)]
+            fits = item["amount"] - root.granted <= int(root.granted * share)
+            same = item.get("mcc", 0) in (0, root.request.get("mcc", 0))
+            if fits and same and core.now_s - root.t_s <= 45 * DAY_S:
+                return root
+        return None
+
+    def _usable(self, found: Entry | None, item: dict[str, Any], account: int) -> Entry | None:
+        if found is None or found.kind == "tombstone":
+            return None
+        root = root_of(found)[1]
+        same_card = "pan" not in item or root.pan == item["pan"]
+        return root if root.is_authorization and same_card and root.account == account else None
