@@ -361,7 +361,8 @@ class Authorizer:
             )
             self._evaluate(live, rows, Phase.PRE)
             lap("rules")
-        self.scorer.score(work, rows)
+        scored = self.scorer.asked(work, rows, self.settings)
+        self.scorer.score(work, scored)
         lap("score")
         if program.rule_count:
             add_points(rows, work.hits, program.rules, live.modes, work.scores)
@@ -379,7 +380,7 @@ class Authorizer:
                 work.verdicts,
             )
             lap("rules")
-        self.scorer.explain(work, rows)
+        self.scorer.explain(work, scored)
         lap("score")
 
     def _evaluate(self, live: Deployed, rows: NDArray[np.int32], phase: Phase) -> None:

@@ -59,6 +59,17 @@ class Scoring(Section, frozen=True):
     model: Annotated[
         str, Meta(description='path of a model; "default" = the shipped one; "none" = no scorer')
     ] = SHIPPED
+    required: Annotated[
+        bool, Meta(description="do not start without the model; false = let the stand-in decide")
+    ] = True
+    stand_in: Annotated[
+        Literal["rules", "decline", "floor"],
+        Meta(description="without a score: rules and limits only, nothing, or up to floor_minor"),
+    ] = "rules"
+    stand_in_after_ms: Annotated[
+        int, Meta(ge=0, le=60_000, description="decide without a score what waited longer; 0 = no")
+    ] = 0
+    floor_minor: Annotated[int, Meta(ge=0, le=10**15, description="most that floor approves")] = 0
 
 
 class Ledger(Section, frozen=True):

@@ -45,6 +45,7 @@ class Decision(IntEnum):
 
     RULE_DECLINED = 301  # the rule names the response code
     STEP_UP = 302
+    STAND_IN_DECLINED = 303  # no score could be had, and the stand-in takes no such payment
 
     DUPLICATE_DIFFERS = 401  # same identity, other amount or card
     VOIDED_BY_REVERSAL = 402  # its reversal had arrived first
@@ -95,6 +96,7 @@ DEFAULT_RESPONSE: dict[Decision, str] = {
     Decision.TRANSACTION_NOT_SERVED: "12",
     Decision.RULE_DECLINED: "59",
     Decision.STEP_UP: "1A",
+    Decision.STAND_IN_DECLINED: "91",
     Decision.DUPLICATE_DIFFERS: "94",
     Decision.VOIDED_BY_REVERSAL: "12",
     Decision.ORIGINAL_NOT_FOUND: "25",

@@ -83,3 +83,15 @@ class Setting(IntEnum):
     CLOCK_FROM_MESSAGES = 1
     MERCHANTS_MAX = 2
     PIN_TRIES_MAX = 3
+    STAND_IN_AFTER_MS = 4  # a payment that waited longer is decided without a score; 0 = never
+    STAND_IN = 5  # StandIn: what becomes of a payment without a score
+    FLOOR_MINOR = 6  # the most that StandIn.FLOOR takes, in minor units of its currency
+    SCORER_LOST = 7  # 1 = the model that should be there could not be loaded
+
+
+class StandIn(IntEnum):
+    """What decides on a payment that should have been scored and was not."""
+
+    RULES = 0  # rules, limits and balance
+    DECLINE = 1  # nothing is approved
+    FLOOR = 2  # the same as RULES up to an amount, nothing above it

@@ -21,7 +21,7 @@ from engine.entries import (
     root_of,
 )
 from engine.expiry import take_due
-from engine.items import Role, Setting
+from engine.items import Role, Setting, StandIn
 from engine.wire.profile import Profile
 from ledger.authorizations import State
 from ledger.deadlines import Wheel, next_due
@@ -119,6 +119,7 @@ def match(
             item["merchant"] = merchant_row(
                 request[i]["merchant"], merchant_slots, merchants, settings, cursor
             )
+            _stand_in(item, link, settings)
         wave_count = max(wave_count, _take_wave(item, wave_table))
     return count, item_count, record_count, wave_count
 
@@ -187,6 +188,24 @@ def _is_shed(row: Row, item: Row, link: Row) -> bool:
         item["role"] = Role.ANSWER
         return True
     return False
+
+
+@kernel
+def _stand_in(item: Row, link: Row, settings: NDArray[np.int64]) -> None:
+    """Say which payments are decided without the scorer; refuse those the stand-in does not take.
+
+    By how long the bytes have waited, which comes with them, or because there is no scorer at all.
+    Advices report what is done: they are marked by nothing and refused by nothing.
+    """
+    after_ns = settings[Setting.STAND_IN_AFTER_MS] * _NS_A_MS
+    is_slow = 0 < after_ns < link["waited_ns"]
+    if (not is_slow and settings[Setting.SCORER_LOST] == 0) or item["flags"] & Flag.ADVICE:
+        return
+    item["flags"] |= Flag.STAND_IN
+    policy = settings[Setting.STAND_IN]
+    is_over = policy == StandIn.FLOOR and item["amount_minor"] > settings[Setting.FLOOR_MINOR]
+    if item["decision"] == Decision.APPROVED and (policy == StandIn.DECLINE or is_over):
+        item["decision"] = Decision.STAND_IN_DECLINED
 
 
 @kernel

@@ -67,6 +67,7 @@ class Counter(IntEnum):
     DIALS = 11  # tries to open a line
     RELOADS = 12  # of the configuration, taken
     RELOADS_REFUSED = 13  # the old one stays
+    STAND_IN = 14  # payments decided without the scorer
 
 
 class Gauge(IntEnum):

@@ -14,11 +14,13 @@ from engine.authorize import Settings
 from engine.config import NONE, SHIPPED, Config
 from engine.errors import ConfigError
 from engine.gate import Places, merged
+from engine.items import StandIn
 from engine.link_config import Dial, Listen
 from engine.metrics import BuildInfo
 from engine.rules.program import Program, default_rules_path, load_rules, no_rules
 from engine.terms import DEFAULT_PATH, TermsError, load_terms
 from engine.wire.dialect import Dialect, load_builtin, load_dialect
+from scoring.errors import ModelError
 from scoring.model_folder import ModelFolder
 from scoring.registry import Model, default_model_path, load_model
 
@@ -36,6 +38,7 @@ class Parts:
     program: Program
     model: Model | None
     configured: Model | None
+    lost: str = ""  # why there is no model although there should be one
 
 
 def load_parts(config: Config) -> Parts:
@@ -43,11 +46,16 @@ def load_parts(config: Config) -> Parts:
     rules, model = rules_path(config), config.scoring.model
     dialects = [_load(name, most) for name, most in _dialect_rows(config)]
     program = no_rules() if rules is None else load_rules(rules)
-    scorer = None
+    scorer, lost = None, ""
     if model != NONE:
-        scorer = load_model(default_model_path() if model == SHIPPED else Path(model))
+        try:
+            scorer = load_model(default_model_path() if model == SHIPPED else Path(model))
+        except ModelError as problem:
+            if config.scoring.required:
+                raise
+            lost = str(problem)
     champion = ModelFolder(Path(config.data) / "models").champion(scorer)
-    return Parts(dialects, program, champion, scorer)
+    return Parts(dialects, program, champion, scorer, "" if champion is not None else lost)
 
 
 def _dialect_rows(config: Config) -> list[tuple[str, int]]:
@@ -76,7 +84,7 @@ def _load(name: str, frame_bytes_max: int) -> Dialect:
     return replace(dialect, framing=msgspec.structs.replace(framing, max_bytes=most))
 
 
-def settings_of(config: Config) -> Settings:
+def settings_of(config: Config, *, scorer_lost: bool = False) -> Settings:
     """Return the decision settings of a configuration; a hold lives whole hours.
 
     Raises ``ConfigError`` for a terms file that cannot be taken.
@@ -93,6 +101,10 @@ def settings_of(config: Config) -> Settings:
         duplicate_window_s=config.authorization.duplicate_window_s,
         clock_from_messages=config.clock.source == "message",
         pin_tries_max=config.security.pin_tries_max,
+        stand_in_after_ms=config.scoring.stand_in_after_ms,
+        stand_in=StandIn[config.scoring.stand_in.upper()],
+        floor_minor=config.scoring.floor_minor,
+        scorer_lost=scorer_lost,
     )
 
 

@@ -36,6 +36,7 @@ from engine.wire.table import SEGMENT, FrameFault, keepalive_of
 from ledger.authorizations import Cursor
 from ledger.commit import CommitJob, Committer
 from ledger.journal import Blob, BlobKind
+from ledger.record import Flag
 
 EAGER_BYTES = 96 * 1024  # this much waiting starts a second batch beside the one being synced
 SEGMENTS_MAX = 1024  # links of one batch; the others are first in the next
@@ -396,7 +397,10 @@ class Pipeline:
 
     def _count_shed(self, decisions: NDArray[np.uint16]) -> None:
         """Count what was not posted because it had waited for too long; perhaps a batch full."""
-        metrics = self.metrics
+        metrics, authorizer = self.metrics, self.authorizer
+        if authorizer.settings[[Setting.STAND_IN_AFTER_MS, Setting.SCORER_LOST]].any():
+            flags = authorizer.work.items["flags"][: len(decisions)]
+            metrics.counters[Counter.STAND_IN] += np.count_nonzero(flags & Flag.STAND_IN)
         metrics.shed[Shed.OVERLOAD] += np.count_nonzero(decisions == Decision.OVERLOADED)
         late = decisions == Decision.DEADLINE_PASSED
         if late.any():

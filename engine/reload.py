@@ -89,6 +89,8 @@ class Reloader:
         self._pipeline.submit(lambda: self._take(prepared, taken))
         await taken
         await self._server.accept_anew(prepared.contexts)
+        if prepared.parts.lost:
+            self._log.error("scorer.lost", reason=prepared.parts.lost)
         self.config = prepared.config
 
     def _prepare(self) -> _Prepared:
@@ -103,7 +105,9 @@ class Reloader:
     def _take(self, prepared: _Prepared, taken: asyncio.Future[None]) -> None:
         """Between two batches: the next one is read and decided by what is new."""
         config, parts, table, _ = prepared
-        self._pipeline.authorizer.change(table, parts.model, settings_of(config))
+        self._pipeline.authorizer.change(
+            table, parts.model, settings_of(config, scorer_lost=bool(parts.lost))
+        )
         self._pipeline.queue_bytes_max = config.links.queue_bytes_max
         self._server.slow_reader_ns = config.links.slow_reader_timeout_s * 1_000_000_000
         self._server.set_dialects(parts.dialects)

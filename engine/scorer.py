@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.items import Setting
 from engine.workspace import Workspace
+from ledger.record import Flag
 from scoring.kernels import explain_rows, feature_checks, score_bp, score_margins
 from scoring.registry import MCC_COUNT, Model
 
@@ -45,6 +47,14 @@ class Scorer:
     def mcc_risk(self) -> NDArray[np.float32]:
         """The category table of the model in force; zeros without one."""
         return self._no_mcc_risk if self.model is None else self.model.mcc_risk
+
+    def asked(
+        self, work: Workspace, rows: NDArray[np.int32], settings: NDArray[np.int64]
+    ) -> NDArray[np.int32]:
+        """Return those of ``rows`` that the scorer is asked about: no stand-in decides them."""
+        if not settings[Setting.STAND_IN_AFTER_MS]:
+            return rows
+        return rows[(work.items["flags"][rows] & Flag.STAND_IN) == 0]
 
     def score(self, work: Workspace, rows: NDArray[np.int32]) -> None:
         """Write margin, score and feature hash of the payments ``rows``; without a model nothing.

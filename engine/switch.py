@@ -70,7 +70,7 @@ def make_authorizer(config: Config, parts: Parts, partition: Partition) -> Autho
         partition.tables,
         partition.tokenizer,
         partition.hash_key,
-        settings_of(config),
+        settings_of(config, scorer_lost=bool(parts.lost)),
         Workspace(config.limits.batch_max_frames, ARENA_BYTES),
     )
     if config.security.store != NONE:
@@ -128,6 +128,8 @@ class Switch:
 
     async def _serve(self, parts: Parts, partition: Partition) -> None:
         loop = asyncio.get_running_loop()
+        if parts.lost:
+            self.log.error("scorer.lost", reason=parts.lost)
         metrics = Metrics(build_info(parts, __version__))
         links = self.config.links
         authorizer = make_authorizer(self.config, parts, partition)

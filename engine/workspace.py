@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.card_checks import CHECK
-from engine.items import ITEM, Setting
+from engine.items import ITEM, Setting, StandIn
 from engine.replies import EXTRA_BYTES
 from engine.rules.columns import RULE_FACTS, VALUE_COUNT
 from engine.rules.program import VERDICT
@@ -28,12 +28,20 @@ class Settings:
     duplicate_window_s: int = 24 * 3600
     clock_from_messages: bool = False
     pin_tries_max: int = 3
+    stand_in_after_ms: int = 0
+    stand_in: StandIn = StandIn.RULES
+    floor_minor: int = 0
+    scorer_lost: bool = False
 
     def fill(self, settings: NDArray[np.int64]) -> None:
         """Write them where kernels read them, i64[len(Setting)]."""
         settings[Setting.DUPLICATE_WINDOW_S] = self.duplicate_window_s
         settings[Setting.CLOCK_FROM_MESSAGES] = self.clock_from_messages
         settings[Setting.PIN_TRIES_MAX] = self.pin_tries_max
+        settings[Setting.STAND_IN_AFTER_MS] = self.stand_in_after_ms
+        settings[Setting.STAND_IN] = self.stand_in
+        settings[Setting.FLOOR_MINOR] = self.floor_minor
+        settings[Setting.SCORER_LOST] = self.scorer_lost
 
 
 class Guard(Protocol):

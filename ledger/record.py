@@ -75,6 +75,7 @@ class Flag(IntEnum):
     CHIP_CHECKED = 4194304  # chip cryptogram right; ``status`` is its transaction counter
     REVERSES = 8388608  # a reversal message that undid what had been cleared
     FILED = 16777216  # came by clearing or repayment, not as a card message
+    STAND_IN = 33554432  # decided without the scorer, by the stand-in of the configuration
 
 
 RECORD = np.dtype(

@@ -16,6 +16,10 @@ def _outbox(metrics: m.Metrics) -> Values:
     return [((), float(metrics.gauges[m.Gauge.OUTBOX_WAITING]))]
 
 
+def _stand_in(metrics: m.Metrics) -> Values:
+    return [((), float(metrics.counters[m.Counter.STAND_IN]))]
+
+
 def _reloads(metrics: m.Metrics) -> Values:
     counters = metrics.counters
     yield ("taken",), float(counters[m.Counter.RELOADS])
@@ -30,6 +34,12 @@ LINK_SERIES: tuple[Series, ...] = (
         ("event",),
         "Messages that the host sent by itself, and what became of them.",
         lambda metrics: named(m.Upstream, metrics.upstream),
+    ),
+    single(
+        "de39_stand_in_total",
+        "counter",
+        "Payments decided by the stand-in, without the scorer.",
+        _stand_in,
     ),
     single("de39_dials_total", "counter", "Tries to open a line to a network.", _dials),
     single(

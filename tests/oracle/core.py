@@ -38,6 +38,8 @@ class Core:
     cards: dict[str, Card]
     hold_life_h: int
     window_s: int = 24 * HOUR_S
+    stand_in: tuple[int, str, int] = (0, "rules", 0)  # after ms (0 = never), what then, floor
+    waited_ms: int = 0
     now_s: int = 0
     next_seq: int = 1
     entries: list[Entry] = field(default_factory=list)
@@ -54,6 +56,7 @@ class Core:
         """
         self.now_s = max(self.now_s, now_s)
         mti = request["mti"]
+        self.waited_ms = link.get("waited_ms", 0)
         if mti // 10 % 2 == 1:
             return Answer("")
         if mti in (800, 801):
@@ -290,6 +293,11 @@ class Core:
         reason = self._first_look(request)
         if card is None or reason != "APPROVED":
             return reason, amount
+        after_ms, then, floor = self.stand_in
+        if 0 < after_ms < self.waited_ms and (
+            then == "decline" or (then == "floor" and amount > floor)
+        ):
+            return "STAND_IN_DECLINED", amount
         if is_voided:
             return "VOIDED_BY_REVERSAL", amount
         pair = request["pcode"] // 10_000

@@ -9,6 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.decision import Decision
+from engine.items import StandIn
+from engine.workspace import Settings
+from ledger.record import SCORE_NONE, Flag
 from tests.oracle.core import Account, Card, Core
 from tests.support.draws import SECONDS_S, Traffic, stream
 from tests.support.small_engine import START_NS, SmallEngine, pan
@@ -93,3 +96,53 @@ def test_behaviour_56_advices_and_reversals_are_never_shed() -> None:
         d.name for d in (Decision.APPROVED, Decision.DEADLINE_PASSED, Decision.REVERSED)
     ]
     assert int(player.engine.state.accounts[1]["hold_minor"]) == 0
+
+
+@settings(max_examples=60)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 30),
+    st.sampled_from([(5, "rules", 0), (5, "decline", 0), (5, "floor", 3_000), (0, "decline", 0)]),
+)
+def test_behaviour_55_the_stand_in_decides_as_the_naive_core_does(
+    seed: int, length: int, stand_in: tuple[int, str, int]
+) -> None:
+    """What waited too long for a score: rules only, nothing, or up to a floor; balances agree."""
+    after_ms, policy, floor = stand_in
+    accounts = {n: Account(_LIMIT, 840, otb=_LIMIT) for n in (1, 2)}
+    cards = {pan(c): Card((c - 1) // 2 + 1, 3512) for c in range(1, 5)}
+    core = Core(accounts, cards, hold_life_h=24, next_seq=7, stand_in=stand_in)
+    player = Player(SmallEngine(2, 2, _LIMIT, plain=True))
+    Settings(
+        hold_life_h=24,
+        stand_in_after_ms=after_ms,
+        stand_in=StandIn[policy.upper()],
+        floor_minor=floor,
+    ).fill(player.engine.authorizer.settings)
+    for message in _waiting(seed, length):
+        facts = {"required": False, "signed_on": False, "waited_ms": message.waited_ns // _MS}
+        expected = core.step(message.request, message.ts_ns // 10**9, facts)
+        player.play([message])
+        got = player.played.results[-1]
+        assert (expected.decision, expected.response) == (got.decision, got.fields.get("39", ""))
+    for number, account in core.accounts.items():
+        row = player.engine.state.accounts[number]
+        assert (account.otb, account.hold) == (int(row["otb_minor"]), int(row["hold_minor"]))
+
+
+def test_behaviour_55_only_the_stand_in_goes_without_a_score_and_is_marked() -> None:
+    """Of two payments in one batch the one that waited has the flag and no score, in any cut."""
+    messages = [
+        Message(START_NS, 0, {**_BASE, "pan": pan(1), "stan": 1, "amount": 500}, 6 * _MS),
+        Message(START_NS, 1, {**_BASE, "pan": pan(1), "stan": 2, "amount": 500}),
+    ]
+    records = []
+    for cuts in ([], [1, 1]):
+        player = Player(SmallEngine(2, 2, _LIMIT))
+        Settings(hold_life_h=24, stand_in_after_ms=5).fill(player.engine.authorizer.settings)
+        player.play(messages, cuts)
+        records.append(player.played.all_records())
+    assert records[0].tobytes() == records[1].tobytes()
+    flags, scores = records[0]["flags"] & Flag.STAND_IN, records[0]["score"]
+    assert (flags != 0).tolist() == [True, False]
+    assert (scores == SCORE_NONE).tolist() == [True, False]

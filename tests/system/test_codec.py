@@ -279,3 +279,14 @@ def test_behaviour_17_the_card_number_may_come_from_a_track(
         other = switch.open_card()
         answer = link.ask(payment(other.pan, de35=track))
         assert (answer["39"], "35" in answer) == ("30", False)
+
+
+def test_behaviour_18_unknown_chip_data_is_taken_and_cut_data_is_not(
+    switch: Switch, card: Card
+) -> None:
+    """A tag that nobody knows changes nothing; one longer than its field is a format error."""
+    with switch.link(BIN) as link:
+        assert link.ask(payment(card.pan, de55="9F2608" + "11" * 8 + "DF7F03AABBCC"))["39"] == "00"
+        answer = link.ask(payment(card.pan, de55="9F26081122"))
+        assert (answer["39"], answer["44"], "55" in answer) == ("30", "055", False)
+        assert link.is_alive()

@@ -109,6 +109,7 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     assert sum(map(len, found.values())) <= len(data)
 
 
+@pytest.mark.behaviour(18)
 def test_unknown_tags_are_kept() -> None:
     """A tag that nobody asks for is read over, long ones and two-byte lengths too."""
     data = tlv({0xDF8101: b"x", 0x9F26: bytes(200), 0x5A: b"y"}) + b"\x00\xff"

@@ -38,6 +38,7 @@ def engine(tmp_path: Path) -> Iterator[s.SecureEngine]:
     engine.authorizer.guard.close()
 
 
+@pytest.mark.behaviour(59)
 def test_a_right_mac_is_posted_and_answered_with_one(engine: s.SecureEngine) -> None:
     """59: the answer of a message that proves itself proves itself, behind DE64 or DE128."""
     payment, echo = engine.ask(
@@ -52,6 +53,7 @@ def test_a_right_mac_is_posted_and_answered_with_one(engine: s.SecureEngine) -> 
     assert s.has_right_mac(echo)
 
 
+@pytest.mark.behaviour(59)
 def test_a_wrong_or_missing_mac_is_answered_63_and_not_posted(engine: s.SecureEngine) -> None:
     """59: nothing moves, nothing is recorded, the same message with its MAC is then taken."""
     good = s.message("0100", s.payment(1, 1))
@@ -115,6 +117,7 @@ def test_without_a_key_nothing_is_posted(tmp_path: Path) -> None:
     assert s.read_answers(data)[0]["39"] == "96"
 
 
+@pytest.mark.behaviour(21)
 def test_a_key_change_with_a_grace_period(engine: s.SecureEngine) -> None:
     """21: the new key counts at once, the old one for ten minutes; answers follow their request."""
     change = s.message("0800", s.key_change(1, s.MAC_NEXT))
@@ -152,6 +155,7 @@ def test_a_bad_check_value_leaves_the_old_key(engine: s.SecureEngine, mti: str, 
     assert engine.ask(s.message("0100", s.payment(1, 9)))[0]["39"] == "00"
 
 
+@pytest.mark.behaviour(21)
 def test_a_key_change_without_its_mac_changes_nothing(engine: s.SecureEngine) -> None:
     """A profile that wants MACs on network messages takes no key without one."""
     engine.authorizer.guard.profiles = (  # type: ignore[union-attr]
@@ -218,6 +222,7 @@ def test_cvv2(engine: s.SecureEngine) -> None:
     assert [a["39"] for a in answers] == ["00", "05", "00"]
 
 
+@pytest.mark.behaviour(61)
 def test_chip_cryptogram_is_answered_in_tag_91(engine: s.SecureEngine) -> None:
     """61: the card can tell that its issuer answered, approved or not."""
     good = s.payment(1, 1, de55=s.chip_data(1, 7))
@@ -233,6 +238,7 @@ def test_chip_cryptogram_is_answered_in_tag_91(engine: s.SecureEngine) -> None:
         assert s.has_right_mac(answer)
 
 
+@pytest.mark.behaviour(61)
 def test_a_wrong_or_used_cryptogram_is_refused(engine: s.SecureEngine) -> None:
     """61: 05 for a wrong one, 59 for one that was taken; the xxx1 of the first gets its answer."""
     first = s.payment(1, 1, de55=s.chip_data(1, 7))
@@ -343,6 +349,7 @@ def test_the_same_by_a_token(token: KeyStore) -> None:
 
 
 @pytest.mark.parametrize("name", BUILTIN_DIALECTS)
+@pytest.mark.behaviour(59)
 def test_macs_in_every_dialect(name: str, tmp_path: Path) -> None:
     """59: raw, hex and EBCDIC, eight bytes or four, behind any envelope; a bent one is told."""
     dialect = load_builtin(name)
