@@ -87,14 +87,14 @@ def encode_batch(
         low = message.echo_lo & row.bitmap_lo
         if answer.has_approval:
             high |= _BIT_38
-        added_high, added_low, added_size = _added(answer, fields[dialect])
+        added_high, added_low, added_size = _added(answer, fields, dialect)
         if at + row.size + row.envelope + 2 * added_size + REPLY_OVERHEAD_BYTES > out.shape[0]:
             return -1
         high |= added_high
         low |= added_low
         mac: Int = 0
         if answer.wants_mac:
-            mac = _mac_field(fields[dialect], low)
+            mac = _mac_field(fields, dialect, low)
             if mac == _MAC_SECOND:
                 low |= _ONE
             elif mac == _MAC:
@@ -113,9 +113,9 @@ def encode_batch(
         if profile[dialect, _REPEAT_ANSWER] != 0:
             mti |= row.mti & 1
         at = write_mti(out, at, mti, rule.version, rule.mti_code)
-        at = write_bitmap(out, at, high, rule.bitmap_hex, from_ascii[dialect])
+        at = write_bitmap(out, at, high, rule.bitmap_hex, from_ascii, dialect)
         if low != _ZERO:
-            at = write_bitmap(out, at, low, rule.bitmap_hex, from_ascii[dialect])
+            at = write_bitmap(out, at, low, rule.bitmap_hex, from_ascii, dialect)
 
         left = reverse_bits(high & ~_TOP)
         base, added = 1, added_high
@@ -131,15 +131,21 @@ def encode_batch(
             number = np.uint64(base + position)
             field = fields[dialect, number]
             if added & (_TOP >> np.uint64(position)):
-                at = _write_added(answer, number, field, extra, from_ascii[dialect], out, at)
+                at = _write_added(answer, number, field, extra, from_ascii, dialect, out, at)
             elif number == _RESPONSE:
                 width = np.int64(rule.action_width)
                 code = np.uint64(answer.response)
                 if width > 2:
                     code = _action(answer, mti, dialect, table)
-                at = _write_word(out, at, code, width, field, from_ascii[dialect])
+                store_word(out, at, code)
+                if field.data_code != _ASCII:
+                    _recode(out, at, width, field, from_ascii, dialect)
+                at += field.size
             elif number == _APPROVAL:
-                at = _write_word(out, at, answer.approval, 6, field, from_ascii[dialect])
+                store_word(out, at, answer.approval)
+                if field.data_code != _ASCII:
+                    _recode(out, at, 6, field, from_ascii, dialect)
+                at += field.size
             elif np.int64(number) == mac:
                 answer.mac_at = at
                 for k in range(np.int64(field.size)):
@@ -172,14 +178,14 @@ def reply_mti(mti: Int) -> Int:
 
 
 @kernel
-def _added(answer: Any, fields: Array) -> tuple[np.uint64, np.uint64, Int]:
+def _added(answer: Any, fields: Array, dialect: np.uint64) -> tuple[np.uint64, np.uint64, Int]:
     """Return the bits of the extra fields that fit, in both words, and the sum of their sizes."""
     high, low = _ZERO, _ZERO
     total: Int = 0
     for e in range(answer.extra_count):
         number = np.int64(answer.extra_field[e])
         size = np.int64(answer.extra_size[e])
-        if not 2 <= number <= 128 or not fits(fields[number], size):
+        if not 2 <= number <= 128 or not fits(fields[dialect, number], size):
             continue
         total += size
         if number <= 64:
@@ -196,6 +202,7 @@ def _write_added(
     field: Any,
     extra: Bytes,
     from_ascii: NDArray[np.uint8],
+    dialect: np.uint64,
     out: Bytes,
     at: Int,
 ) -> Int:
@@ -203,16 +210,16 @@ def _write_added(
         if np.uint64(answer.extra_field[e]) == number:
             source, size = np.int64(answer.extra_start[e]), np.int64(answer.extra_size[e])
             if fits(field, size):
-                return write_field(extra, source, size, field, from_ascii, out, at)
+                return write_field(extra, source, size, field, from_ascii, dialect, out, at)
     return at
 
 
 @kernel
-def _mac_field(fields: Array, low: np.uint64) -> Int:
+def _mac_field(fields: Array, dialect: np.uint64, low: np.uint64) -> Int:
     """Return the field of the authentication code: the last one that the answer has room for."""
-    if low != _ZERO and fields[_MAC_SECOND].size != 0:
+    if low != _ZERO and fields[dialect, _MAC_SECOND].size != 0:
         return _MAC_SECOND
-    return _MAC if fields[_MAC].size != 0 and low == _ZERO else 0
+    return _MAC if fields[dialect, _MAC].size != 0 and low == _ZERO else 0
 
 
 @kernel
@@ -238,19 +245,16 @@ def _place(character: Int) -> Int:
 
 
 @kernel
-def _write_word(
-    out: Bytes, at: Int, word: np.uint64, size: Int, field: Any, from_ascii: NDArray[np.uint8]
-) -> Int:
-    """Write up to eight characters as the field has them."""
-    store_word(out, at, word)
-    if field.data_code == _ASCII:
-        return at + size
+def _recode(
+    out: Bytes, at: Int, size: Int, field: Any, from_ascii: NDArray[np.uint8], dialect: np.uint64
+) -> None:
+    """Write up to eight characters, which stand at ``at`` in ASCII, as the field has them."""
     if field.data_code == _EBCDIC:
         for k in range(size):
-            out[np.uint64(at + k)] = from_ascii[out[np.uint64(at + k)]]
-        return at + size
-    characters = out[at : at + 8].copy()
-    return write_field(characters, 0, size, field, from_ascii, out, at)
+            out[np.uint64(at + k)] = from_ascii[dialect, out[np.uint64(at + k)]]
+    else:
+        characters = out[at : at + 8].copy()
+        write_field(characters, 0, size, field, from_ascii, dialect, out, at)
 
 
 @kernel

@@ -34,7 +34,7 @@ from engine.wire.scan_kernels import (
     reverse_bits,
 )
 from engine.wire.structure_kernels import check_parts
-from engine.wire.table import IS_TURNED, Char, DialectTable
+from engine.wire.table import IS_COUNTED, IS_DIVIDED, IS_HEX, IS_TURNED, Char, DialectTable
 from engine.wire.uses import USE_LIMIT, Use
 from engine.wire.value_kernels import check_presence, take_values
 from ledger.jit import kernel
@@ -157,9 +157,10 @@ def _decode_rows(
                     units = digits_value(arena, at, prefix)
                 else:
                     units = length_of(arena, at, prefix, np.int64(field.prefix_code))
-            length = units if field.unit == 0 else bytes_of(units, np.int64(field.unit))
+            flags = np.int64(field.flags)
+            length = bytes_of(units, np.int64(field.unit)) if flags & IS_COUNTED else units
             over = (units < 0) | (units > limit) | (at + prefix + length > end)
-            if over | (limit == 0) | ((length & np.int64(field.flags) & 1) != 0):
+            if over | (limit == 0) | ((length & flags & IS_HEX) != 0):
                 fault = _BITMAP if limit == 0 else _LENGTH
                 set_fault(row, fault, base + position, at - start)
                 at = -1
@@ -183,7 +184,7 @@ def _decode_rows(
                     row_of = np.uint64(0) if is_ascii else dialect + _ONE
                     value, bad_at = coded_value(arena, at, length, units, field, chars, row_of)
             fault = _CHARSET
-            if (field.part != 0) & (bad_at < 0):
+            if (flags & IS_DIVIDED) and bad_at < 0:
                 bad_at = check_parts(arena, at, length, field, parts, part_fields, chars, found)
                 if bad_at >= 0:
                     fault = _STRUCTURE
@@ -192,7 +193,7 @@ def _decode_rows(
                 use = field.use
                 found[0, use], found[1, use], found[2, use] = value, at, length
                 found[3, use] = at
-                if field.flags & IS_TURNED:
+                if flags & IS_TURNED:
                     to = _TEXT_BEGIN + np.int64(use) * _TEXT_ROOM
                     found[1, use] = to
                     found[2, use] = turn(
@@ -239,6 +240,8 @@ def _relative(mti: Int, rule: Any) -> Int:
     messages are not answered.
     """
     if mti < 0:
+        return mti
+    if mti < 1000 and rule.version == 0:
         return mti
     version = (mti // 1000 - np.int64(rule.version)) % 10
     if version != 0 and rule.drops_versions:

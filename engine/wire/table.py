@@ -121,10 +121,13 @@ FIELD = np.dtype(
         ("signed", "u1"),  # 1 = the first byte is C or D, 2 = the same in EBCDIC
         ("pad", "u1"),  # what fills an odd half byte
         ("part", "u1"),  # row of ``parts``; 0 = not divided
-        ("flags", "u1"),  # 1 = hex: lengths are even; 2 = to be turned into ASCII
+        ("flags", "u1"),  # bits of what is not plain, below
     ]
 )
-IS_HEX, IS_TURNED = 1, 2
+IS_HEX = 1  # lengths are even
+IS_TURNED = 2  # to be turned into ASCII
+IS_DIVIDED = 4  # has a row of ``parts``
+IS_COUNTED = 8  # in another unit than bytes
 PART = np.dtype(
     [("kind", "u1"), ("bitmap_bytes", "u1"), ("lead", "u1"), ("spare", "u1"), ("dialect", "<i4")]
 )
@@ -158,7 +161,7 @@ class DialectTable(NamedTuple):
     chars: NDArray[np.uint16]  # u2[1 + D, 256]: Char bits of a byte: ASCII, each dialect's EBCDIC
     to_ascii: NDArray[np.uint8]  # u1[D, 256]: from the dialect's EBCDIC; 255 = none
     from_ascii: NDArray[np.uint8]  # u1[D, 256]
-    number_of: NDArray[np.uint8]  # u1[D, 48]: Use -> field number; 0 = none
+    number_of: NDArray[np.uint8]  # u1[D, 45]: Use -> field number; 0 = none
     profile: NDArray[np.int64]  # i8[D, P]: see ``Profile``
     parts: Array  # PART[P + 1]: how fields are divided; row 0 unused
     part_fields: Array  # FIELD[P + 1, 65]
@@ -332,6 +335,7 @@ def _fill_parts(table: DialectTable, row: int, dialect: Dialect, next_part: int)
         for inner, field in parts.fields.items():
             table.part_fields[next_part, inner] = _field_row(field, dialect)
         table.fields[row, number]["part"] = next_part
+        table.fields[row, number]["flags"] |= IS_DIVIDED
         next_part += 1
     return next_part
 
@@ -349,7 +353,7 @@ def _field_row(field: Field, dialect: Dialect) -> tuple[int, ...]:
     return (
         *(field.size, field.limit, bits, field.prefix_digits, field.prefix_bytes, field.prefix),
         *(field.code, field.unit, field.use, signed, field.pad, 0),
-        IS_HEX if field.is_hex else 0,
+        (IS_HEX if field.is_hex else 0) | (IS_COUNTED if field.unit else 0),
     )
 
 

@@ -59,7 +59,7 @@ class Use(IntEnum):
     REMARK = 44  # DE44: the field at fault
 
 
-USE_LIMIT = 48  # every Use is below
+USE_LIMIT = 45  # every Use is below
 
 
 class Shape(NamedTuple):

@@ -70,7 +70,7 @@ def take_values(
 ) -> None:
     """Write all value columns of a row, and its row of ``pan_block``, from the fields found.
 
-    ``found`` is int64[4, 48] by Use: number (-1 = none), where it stands in ``text`` (-1 = absent),
+    ``found`` is int64[4, 45] by Use: number (-1 = none), where it stands in ``text`` (-1 = absent),
     its characters there, and its arena offset. ``rule`` is the dialect's FRAMING row.
     """
     row.amount, row.billing_amount = found[0, _AMOUNT], found[0, _BILLING_AMOUNT]

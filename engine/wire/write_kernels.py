@@ -71,7 +71,8 @@ def write_mti(out: Bytes, at: Int, mti: Int, version: Int, code: Int) -> Int:
 
     ``code``: 0 ASCII, 1 EBCDIC, 2 BCD.
     """
-    mti = (mti // 1000 + np.int64(version)) % 10 * 1000 + mti % 1000
+    if version != 0:
+        mti = (mti // 1000 + np.int64(version)) % 10 * 1000 + mti % 1000
     if code == 2:
         return _write_packed(out, at, mti, 2)
     return _write_digits(out, at, mti, 4, _EBCDIC_ZERO if code == 1 else 48)
@@ -79,7 +80,12 @@ def write_mti(out: Bytes, at: Int, mti: Int, version: Int, code: Int) -> Int:
 
 @kernel
 def write_bitmap(
-    out: Bytes, at: Int, word: np.uint64, code: Int, from_ascii: NDArray[np.uint8]
+    out: Bytes,
+    at: Int,
+    word: np.uint64,
+    code: Int,
+    from_ascii: NDArray[np.uint8],
+    dialect: np.uint64,
 ) -> Int:
     """Write a bitmap: 0 eight bytes, 1 hex characters, 2 the same in EBCDIC; return the end."""
     if code == 0:
@@ -89,7 +95,7 @@ def write_bitmap(
     for k in range(16):
         nibble = np.int64((word >> np.uint64(60 - 4 * k)) & _NIBBLE)
         character = _hex_character(nibble)
-        out[np.uint64(at + k)] = from_ascii[character] if code == 2 else character
+        out[np.uint64(at + k)] = from_ascii[dialect, character] if code == 2 else character
     return at + 16
 
 
@@ -102,6 +108,12 @@ def _hex_character(nibble: Int) -> Int:
 def write_length(out: Bytes, at: Int, size: Int, rule: Any) -> None:
     """Write the length of a frame whose rest has ``size`` bytes, and the zeros after it."""
     header = np.int64(rule.header_bytes)
+    if (rule.length_code == _BINARY_LENGTH) & (header == 2) & (rule.counts_all == 0):
+        out[np.uint64(at)] = size >> 8
+        out[np.uint64(at + 1)] = size & 255
+        for k in range(np.int64(rule.reserved_bytes)):
+            out[np.uint64(at + 2 + k)] = 0
+        return
     if rule.counts_all:
         size += header
     if rule.length_code == _BINARY_LENGTH:
@@ -152,6 +164,7 @@ def write_field(
     size: Int,
     field: Any,
     from_ascii: NDArray[np.uint8],
+    dialect: np.uint64,
     out: Bytes,
     at: Int,
 ) -> Int:
@@ -167,11 +180,11 @@ def write_field(
             byte = np.int64(data[np.uint64(source + k)])
             high, low = _hex_character(byte >> 4), _hex_character(byte & 15)
             is_ebcdic = code == _EBCDIC_HEX
-            out[np.uint64(at + 2 * k)] = from_ascii[high] if is_ebcdic else high
-            out[np.uint64(at + 2 * k + 1)] = from_ascii[low] if is_ebcdic else low
+            out[np.uint64(at + 2 * k)] = from_ascii[dialect, high] if is_ebcdic else high
+            out[np.uint64(at + 2 * k + 1)] = from_ascii[dialect, low] if is_ebcdic else low
     elif code == _EBCDIC:
         for k in range(size):
-            out[np.uint64(at + k)] = from_ascii[data[np.uint64(source + k)]]
+            out[np.uint64(at + k)] = from_ascii[dialect, data[np.uint64(source + k)]]
     else:
         copy(data, source, out, at, size)
     return at + wire
