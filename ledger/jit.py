@@ -21,3 +21,12 @@ Row: TypeAlias = Any  # one row of a structured array inside a kernel; Numba kno
 def kernel(function: F) -> F:
     """Compile ``function`` with Numba on first call; see the module for the options."""
     return cast("F", njit(nogil=True, cache="NUMBA_CACHE_DIR" in os.environ)(function))
+
+
+def hot_kernel(function: F) -> F:
+    """As ``kernel``, and copied into each caller: for a few lines that are called for every field.
+
+    A call passes every word of every array; where the work is smaller than that, it counts.
+    """
+    cached = "NUMBA_CACHE_DIR" in os.environ
+    return cast("F", njit(nogil=True, cache=cached, forceinline=True)(function))

@@ -13,7 +13,7 @@ from engine.wire.elements import Code, Prefix, Unit
 from engine.wire.scan_kernels import Int, digits_value, is_class, load_word, zoned_value
 from engine.wire.table import IS_HEX, Char
 from engine.wire.write_kernels import copy
-from ledger.jit import kernel
+from ledger.jit import hot_kernel, kernel
 
 Array = NDArray[Any]
 Bytes = NDArray[np.uint8]
@@ -69,7 +69,7 @@ def length_of(data: Bytes, at: Int, size: Int, code: Int) -> Int:
     return value
 
 
-@kernel
+@hot_kernel
 def bytes_of(units: Int, unit: Int) -> Int:
     """Return the bytes on the wire of a length in its unit."""
     if unit == _DIGITS:
@@ -135,7 +135,7 @@ def _packed(
     return -1, _first_wrong_half(data, at, length, digits, field)
 
 
-@kernel
+@hot_kernel
 def packed_value(data: Bytes, at: Int, length: Int, units: Int, field: Any) -> Int:
     """Return the digits of a field of up to eight bytes of BCD as a number; -1 = it is not that."""
     code = np.int64(field.data_code)
@@ -144,7 +144,7 @@ def packed_value(data: Bytes, at: Int, length: Int, units: Int, field: Any) -> I
     return _digits_of(data, at, length, units if field.unit == _DIGITS else 2 * length, code)
 
 
-@kernel
+@hot_kernel
 def _digits_of(data: Bytes, at: Int, length: Int, digits: Int, code: Int) -> Int:
     if (length < 1) | (length > 8):
         return -1
@@ -163,7 +163,7 @@ def _digits_of(data: Bytes, at: Int, length: Int, digits: Int, code: Int) -> Int
     return value // 10 if is_left_odd else value
 
 
-@kernel
+@hot_kernel
 def _eight_bytes(word: np.uint64) -> Int:
     """Return the sixteen digits of a word, its lowest byte first."""
     word -= _SIX * ((word >> _FOUR) & _LOW)

@@ -87,7 +87,9 @@ def encode_batch(
         low = message.echo_lo & row.bitmap_lo
         if answer.has_approval:
             high |= _BIT_38
-        added_high, added_low, added_size = _added(answer, fields, dialect)
+        added_high, added_low, added_size = _ZERO, _ZERO, np.int64(0)
+        if answer.extra_count != 0:
+            added_high, added_low, added_size = _added(answer, fields, dialect)
         if at + row.size + row.envelope + 2 * added_size + REPLY_OVERHEAD_BYTES > out.shape[0]:
             return -1
         high |= added_high

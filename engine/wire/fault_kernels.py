@@ -21,14 +21,14 @@ def set_fault(row: Any, fault: Int, number: Int, offset: Int) -> None:
 
 
 @kernel
-def reject(number_of: NDArray[np.uint8], row: Any, found: NDArray[np.int64], use: Int) -> None:
+def reject(number_of: NDArray[np.uint8], row: Any, use: Int) -> None:
     """Blame the field with this use for its value, and take it out of the valid ones."""
     number = np.int64(number_of[row.dialect, use])
     if number <= 64:
         row.bitmap_hi &= ~(_TOP >> np.uint64(number - 1))
     else:
         row.bitmap_lo &= ~(_TOP >> np.uint64(number - 65))
-    set_fault(row, _VALUE, number, found[3, use] - row.start)
+    set_fault(row, _VALUE, number, 0)  # the decoder knows where it stands
 
 
 @kernel

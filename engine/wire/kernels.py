@@ -46,6 +46,7 @@ _ZERO, _ONE = np.uint64(0), np.uint64(1)
 _TOP = np.uint64(1 << 63)
 
 _DIGIT = int(Char.DIGIT)
+_VALUE = int(Fault.VALUE)
 _MTI, _BITMAP, _LENGTH = int(Fault.MTI), int(Fault.BITMAP), int(Fault.LENGTH)
 _CHARSET, _TRAILING, _STRUCTURE = int(Fault.CHARSET), int(Fault.TRAILING), int(Fault.STRUCTURE)
 _ASCII, _RAW, _PREFIX_ASCII = int(Code.ASCII), int(Code.RAW), int(Prefix.ASCII)
@@ -107,9 +108,9 @@ def _decode_rows(
     parts, part_fields, to_ascii = table.parts, table.part_fields, table.to_ascii
     ascii_chars, profile = chars[0], table.profile
     # By use of a field: its value (-1 = none), where it can be read in ASCII (-1 = absent), its
-    # length there, its arena offset. Every field writes here, those without a use into entry 0, so
+    # length there. Every field writes here, those without a use into entry 0, so
     # that the loop does not branch on the use.
-    found = np.empty((4, _USES), np.int64)
+    found = np.empty((3, _USES), np.int64)
     scratch = np.empty(_TEXT_BEGIN + _USES * _TEXT_ROOM, np.uint8)
     for i in range(np.uint64(rows)):
         row = request[i]
@@ -192,7 +193,6 @@ def _decode_rows(
             if bad_at < 0:
                 use = field.use
                 found[0, use], found[1, use], found[2, use] = value, at, length
-                found[3, use] = at
                 if flags & IS_TURNED:
                     to = _TEXT_BEGIN + np.int64(use) * _TEXT_ROOM
                     found[1, use] = to
@@ -210,6 +210,8 @@ def _decode_rows(
             take_values(arena, number_of, hash_key, row, rule, profile, pan_block, i, found)
         else:
             take_values(scratch, number_of, hash_key, row, rule, profile, pan_block, i, found)
+        if row.fault == _VALUE:  # blamed by its use: now say where it stands
+            row.fault_offset = spans[i, np.uint64(row.fault_field), 0]
         if at >= 0 and at != end:
             set_fault(row, _TRAILING, 0, at - start)
         kind = message_of[dialect, max(row.mti, 0)]

@@ -79,7 +79,7 @@ def _take_moment(
         return
     moment = digits_value(text, at + found[2, _LOCAL_MOMENT] - 10, 10)
     if not is_moment(moment):
-        reject(number_of, row, found, _LOCAL_MOMENT)
+        reject(number_of, row, _LOCAL_MOMENT)
         return
     row.local_date, row.local_time = moment // 1_000_000, moment % 1_000_000
     if number_of[row.dialect, _TRANSMITTED] == 0:
@@ -133,7 +133,7 @@ def _take_original_local(
     whole = (length == acquirer_at - at) | (acquirer >= 0)
     known = (mti >= 0) & (stan >= 0) & whole & (moment == 0 or is_moment(moment))
     if not known:
-        reject(number_of, row, found, _ORIGINAL_LOCAL)
+        reject(number_of, row, _ORIGINAL_LOCAL)
         return
     row.original_mti = of_version(mti, rule.version)
     row.original_stan, row.original_transmitted = stan, moment

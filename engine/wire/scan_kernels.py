@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.wire.table import DE_BRUIJN, Char
-from ledger.jit import kernel
+from ledger.jit import hot_kernel, kernel
 
 Array = NDArray[Any]
 Bytes = NDArray[np.uint8]
@@ -43,7 +43,7 @@ _DIGIT, _PRINTABLE, _ANY = int(Char.DIGIT), int(Char.PRINTABLE), int(Char.ANY)
 _HEX, _SIGN = int(Char.HEX), int(Char.SIGN)
 
 
-@kernel
+@hot_kernel
 def load_word(data: Bytes, at: Int) -> np.uint64:
     """Return the eight bytes at ``at`` as a little-endian word; compiles to one load."""
     base = np.uint64(at)
@@ -53,14 +53,14 @@ def load_word(data: Bytes, at: Int) -> np.uint64:
     return word
 
 
-@kernel
+@hot_kernel
 def word_before(data: Bytes, end: Int, count: Int) -> np.uint64:
     """Return the ``count`` (1 to 8) bytes before ``end`` as the top of a word, "0" below them."""
     kept = _ALL << np.uint64(64 - 8 * count)
     return (load_word(data, end - 8) & kept) | (_ZEROS & ~kept)
 
 
-@kernel
+@hot_kernel
 def _not_digits(word: np.uint64) -> np.uint64:
     """Return 0 if all eight bytes are digits."""
     return ((word & _HIGH_NIBBLES) ^ _ZEROS) | (((word + _SIXES) & _HIGH_NIBBLES) ^ _ZEROS)
@@ -75,14 +75,14 @@ def _not_hex(word: np.uint64) -> np.uint64:
     return (~good | word) & _TOPS
 
 
-@kernel
+@hot_kernel
 def _eight_digits(word: np.uint64) -> Int:
     word = ((word & _NIBBLES) * _TENS) >> _EIGHT
     word = ((word & _BYTES) * _HUNDREDS) >> _SIXTEEN
     return np.int64(((word & _SHORTS) * _MYRIADS) >> _THIRTY_TWO)
 
 
-@kernel
+@hot_kernel
 def digits_value(data: Bytes, at: Int, length: Int) -> Int:
     """Return 1 to 18 digits as a number; -1 = some byte is not a digit."""
     end = at + length
@@ -120,7 +120,7 @@ def zoned_value(data: Bytes, at: Int, length: Int) -> Int:
     return value
 
 
-@kernel
+@hot_kernel
 def is_sign(byte: Int) -> bool:
     """Return whether the byte is C or D."""
     return (byte == 67) | (byte == 68)
@@ -220,7 +220,7 @@ def read_bitmap(
     return word, bits != 0
 
 
-@kernel
+@hot_kernel
 def reverse_bits(word: np.uint64) -> np.uint64:
     """Return the bits in opposite order, so that field 1 is the lowest, the cheap one to find."""
     word = ((word >> _ONE) & _PAIRS) | ((word & _PAIRS) << _ONE)
@@ -231,7 +231,7 @@ def reverse_bits(word: np.uint64) -> np.uint64:
     return (word >> _THIRTY_TWO) | (word << _THIRTY_TWO)
 
 
-@kernel
+@hot_kernel
 def lone_position(lone: np.uint64, lowest_bit: NDArray[np.uint8]) -> Int:
     """Return the position of the only bit that is set (De Bruijn product, H. Warren 2013, 5-4)."""
     return np.int64(lowest_bit[(lone * _BRUIJN) >> _BRUIJN_SHIFT])

@@ -70,8 +70,8 @@ def take_values(
 ) -> None:
     """Write all value columns of a row, and its row of ``pan_block``, from the fields found.
 
-    ``found`` is int64[4, 45] by Use: number (-1 = none), where it stands in ``text`` (-1 = absent),
-    its characters there, and its arena offset. ``rule`` is the dialect's FRAMING row.
+    ``found`` is int64[3, 45] by Use: number (-1 = none), where it stands in ``text`` (-1 = absent),
+    and its characters there. ``rule`` is the dialect's FRAMING row.
     """
     row.amount, row.billing_amount = found[0, _AMOUNT], found[0, _BILLING_AMOUNT]
     row.acquirer, row.forwarder = found[0, _ACQUIRER], found[0, _FORWARDER]
@@ -141,16 +141,16 @@ def _take_times(number_of: NDArray[np.uint8], row: Any, found: NDArray[np.int64]
     transmitted, time = found[0, _TRANSMITTED], found[0, _LOCAL_TIME]
     date, expiry = found[0, _LOCAL_DATE], found[0, _EXPIRY]
     if transmitted >= 0 and not is_moment(transmitted):
-        reject(number_of, row, found, _TRANSMITTED)
+        reject(number_of, row, _TRANSMITTED)
         transmitted = -1
     if time >= 0 and not is_time(time):
-        reject(number_of, row, found, _LOCAL_TIME)
+        reject(number_of, row, _LOCAL_TIME)
         time = -1
     if date >= 0 and not is_date(date):
-        reject(number_of, row, found, _LOCAL_DATE)
+        reject(number_of, row, _LOCAL_DATE)
         date = -1
     if expiry >= 0 and not 1 <= expiry % 100 <= 12:
-        reject(number_of, row, found, _EXPIRY)
+        reject(number_of, row, _EXPIRY)
         expiry = -1
     row.transmitted = max(transmitted, 0)
     row.local_time, row.local_date, row.expiry_yymm = time, date, expiry
@@ -165,12 +165,12 @@ def _take_currencies(
     if at >= 0:
         row.currency = digits_value(text, at, 3)
         if row.currency < 0:
-            reject(number_of, row, found, _CURRENCY)
+            reject(number_of, row, _CURRENCY)
     at = found[1, _BILLING_CURRENCY]
     if at >= 0:
         row.billing_currency = digits_value(text, at, 3)
         if row.billing_currency < 0:
-            reject(number_of, row, found, _BILLING_CURRENCY)
+            reject(number_of, row, _BILLING_CURRENCY)
 
 
 @kernel
@@ -184,7 +184,7 @@ def _take_original(
     if at >= 0:
         row.replacement_amount = digits_value(text, at, 12)
         if row.replacement_amount < 0:
-            reject(number_of, row, found, _REPLACEMENT)
+            reject(number_of, row, _REPLACEMENT)
     at = found[1, _ORIGINAL]
     if at < 0:
         return
@@ -195,7 +195,7 @@ def _take_original(
     forwarder = digits_value(text, at + 31, 11)
     known = (mti >= 0) & (stan >= 0) & (transmitted >= 0) & (acquirer >= 0) & (forwarder >= 0)
     if not known or (transmitted != 0 and not is_moment(transmitted)):  # zeros: not known
-        reject(number_of, row, found, _ORIGINAL)
+        reject(number_of, row, _ORIGINAL)
         return
     row.original_mti = of_version(mti, rule.version)
     row.original_stan, row.original_transmitted = stan, transmitted
@@ -219,14 +219,14 @@ def _take_card(
     if track >= 0:
         count, expiry = _read_track2(arena, track, found[2, _TRACK2])
         if not _agrees(arena, row, track, count, expiry, at, size):
-            reject(number_of, row, found, _TRACK2)
+            reject(number_of, row, _TRACK2)
         elif size == 0:
             at, size = track, count
     track = found[1, _TRACK1]
     if track >= 0 and found[2, _TRACK1] > 0 and arena[np.uint64(track)] == _LETTER_B:
         count, expiry = _read_track1(arena, track, found[2, _TRACK1])
         if not _agrees(arena, row, track + 1, count, expiry, at, size):
-            reject(number_of, row, found, _TRACK1)
+            reject(number_of, row, _TRACK1)
         elif size == 0:
             at, size = track + 1, count
     _clear_block(pan_block, i)
