@@ -15,6 +15,7 @@ from cyclopts import Parameter
 from engine.errors import ProblemFoundError, UsageError, run_command
 from engine.wire.capture import is_capture, read_capture
 from engine.wire.columns import Fault
+from engine.wire.convert import convert_message
 from engine.wire.dialect import BUILTIN_DIALECTS, Dialect, DialectError, load_builtin, load_dialect
 from engine.wire.doctor import diagnose
 from engine.wire.report import (
@@ -28,7 +29,7 @@ from engine.wire.report import (
     mti_text,
     problems_of,
 )
-from engine.wire.text import Explanation, explain_message, frame_length
+from engine.wire.text import Explanation, add_header, explain_message, frame_length
 
 _MTI_BYTES = 4
 _FRAME_ROOM = 300  # length, envelope and trailer
@@ -135,6 +136,48 @@ def doctor(
         raise ProblemFoundError("the capture has no TCP payload")
     if faults:
         raise ProblemFoundError("the bytes are not what the best fitting dialect says")
+
+
+@run_command
+def convert(
+    hex_text: str | None = None,
+    /,
+    *,
+    source: str = BUILTIN_DIALECTS[0],
+    target: str,
+    file: Path | None = None,
+    out: Path,
+) -> None:
+    """Write one message in another dialect, its frame included, into a file of raw bytes.
+
+    Values go by field number. What the other dialect lacks is left out and named; exit code 1.
+
+    Parameters
+    ----------
+    hex_text
+        The message in hex, with or without its frame.
+    source
+        Its dialect: a shipped one, or a dialect file.
+    target
+        The other dialect.
+    file
+        A file of the message's raw bytes, instead of hex.
+    out
+        The file to write, mode 0600: it has what the message has, unmasked.
+    """
+    spoken, other = _dialect(source), _dialect(target)
+    data = _bytes(hex_text, file, _FRAME_ROOM + spoken.framing.max_bytes)
+    message, _ = split_header(spoken, data)
+    try:
+        written, lost = convert_message(spoken, other, message)
+    except ValueError as problem:
+        raise ProblemFoundError(str(problem)) from None
+    out.touch(mode=0o600)
+    out.write_bytes(add_header(other, written))
+    sys.stdout.write(f"{out}: {other.name}, {len(written)} bytes and its frame\n")
+    if lost:
+        left = ", ".join(f"DE{number}" for number in lost)
+        raise ProblemFoundError(f"left out, as {other.name} has no room for them: {left}")
 
 
 def _print_diff(names: tuple[str, str], *, as_json: bool) -> None:
