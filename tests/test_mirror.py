@@ -98,7 +98,6 @@ COVERED_BY = {
     "ledger/stores/postgres*.py": "tests/ledger/test_store_postgres.py",
     "ledger/failpoints.py": "tests/adversity/test_points.py",
     "ledger/proof/tiles.py": "tests/ledger/proof/test_log.py",
-    "ledger/proof/note.py": "tests/ledger/proof/test_log.py",
     "ledger/stores/*.py": "tests/ledger/test_store_file.py",
     "bench/conformance/*.py": "tests/bench/conformance/test_run.py",
     "bench/bench_*.py": "tests/bench/test_figures.py",  # pytest-benchmark cases: tests themselves
