@@ -6,6 +6,7 @@ overwritten before this module returns.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,9 +71,7 @@ class CardGuard:
     def begin(self) -> None:
         """Forget the keys of the batch before."""
         for _, _, card, session in self._answers.values():
-            if session is not card:
-                session.close()
-            card.close()
+            _close(card, session)
         self._answers.clear()
 
     def check(self, batch: Batch, rows: Rows, profile: SecurityProfile, now_s: int) -> None:
@@ -253,9 +252,7 @@ class CardGuard:
         batch.checks["chip"][row] = Finding.WRONG if is_wrong else Finding.RIGHT
         if is_wrong:
             del self._answers[row]
-            if session is not card:
-                session.close()
-            card.close()
+            _close(card, session)
 
     def _sequence(self, batch: Batch, row: int) -> int:
         """Return the card's sequence number (DE23), 0 without one."""
@@ -267,6 +264,14 @@ class CardGuard:
         if key.usage not in usages:
             raise KeyMissingError(f"{name} is a {key.usage.name} key")
         return self._store.cipher(key, key.usage)
+
+
+def _close(card: Cipher, session: Cipher) -> None:
+    """Forget derived keys; a module that has gone has forgotten them already."""
+    with suppress(SecurityError):
+        if session is not card:
+            session.close()
+        card.close()
 
 
 def _matches(

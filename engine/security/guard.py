@@ -68,7 +68,7 @@ class Guard:
         self.cards = cards
         self.changes = changes
         self._keys: list[MacKey] = []  # of this batch; ``CHECK.wants_mac`` counts them from 1
-        self._now_s = 0
+        self._seconds = np.zeros(0, np.int64)  # when each request of this batch came
 
     def check(self, batch: Batch, count: int, links: NDArray[np.void]) -> None:
         """Fill ``batch.checks`` of the first ``count`` requests."""
@@ -81,7 +81,7 @@ class Guard:
         numbers = links["security"][request["segment"]]
         if not numbers.any():
             return
-        self._now_s = int(links["arrival_ns"][request["segment"]].max()) // _NS
+        self._seconds = (links["arrival_ns"][request["segment"]] // _NS).astype(np.int64)
         classes = request["mti"] // 100 % 10
         self._check_macs_and_changes(batch, numbers, classes)
         is_payment = (request["mti"] > 0) & (request["mti"] // 10 % 10 == 0) & (numbers != 0)
@@ -89,8 +89,10 @@ class Guard:
         rows = np.flatnonzero(is_payment & (batch.checks["decision"][:count] == 0))
         rows = rows[request["pan_length"][rows] > 0]
         for number in np.unique(numbers[rows]).tolist():
-            profile = self.profiles[number]
-            self.cards.check(batch, rows[numbers[rows] == number], profile, self._now_s)
+            mine = rows[numbers[rows] == number]
+            for now_s in np.unique(self._seconds[mine]).tolist():
+                of_second = mine[self._seconds[mine] == now_s]
+                self.cards.check(batch, of_second, self.profiles[number], now_s)
 
     def dress(self, batch: Batch, reply_count: int) -> None:
         """Ask for room for MACs, and add the chip data of answers."""
@@ -115,7 +117,10 @@ class Guard:
         for number, key in enumerate(self._keys, start=1):
             mine = np.flatnonzero(numbers == number)
             if len(mine):
-                made = key.of(batch.out, starts[mine], at[mine])
+                try:
+                    made = key.of(batch.out, starts[mine], at[mine])
+                except SecurityError:
+                    continue  # the room stays filled with 0: no MAC, and the peer will see it
                 put_macs(made, at[mine], sizes[mine], codes[mine], batch.out)
 
     def note_pin_value(self, card: int, index: int, digits: str) -> None:
@@ -136,7 +141,7 @@ class Guard:
             self._check_macs(batch, first, row + 1, numbers, classes)
             profile = self.profiles[int(numbers[row])]
             if batch.checks["decision"][row] == 0:
-                decision = self.changes.make(batch, row, profile, self._now_s)
+                decision = self.changes.make(batch, row, profile, int(self._seconds[row]))
                 batch.checks["decision"][row] = decision
             first = row + 1
         self._check_macs(batch, first, len(numbers), numbers, classes)
@@ -155,12 +160,25 @@ class Guard:
                 continue
             rows = first + np.flatnonzero(numbers[first:last] == number)
             is_due = np.isin(classes[rows], [int(text) for text in profile.mac_classes])
-            try:
-                keys = self._mac_keys(profile)
-            except SecurityError:
-                batch.checks["decision"][rows[is_due]] = Decision.SECURITY_UNAVAILABLE
-                continue
-            self._check_profile(batch, rows, is_due, keys)
+            # Validity of keys goes by the second in which each message came, whatever the batch.
+            for now_s in np.unique(self._seconds[rows]).tolist():
+                mine = self._seconds[rows] == now_s
+                self._check_second(batch, rows[mine], is_due[mine], profile, now_s)
+
+    def _check_second(
+        self,
+        batch: Batch,
+        rows: Rows,
+        is_due: NDArray[np.bool_],
+        profile: SecurityProfile,
+        now_s: int,
+    ) -> None:
+        """Check the rows of one profile that came in one second; without keys none is posted."""
+        try:
+            self._check_profile(batch, rows, is_due, self._mac_keys(profile, now_s))
+        except SecurityError:
+            has_mac = present(batch, rows, _MAC_1) | present(batch, rows, _MAC_2)
+            batch.checks["decision"][rows[is_due | has_mac]] = Decision.SECURITY_UNAVAILABLE
 
     def _check_profile(
         self, batch: Batch, rows: Rows, is_due: NDArray[np.bool_], keys: list[MacKey]
@@ -213,9 +231,9 @@ class Guard:
         ours[np.arange(MAC_BYTES) >= widths[:, None]] = 0
         return differ(ours, theirs) | (widths == 0)
 
-    def _mac_keys(self, profile: SecurityProfile) -> list[MacKey]:
+    def _mac_keys(self, profile: SecurityProfile, now_s: int) -> list[MacKey]:
         """Return the valid keys of a profile, the newest first; ``SecurityError`` when none is."""
-        found = valid_versions(self.store.infos(), profile.mac_key, self._now_s)
+        found = valid_versions(self.store.infos(), profile.mac_key, now_s)
         keys = [
             MacKey(
                 self.store.cipher(key, key.usage),

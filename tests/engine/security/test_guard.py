@@ -14,6 +14,7 @@ from bench.messages import authorization
 from engine.replay import Replayer
 from engine.security.file_store import FileStore
 from engine.security.store import KeyStore
+from engine.security.token_store import TokenStore
 from engine.state import EngineState
 from engine.wire.dialect import BUILTIN_DIALECTS, load_builtin
 from engine.wire.table import compile_dialects
@@ -384,3 +385,28 @@ def test_macs_in_every_dialect(name: str, tmp_path: Path) -> None:
             wire = bytes.fromhex(text)
         assert wire == expected
         assert int(work.out_end[0]) in (at + field.size, at + field.size + 1), "but for a trailer"
+
+
+def test_a_module_that_falls_silent_posts_nothing(token: KeyStore) -> None:
+    """Requests are answered 96 and not posted, by PIN too; nothing else breaks: 0800 goes on."""
+    s.fill(token)
+    engine = s.SecureEngine(token)
+    first = s.message("0100", s.payment(1, 1, de55=s.chip_data(1, 3)))
+    assert engine.ask(first)[0]["39"] == "00"
+    assert isinstance(token, TokenStore)
+    token._is_open = False  # every call fails from now on
+
+    records, _, data = engine.play(
+        s.numbers(
+            [
+                s.message("0100", s.payment(1, 2)),
+                s.message("0100", s.payment(1, 3, de52=s.pin_block(1)), key=None),
+                s.message("0800", {7: "0601120000", 11: "000004", 70: "301"}, key=None),
+            ]
+        ),
+        [],
+    )
+
+    token._is_open = True
+    assert len(records) == 0
+    assert [a["39"] for a in s.read_answers(data)] == ["96", "63", "00"]
