@@ -18,9 +18,9 @@ from engine.state import Bounds
 from ledger.ahead import read_ahead
 from ledger.disk import OsDisk
 from ledger.errors import LedgerError, NoJournalError
-from ledger.recovery import scan_running
 from ledger.segment import archived_mark
 from ledger.snapshot import Snapshot, load_latest, snapshot_seqs
+from ledger.stores.place import scan_journal
 
 
 class RebuildError(LedgerError):
@@ -68,7 +68,7 @@ def rebuild(
     ahead = sorted(seq for seq in known if seq > done)
     compared: list[dict[str, Any]] = []
     start = None if begin is None else begin.position
-    for batch in read_ahead(scan_running(data, start=start)):
+    for batch in read_ahead(scan_journal(data, start=start)):
         while ahead and ahead[0] < batch.after.seq:
             seq = ahead.pop(0)
             fold.apply_up_to(batch, seq)
