@@ -20,7 +20,8 @@ from engine.authorization_config import Authorization
 from engine.errors import ConfigError
 from engine.link_config import Dial, Links, Listen, OutboxSection, Peer, Section
 from engine.security.settings import Issuer, Security, SecurityProfile, faults_of
-from ledger.postgres.connect import hosts_of
+from ledger.deadlines import LIFE_H_MAX
+from ledger.postgres.dsn import hosts_of
 
 ENV_PREFIX: Final = "DE39_"
 PLAIN_KEYS: Final = frozenset({"data"})  # of the top level; the others are tables

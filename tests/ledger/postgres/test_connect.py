@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from ledger.errors import StoreUnavailable
-from ledger.postgres.connect import connect_primary, hosts_of
+from ledger.postgres.connect import connect_primary
+from ledger.postgres.dsn import hosts_of
 from tests.support.postgres import Server, dsn_at
 
 
