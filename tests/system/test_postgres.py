@@ -38,7 +38,7 @@ def test_an_embedded_database_outlives_a_kill(place: Path) -> None:
             link.send(ask)
             first = link.receive_bytes()
         assert switch.call("GET", "/readyz").json["checks"]["ledger_store"]
-        assert switch.metric("de39_ledger_store_reachable") == 1
+        assert eventually(lambda: switch.metric("de39_ledger_store_reachable") == 1)
         assert switch.metric("de39_ledger_connects_total") == 1
         cluster = switch.data / "postgres" / "cluster"
         switch.kill()
