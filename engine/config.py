@@ -20,7 +20,6 @@ from engine.authorization_config import Authorization
 from engine.errors import ConfigError
 from engine.link_config import Dial, Links, Listen, OutboxSection, Peer, Section
 from engine.security.settings import Issuer, Security, SecurityProfile, faults_of
-from ledger.deadlines import LIFE_H_MAX
 from ledger.postgres.dsn import hosts_of
 
 ENV_PREFIX: Final = "DE39_"

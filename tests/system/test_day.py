@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
 from bench.load_client import LoadRun, Plan, Source
 from bench.switch_process import open_test_cards
@@ -22,8 +21,6 @@ from ledger.recovery import scan_running
 from tests.support.postgres import Database
 from tests.system.link import payment, reversal
 from tests.system.process import Card, Switch, de39
-
-pytest.importorskip("engine.clearing_commands", reason="this engine has no clearing")
 
 _CARDS = 200
 _SECONDS = float(os.environ.get("DE39_DAY_SECONDS") or 2)
