@@ -9,7 +9,7 @@ number, a merchant or a terminal: everything counted is one of a stated number o
 
 import time
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -217,6 +217,11 @@ class Metrics:
         self.breaker_trips = _counts(1)
         self.scores = _counts(SCORE_PARTS)
         self.score_facts = _counts(2)  # sum of scores x 10,000; not scored
+        self.labels = _counts(2)  # frauds reported, payments confirmed as genuine
+        self.label_lag_s = _counts(1)  # of the last labels taken, median
+        self.model_changes = _counts(1)
+        self.challengers = _counts(1)
+        self.drift: Callable[[], Mapping[str, float]] = dict  # of each feature and the score
         self.counters = _counts(len(Counter))
         self.gauges = _counts(len(Gauge))
         self.queues = _counts(len(Queue))

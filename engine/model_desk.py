@@ -68,6 +68,7 @@ class EngineModelDesk:
         self._configured = configured
         self._on_event = on_event
         self._thread = ThreadPoolExecutor(1, "models")
+        metrics.drift = self._scorer.drift
         sha256 = "" if self._scorer.model is None else self._scorer.model.sha256
         metrics.build = metrics.build._replace(model_sha256=sha256)
 
@@ -135,8 +136,10 @@ class EngineModelDesk:
         return {**_facts(model), "state": "in force", "record": seq, "swap_us": swap_us}
 
     def _swap(self, model: Model) -> None:
+        self._metrics.model_changes[0] += 1
         self._scorer.model = model
         self._scorer.challengers.pop(model.version, None)
+        self._metrics.challengers[0] = len(self._scorer.challengers)
 
     def _challenge(self, body: PutModel, operator: str) -> Answer:
         model = self._given(body)
@@ -150,6 +153,7 @@ class EngineModelDesk:
             return {**_facts(model), "state": "checked"}
         challenger = Challenger(model)
         self._on_loop(lambda: self._scorer.challengers.update({model.version: challenger}))
+        self._metrics.challengers[0] = len(self._scorer.challengers)
         self._on_event("model.challenger", {"version": model.sha256, "operator": operator})
         return {**_facts(model), "state": "in shadow"}
 
@@ -162,6 +166,7 @@ class EngineModelDesk:
         if len(found) != 1:
             raise api.NotFound(f"no challenger is named {body.version}")
         gone = self._on_loop(lambda: self._scorer.challengers.pop(found[0]))
+        self._metrics.challengers[0] = len(self._scorer.challengers)
         self._on_event("model.withdrawn", {"version": gone.model.sha256, "operator": operator})
         return {**_facts(gone.model), "state": "withdrawn"}
 
@@ -183,6 +188,9 @@ class EngineModelDesk:
             name = operator.encode()[:64]
             blobs = [Blob(row, BlobKind.OPERATOR, name) for row in range(len(part))]
             last, _ = self._commit(records, blobs, self._count_labels)
+        waits = [ts_ns - int(originals[one.record]["ts_ns"]) for one in body.labels]
+        self._metrics.labels += (answer["frauds"], answer["labels"] - answer["frauds"])
+        self._metrics.label_lag_s[0] = int(np.median(waits)) // 1_000_000_000
         self._on_event("labels.taken", {"count": len(body.labels), "operator": operator})
         return {**answer, "state": "counted", "record": last}
 

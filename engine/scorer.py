@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 from engine.items import Setting
 from engine.workspace import Workspace
 from ledger.record import Flag
+from scoring.drift import TENTHS, count_bins, edges_of, psi
+from scoring.features import FEATURES
 from scoring.kernels import explain_rows, feature_checks, score_bp, score_margins
 from scoring.registry import MCC_COUNT, Model
 
+WATCHED_ROWS = 16  # of a wave whose features are counted: enough to see drift, and cheap
 SCORE_SLOTS = 10_001  # of a histogram of scores in basis points
 
 
@@ -31,12 +34,33 @@ class Scorer:
     """Scores payments of a workspace; owned by the authorizer's thread."""
 
     def __init__(self, model: Model | None, rows: int) -> None:
+        self._edges: NDArray[np.float32] | None = None
+        self.bins = np.zeros((len(FEATURES) + 1, TENTHS), np.int64)
         self.model = model
         self.challengers: dict[int, Challenger] = {}
         self.counts = np.zeros(SCORE_SLOTS, np.int64)
         self._margins = np.zeros(rows, np.float32)
         self._scores = np.zeros(rows, np.uint16)
         self._no_mcc_risk = np.zeros(MCC_COUNT, np.float32)
+
+    @property
+    def model(self) -> Model | None:
+        """The model in force; assigned between two batches."""
+        return self._model
+
+    @model.setter
+    def model(self, model: Model | None) -> None:
+        spreads = () if model is None else model.meta.spreads
+        self._model = model
+        self._edges = edges_of(spreads) if len(spreads) == len(self.bins) else None
+        self.bins[:] = 0
+
+    def drift(self) -> dict[str, float]:
+        """Return the stability index of every feature and the score since the model came."""
+        if self._model is None or self._edges is None or not self.bins[-1].any():
+            return {}
+        pairs = zip(self._model.meta.spreads, self.bins, strict=True)
+        return {spread.name: psi(spread, counts) for spread, counts in pairs}
 
     @property
     def version(self) -> int:
@@ -65,6 +89,9 @@ class Scorer:
             return
         feature_checks(work.features, rows, work.feature_checks)
         _scored(self.model, work.features, rows, work.margins, work.scores)
+        if self._edges is not None:
+            watched = rows[:WATCHED_ROWS]
+            count_bins(work.features, work.scores, watched, self._edges, self.bins)
         if not self.challengers:
             return
         self.counts += np.bincount(work.scores[rows], minlength=SCORE_SLOTS)[:SCORE_SLOTS]

@@ -36,7 +36,7 @@ from ledger.record import RECORD_BYTES, Kind
 from scoring.features import FEATURES
 from scoring.forest import Forest, sigmoid_cuts
 from scoring.forest_kernels import GROUP_TREES
-from scoring.registry import MCC_COUNT, Model, ModelMeta
+from scoring.registry import MCC_COUNT, Model, ModelMeta, Spread
 from scoring.tables import tables
 
 Report = Callable[[str], None]
@@ -141,7 +141,9 @@ def _small_model() -> Model:
         len(FEATURES),
         np.zeros(places, np.float32),
     )
-    meta = ModelMeta("warm", (), "", 0, 0, 0, 0, 0)
+    spread = Spread("warm", (0.0,), (0.5, 0.5))
+    spreads = (spread,) * (len(FEATURES) + 1)
+    meta = ModelMeta("warm", (), "", 0, 0, 0, 0, 0, spreads=spreads)
     return Model(forest, sigmoid_cuts(), np.zeros(MCC_COUNT, np.float32), meta, "", 0)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from engine import metrics as m
 from engine.admin.link_series import LINK_SERIES
+from engine.admin.model_series import MODEL_SERIES
 from engine.admin.series_kinds import Buckets, Labels, Series, Values, named, single
 from engine.decision import Decision
 from engine.wire.columns import Fault
@@ -139,6 +140,7 @@ def _score(metrics: m.Metrics) -> list[Buckets]:
 
 SERIES: tuple[Series, ...] = (
     *LINK_SERIES,
+    *MODEL_SERIES,
     Series(
         "de39_build_info",
         "gauge",

@@ -73,3 +73,18 @@ def test_high_scores_have_reasons() -> None:
         assert len(set(numbers)) == len(numbers)
         assert max(numbers) <= 38
     assert np.unique(records["customer"]).size > 50
+
+
+def test_drift_is_against_the_model_in_force() -> None:
+    """A hundred like payments have moved from training; a new model starts to count anew."""
+    live = Labelled()
+    scorer = live.engine.authorizer.scorer
+    assert scorer.drift() == {}
+    live.pay(Random(8), 100, [5] * 20)
+    found = scorer.drift()
+    assert len(found) == 39
+    assert found["cnp"] >= 0.0
+    assert found["merchant_n_15d"] > 0.25  # three merchants only
+    assert int(scorer.bins[-1].sum()) == 100
+    scorer.model = _other()
+    assert scorer.drift() == {}

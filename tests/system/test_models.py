@@ -117,6 +117,8 @@ def test_labels_are_taken_whole_or_not(switch: Switch, card: Card, tmp_path: Pat
     assert _model_command(switch, "labels", path, "--dry-run")[0] == 0
     code, out, _ = _model_command(switch, "labels", path, "--json")
     assert (code, json.loads(out)["frauds"]) == (0, 1)
+    assert switch.metric('de39_labels_total{label="fraud"}') == 1
+    assert switch.metric('de39_drift_psi{column="amount"}') > 0
     code, _, err = _model_command(switch, "labels", path)
     assert (code != 0, f"record {number} has its label" in err) == (True, True)
     path.write_text("record,label\n5,maybe\n")

@@ -1,0 +1,44 @@
+"""The series of ``/metrics`` about the scorer: labels, models, drift."""
+
+from engine import metrics as m
+from engine.admin.series_kinds import Series, Values, single
+
+
+def _labels(metrics: m.Metrics) -> Values:
+    yield ("fraud",), float(metrics.labels[0])
+    yield ("genuine",), float(metrics.labels[1])
+
+
+def _drift(metrics: m.Metrics) -> Values:
+    return [((name,), value) for name, value in metrics.drift().items()]
+
+
+MODEL_SERIES: tuple[Series, ...] = (
+    Series("de39_labels_total", "counter", "", ("label",), "Labels taken in.", _labels),
+    single(
+        "de39_label_lag_seconds",
+        "gauge",
+        "From payment to label, median of the last labels taken in.",
+        lambda metrics: [((), float(metrics.label_lag_s[0]))],
+    ),
+    single(
+        "de39_model_changes_total",
+        "counter",
+        "Models put in force since the start.",
+        lambda metrics: [((), float(metrics.model_changes[0]))],
+    ),
+    single(
+        "de39_challengers",
+        "gauge",
+        "Models that score in shadow.",
+        lambda metrics: [((), float(metrics.challengers[0]))],
+    ),
+    Series(
+        "de39_drift_psi",
+        "gauge",
+        "",
+        ("column",),
+        "Population stability index of each feature and the score since the model came.",
+        _drift,
+    ),
+)
