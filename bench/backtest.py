@@ -120,16 +120,16 @@ def run(
     """
     if sum(map(bool, (data, stream, demo_days))) != 1:
         raise UsageError("name one of --data, --stream and --demo-days")
-    program = _promoted(_loaded(file), promote)
-    scorer = _model(model)
-    warm.compile_all(_say)
+    program = _promoted(loaded(file), promote)
+    scorer = model_of(model)
+    warm.compile_all(say)
     started, used = time.monotonic(), time.process_time()
     if data is not None:
-        truth = _journal_truth(data) if labels is None else _file_truth(labels)
+        truth = journal_truth(data) if labels is None else _file_truth(labels)
         result = _over_journal(data, program, scorer, (_day(begin), _day(end) or 2**63), truth)
     else:
         traffic = _traffic(stream, demo_days)
-        baseline = no_rules() if against is None else _loaded(against)
+        baseline = no_rules() if against is None else loaded(against)
         result = _over_stream(traffic, program, baseline, scorer)
     result["seconds"] = round(time.monotonic() - started, 2)
     result["cpu_seconds"] = round(time.process_time() - used, 2)
@@ -158,7 +158,7 @@ def run_stream(traffic: Traffic, program: Program, model: Model | None) -> Strea
             trips += outcome.trips
             state.maintain()
             parts.append(outcome.records[outcome.records["kind"] <= Kind.CHECK])
-        _say(f"{min(first + _PIECE, payments):,} of {payments:,} payments")
+        say(f"{min(first + _PIECE, payments):,} of {payments:,} payments")
     seconds = time.monotonic() - started
     state.close()
     records = _joined(parts)
@@ -175,7 +175,7 @@ def stream_authorizer(traffic: Traffic, program: Program, model: Model | None) -
         state.accounts[name][1 : cards + 1] = limits
     first_s = traffic.start_s + int(traffic.t_seconds[0])
     state.cursor[Cursor.LAST_TS_NS] = first_s * 10**9
-    return _authorizer(state, program, model, np.array(_HASH_KEY, np.uint64))
+    return authorizer_of(state, program, model, np.array(_HASH_KEY, np.uint64))
 
 
 def _over_stream(
@@ -202,11 +202,11 @@ def _over_journal(
     with Vault.open(data) as vault:
         hash_key = np.frombuffer(vault.keys.hash_key, np.uint64).copy()
     state = EngineState(bounds_needed(data))
-    authorizer = _authorizer(state, program, model, hash_key)
+    authorizer = authorizer_of(state, program, model, hash_key)
     replayer = Replayer(state, tables(), hash_key)
     history: HistoryRun | None = None
     tally = Tally(program)
-    for records, blobs in _pieces(data):
+    for records, blobs in pieces(data):
         inside = records["ts_ns"] < np.uint64(period[1])
         records = records[inside]
         split = int(np.searchsorted(records["ts_ns"], np.uint64(period[0])))
@@ -219,7 +219,7 @@ def _over_journal(
             late = [b._replace(row=b.row - split) for b in blobs if split <= b.row < len(records)]
             for part in history.run(records[split:], late):
                 tally.add(part.before, part.after, truth(part.before))
-        _say(f"{int(records['seq'][-1]) if len(records) else 0:,} records")
+        say(f"{int(records['seq'][-1]) if len(records) else 0:,} records")
         if not inside.all():
             break
     state.close()
@@ -228,7 +228,7 @@ def _over_journal(
     return {**result_of(tally, trips, card_text_of(data)), "records_passed_over": passed}
 
 
-def _pieces(data: Path) -> Iterator[tuple[NDArray[np.void], list[Blob]]]:
+def pieces(data: Path) -> Iterator[tuple[NDArray[np.void], list[Blob]]]:
     """Yield records and their blobs in pieces of some ten thousand."""
     parts: list[NDArray[np.void]] = []
     blobs: list[Blob] = []
@@ -249,9 +249,10 @@ def _joined(parts: list[NDArray[np.void]]) -> NDArray[np.void]:
     return raw.view(RECORD)
 
 
-def _authorizer(
+def authorizer_of(
     state: EngineState, program: Program, model: Model | None, hash_key: NDArray[np.uint64]
 ) -> Authorizer:
+    """Return an engine over ``state`` that takes its time from messages."""
     return Authorizer(
         state,
         compile_dialects([load_builtin("iso87-bin")]),
@@ -279,7 +280,7 @@ def _promoted(program: Program, names: tuple[str, ...]) -> Program:
     return program_from_file(replace(program.source, rules=rules))
 
 
-def _journal_truth(data: Path) -> Truth:
+def journal_truth(data: Path) -> Truth:
     """Return truth by the labels in the journal, whenever they came; the rest is not known."""
     found: dict[int, int] = {}
     for batch in scan_running(data):
@@ -323,7 +324,8 @@ def _traffic(stream: Path | None, days: int) -> Traffic:
         raise ProblemFoundError(str(problem)) from None
 
 
-def _loaded(file: Path) -> Program:
+def loaded(file: Path) -> Program:
+    """Return the rule set of a file; a bad one ends the command with 78 and its place."""
     try:
         return load_rules(file)
     except RuleError as error:
@@ -331,7 +333,8 @@ def _loaded(file: Path) -> Program:
         raise SystemExit(error.exit_code) from None
 
 
-def _model(name: str) -> Model | None:
+def model_of(name: str) -> Model | None:
+    """Return the model of a path, the shipped one for "default", None for "none"."""
     if name == "none":
         return None
     return load_model(default_model_path() if name == "default" else Path(name))
@@ -351,6 +354,7 @@ def _no_lap(_stage: str) -> None:
     """Time nothing."""
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Write a line of progress."""
     sys.stderr.write(f"de39: {text}\n")
     sys.stderr.flush()

@@ -77,6 +77,8 @@ def run(
     try:
         result, seen = _play(folder, traffic, Plan(rate=rate, seconds=seconds, connections=4))
         summary = _summary(result, seen, traffic, stream)
+        if keep:
+            _write_labels(folder / "labels.csv", result)
         _print(summary, folder if keep else None, as_json=json)
     finally:
         if not keep:
@@ -239,6 +241,15 @@ def _print(summary: dict[str, Any], kept: Path | None, *, as_json: bool) -> None
     width = max(len(name) for name, _ in lines)
     sys.stdout.write("\n" + "".join(f"  {name:<{width}}  {text}\n" for name, text in lines))
     sys.stdout.write(_where_next(kept))
+
+
+def _write_labels(file: Path, result: LoadResult) -> None:
+    """Write the frauds among what was answered as rrn,fraud: the truth that a bank learns later."""
+    slots = result.slots
+    scenario = result.orders["scenario"][np.arange(len(slots)) % len(result.orders)]
+    rows = np.flatnonzero((scenario > 0) & (slots["answered"] > 0))
+    lines = [f"{result.first_number + row:012d},1\n" for row in rows.tolist()]
+    file.write_text("rrn,fraud\n" + "".join(lines), encoding="utf-8")
 
 
 def _where_next(kept: Path | None) -> str:

@@ -11,6 +11,7 @@ import statistics
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ from engine.rules.tree import And, Compare, Expression, Operator, Phase
 from scoring.payment import PAYMENT
 
 _RULE_COUNTS = (100, 20)  # the headline figure first
+_CURVE = (10, 50, 200, 500, 1_000, 2_000)  # cost against number of rules, at batch 64
 _BATCHES = (64, 1, 1_024)
 _CONDITIONS_PER_RULE = 4
 _SECONDS_PER_RUN = 0.1
@@ -37,7 +39,7 @@ _COMPARE: dict[Operator, Callable[[float, float], bool]] = {
 _Test = Callable[[list[float]], bool]
 
 
-def run(*, json: bool = False, runs: int = 5) -> None:
+def run(*, json: bool = False, runs: int = 5, svg: Path | None = None) -> None:
     """Measure both phases and the verdict, in us a row; the baseline is per-row Python.
 
     Parameters
@@ -46,8 +48,13 @@ def run(*, json: bool = False, runs: int = 5) -> None:
         Print a JSON list of figures instead of a table.
     runs : int
         Measurements of each figure; the median is reported.
+    svg : Path | None
+        Write a plot of cost against number of rules there.
     """
-    print_figures(figures(runs=runs), as_json=json)
+    found = figures(runs=runs)
+    if svg is not None:
+        svg.write_text(plot_of(found), encoding="utf-8")
+    print_figures(found, as_json=json)
 
 
 def figures(*, runs: int = 5) -> list[Figure]:
@@ -65,7 +72,33 @@ def figures(*, runs: int = 5) -> list[Figure]:
             costs = [_us_a_row(work, batch) for _ in range(runs)]
             name = f"{rule_count} rules x {_CONDITIONS_PER_RULE}, batch {batch}"
             found.append(cost_figure(name, "us/row", costs, "Python per row", baseline_us))
+    for rule_count in _CURVE:
+        program, values = bench_program(rule_count), bench_rows(64)
+        tests = [_closure(rule.when) for rule in program.source.rules]
+        _check_equal(program, values, tests)
+        baseline_us = _us_a_row(partial(_interpret, tests, values), 64)
+        costs = [_us_a_row(kernel_work(program, values.copy()), 64) for _ in range(runs)]
+        name = f"{rule_count} rules x {_CONDITIONS_PER_RULE}, batch 64"
+        found.append(cost_figure(name, "us/row", costs, "Python per row", baseline_us))
     return found
+
+
+def plot_of(found: list[Figure]) -> str:
+    """Return an SVG of us a row against number of rules, at batch 64."""
+    points = sorted((int(f.name.split()[0]), f.value) for f in found if f.name.endswith("batch 64"))
+    most = max(value for _, value in points)
+    line = " ".join(f"{60 + n * 0.35:.1f},{260 - v * 230 / most:.1f}" for n, v in points)
+    texts = "".join(
+        f'<circle cx="{60 + n * 0.35:.1f}" cy="{260 - v * 230 / most:.1f}" r="3"/>'
+        f'<text x="{64 + n * 0.35:.1f}" y="{256 - v * 230 / most:.1f}">{n}: {v:.2f}</text>'
+        for n, v in points
+    )
+    return (
+        '<svg xmlns="http:'
+        '//www.w3.org/2000/svg" width="860" height="300" font-size="12" font-family="sans-serif">'
+        f'<text x="10" y="16">us a row against number of rules (4 conditions each, batch 64)</text>'
+        f'<polyline points="{line}" fill="none" stroke="#1c6dd0"/>{texts}</svg>\n'
+    )
 
 
 def bench_program(rule_count: int) -> Program:

@@ -36,6 +36,9 @@ class Tally:
 
     def __post_init__(self) -> None:
         self.rules = np.zeros((self.program.rule_count, len(RULE_SUMS)), np.int64)
+        for name in ("refused", "caught", "missed", "false_declines"):
+            for when in ("before", "after"):
+                self.sums |= {f"{name}_{when}": 0, f"{name}_{when}_minor": 0}
 
     def add(
         self, before: NDArray[np.void], after: NDArray[np.void], truth: NDArray[np.int8]

@@ -60,6 +60,8 @@ _COMMANDS = {
     "rules check": "engine.rules.commands:check",
     "rules fmt": "engine.rules.commands:fmt",
     "rules backtest": "bench.backtest:run",
+    "rules explain": "bench.rule_history:explain",
+    "rules report": "bench.rule_history:report",
     "rules show": "engine.rule_commands:show",
     "rules apply": "engine.rule_commands:apply",
     "rules approve": "engine.rule_commands:approve",

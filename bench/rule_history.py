@@ -1,0 +1,211 @@
+"""``de39 rules explain`` and ``de39 rules report``: what rules saw and did, from the journal."""
+
+import json as json_text
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from cyclopts import Parameter
+from numpy.typing import NDArray
+
+from bench import backtest
+from engine import warm
+from engine.authorize import Authorizer
+from engine.backtest import Tally, result_of
+from engine.backtest_report import html_of, text_of
+from engine.errors import ProblemFoundError, run_command
+from engine.history import PAYMENT_KINDS, HistoryRun
+from engine.ledger_commands import bounds_needed, card_text_of
+from engine.replay import Replayer
+from engine.rules.book import program_of_blobs
+from engine.rules.columns import COLUMNS, KEYED, Column, constant_at
+from engine.rules.explain import Line, explained
+from engine.rules.list_kernels import is_listed, key_from_value, list_number
+from engine.rules.program import Program, no_rules
+from engine.rules.tree import Mode
+from engine.state import EngineState
+from ledger.journal import Blob
+from ledger.record import Kind
+from ledger.vault import Vault
+from scoring.tables import tables
+
+Flag = Annotated[bool, Parameter(negative="")]
+_DAY_NS = 86_400 * 10**9
+_WEEK_DAYS = 7
+
+
+@run_command
+def explain(
+    file: Path,
+    /,
+    *,
+    authorization: str,
+    data: Path = Path("de39-data"),
+    model: str = "default",
+    json: Flag = False,
+) -> None:
+    """Say which conditions of each rule held for one authorization, with the values they saw.
+
+    The journal is folded up to that payment, so velocities, lists and balances are as of then. The
+    last authorization with the RRN is taken.
+
+    Parameters
+    ----------
+    file
+        The rule file; it need not be the one that decided.
+    authorization
+        Its retrieval reference number (RRN), or # and its record number.
+    data
+        The data folder.
+    model
+        Path of the model, "default" or "none".
+    json
+        Print one JSON object.
+    """
+    program = backtest.loaded(file)
+    scorer = backtest.model_of(model)
+    warm.compile_all(backtest.say)
+    seq = _sequence(data, authorization)
+    authorizer, record = _as_of(data, seq, program, scorer)
+    rows: list[dict[str, Any]] = []
+    for place, rule in enumerate(program.source.rules):
+        lines = explained(rule, _values(authorizer), _membership(authorizer))
+        mode = Mode(rule.mode).name.lower()
+        rows.append({"rule": rule.name, "mode": mode, "text": rule.text, "place": place,
+                     "held": lines[0].holds, "lines": lines})  # fmt: skip
+    if json:
+        plain = [{**row, "lines": [_plain(line) for line in row["lines"]]} for row in rows]
+        sys.stdout.write(json_text.dumps({"record": seq, "rules": plain}) + "\n")
+        return
+    amount = f"{int(record['amount_minor']) / 100:.2f} {int(record['currency']):03d}"
+    sys.stdout.write(f"record {seq}, {amount}\n")
+    for row in rows:
+        verdict = "held" if row["held"] else "did not hold"
+        sys.stdout.write(f"{row['rule']} ({row['mode']}) {verdict}: {row['text']}\n")
+        for line in row["lines"]:
+            sign = "+" if line.holds else "-"
+            seen = ", ".join(f"{name} = {value}" for name, value in line.values.items())
+            tail = f"    [{seen}]" if seen else ""
+            sys.stdout.write(f"  {sign} {'  ' * line.depth}{line.text}{tail}\n")
+
+
+@run_command
+def report(
+    *,
+    data: Path = Path("de39-data"),
+    days: int = _WEEK_DAYS,
+    html: Path | None = None,
+    json: Flag = False,
+) -> None:
+    """Say what each rule did in the last days: hits, refusals, and precision by the labels so far.
+
+    Rules in shadow stand beside those that act, so that one sees what promoting them would add.
+
+    Parameters
+    ----------
+    data
+        The data folder.
+    days
+        How many days before the last record.
+    html
+        Write a page with plots there.
+    json
+        Print one JSON object.
+    """
+    program, first_ns = no_rules(), 0
+    for records, blobs in backtest.pieces(data):
+        for row in np.flatnonzero(records["kind"] == Kind.RULES).tolist():
+            program = program_of_blobs(b for b in blobs if b.row == row)
+        paid = records[np.isin(records["kind"], PAYMENT_KINDS)]
+        if len(paid):
+            first_ns = max(first_ns, int(paid["ts_ns"].max()) - days * _DAY_NS)
+    truth, tally = backtest.journal_truth(data), Tally(program)
+    for records, _ in backtest.pieces(data):
+        chosen = np.isin(records["kind"], PAYMENT_KINDS) & (records["ts_ns"] >= max(first_ns, 0))
+        payments = records[chosen & (records["rules_version"] == program.version)]
+        if len(payments):
+            tally.add(payments, payments, truth(payments))
+    result = result_of(tally, [], card_text_of(data))
+    title = f"rules {program.version:08x} in {data}, the last {days} days"
+    if html is not None:
+        html.write_text(html_of(result, title), encoding="utf-8")
+    sys.stdout.write(json_text.dumps(result) + "\n" if json else text_of(result, title))
+
+
+def _sequence(data: Path, text: str) -> int:
+    """Return the number of the record that an RRN or ``#number`` names."""
+    found = 0
+    key = text.encode("ascii", "replace")[:12].ljust(12)
+    for records, _ in backtest.pieces(data):
+        payments = records[np.isin(records["kind"], PAYMENT_KINDS)]
+        if text.startswith("#") and text[1:].isdecimal():
+            mine = payments[payments["seq"] == np.uint64(int(text[1:]))]
+        else:
+            is_a = payments["rrn_a"] == np.frombuffer(key[:8], "<u8")[0]
+            mine = payments[is_a & (payments["rrn_b"] == np.frombuffer(key[8:], "<u4")[0])]
+        if len(mine):
+            found = int(mine["seq"][-1])
+    if not found:
+        raise ProblemFoundError(f"--authorization: no authorization {text[:20]} in {data}")
+    return found
+
+
+def _as_of(
+    data: Path, seq: int, program: Program, model: Any
+) -> tuple[Authorizer, NDArray[np.void]]:
+    """Fold the journal up to ``seq``, then judge that record; its columns are in the workspace."""
+    with Vault.open(data) as vault:
+        hash_key = np.frombuffer(vault.keys.hash_key, np.uint64).copy()
+    state = EngineState(bounds_needed(data))
+    authorizer = backtest.authorizer_of(state, program, model, hash_key)
+    replayer = Replayer(state, tables(), hash_key)
+    for records, blobs in _until(data, seq):
+        replayer.apply(records[records["seq"] < seq], [], blobs)
+        if len(records) and int(records["seq"][-1]) == seq:
+            run = HistoryRun(authorizer, program)
+            parts = list(run.run(records[-1:], []))
+            assert len(parts) == 1, "the record is a payment"
+            return authorizer, records[-1]
+    raise ProblemFoundError(f"record {seq} is not in the journal")
+
+
+def _until(data: Path, seq: int) -> Iterator[tuple[NDArray[np.void], list[Blob]]]:
+    for records, blobs in backtest.pieces(data):
+        wanted = records["seq"] <= seq
+        yield records[wanted], [b for b in blobs if b.row < int(wanted.sum())]
+        if not wanted.all():
+            return
+
+
+def _values(authorizer: Authorizer) -> Any:
+    values = authorizer.work.values
+
+    def value_of(column: Column) -> float:
+        if column.type in KEYED:
+            return int(values.view(np.uint64)[0, column.index])
+        return float(values[0, column.index])
+
+    return value_of
+
+
+def _membership(authorizer: Authorizer) -> Any:
+    book = authorizer.state.rules
+    stated = {v.name: v.values for v in book.program.source.lists}
+    unix = next(c.index for c in COLUMNS if c.name == "unix_s")
+
+    def member(name: str, column: Column, value: float, ttl_s: int) -> bool:
+        if value in [constant_at(column, item) for item in stated.get(name, ())]:
+            return True
+        key = key_from_value(value, is_key=column.type in KEYED)
+        now_s = int(authorizer.work.values[0, unix])
+        slots, entries = book.lists.tables
+        number = np.uint64(list_number(name))
+        return bool(is_listed(number, np.uint64(key), now_s, ttl_s, slots, entries))
+
+    return member
+
+
+def _plain(line: Line) -> dict[str, Any]:
+    return {"depth": line.depth, "text": line.text, "held": line.holds, "values": line.values}
