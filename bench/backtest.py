@@ -34,6 +34,7 @@ from engine.label_events import Label
 from engine.ledger_commands import bounds_needed, card_text_of
 from engine.limits import ARENA_BYTES, BATCH_FRAMES_MAX
 from engine.replay import Replayer
+from engine.rules.book import refusing_of
 from engine.rules.errors import RuleError
 from engine.rules.program import Program, load_rules, no_rules, program_from_file
 from engine.rules.tree import Mode
@@ -62,6 +63,7 @@ class StreamRun:
     """Payments of a stream as they were decided: RECORD (n,), truth i8 (n,), breakers tripped."""
 
     records: NDArray[np.void]
+    refusing: NDArray[np.int16]  # place of the rule that refused, -1 = none
     truth: NDArray[np.int8]
     trips: list[str]
     seconds: float
@@ -145,7 +147,7 @@ def run_stream(traffic: Traffic, program: Program, model: Model | None) -> Strea
     authorizer = stream_authorizer(traffic, program, model)
     state = authorizer.state
     started = time.monotonic()
-    parts, trips = [], []
+    parts, refusing, trips = [], [], []
     segments, links = np.zeros(1, SEGMENT), np.zeros(1, LINK)
     for first in range(0, payments, _PIECE):
         frames = encode(orders[first : first + _PIECE], first_number=first + 1)
@@ -157,13 +159,16 @@ def run_stream(traffic: Traffic, program: Program, model: Model | None) -> Strea
             outcome = authorizer.run(segments, 1, links, _no_lap)
             trips += outcome.trips
             state.maintain()
-            parts.append(outcome.records[outcome.records["kind"] <= Kind.CHECK])
+            paid = outcome.records["kind"] <= Kind.CHECK
+            parts.append(outcome.records[paid])
+            refusing.append(refusing_of(len(paid), outcome.blobs)[paid])
         say(f"{min(first + _PIECE, payments):,} of {payments:,} payments")
     seconds = time.monotonic() - started
     state.close()
     records = _joined(parts)
     assert len(records) == payments, "every payment has its record"
-    return StreamRun(records, (traffic.scenario > 0).astype(np.int8), trips, seconds)
+    truth = (traffic.scenario > 0).astype(np.int8)
+    return StreamRun(records, np.concatenate(refusing), truth, trips, seconds)
 
 
 def stream_authorizer(traffic: Traffic, program: Program, model: Model | None) -> Authorizer:
@@ -187,7 +192,8 @@ def _over_stream(
     tally = Tally(program)
     for first in range(0, len(after.records), _PIECE):
         part = slice(first, first + _PIECE)
-        tally.add(before.records[part], after.records[part], after.truth[part])
+        refusing = after.refusing[part]
+        tally.add(before.records[part], after.records[part], after.truth[part], refusing)
     return {**result_of(tally, after.trips), "run_seconds": round(after.seconds, 2)}
 
 
@@ -218,7 +224,7 @@ def _over_journal(
             history = history or HistoryRun(authorizer, program)
             late = [b._replace(row=b.row - split) for b in blobs if split <= b.row < len(records)]
             for part in history.run(records[split:], late):
-                tally.add(part.before, part.after, truth(part.before))
+                tally.add(part.before, part.after, truth(part.before), part.refusing)
         say(f"{int(records['seq'][-1]) if len(records) else 0:,} records")
         if not inside.all():
             break

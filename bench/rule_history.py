@@ -19,7 +19,7 @@ from engine.errors import ProblemFoundError, run_command
 from engine.history import PAYMENT_KINDS, HistoryRun
 from engine.ledger_commands import bounds_needed, card_text_of
 from engine.replay import Replayer
-from engine.rules.book import program_of_blobs
+from engine.rules.book import program_of_blobs, refusing_of
 from engine.rules.columns import COLUMNS, KEYED, Column, constant_at
 from engine.rules.explain import Line, explained
 from engine.rules.list_kernels import is_listed, key_from_value, list_number
@@ -122,11 +122,13 @@ def report(
         if len(paid):
             first_ns = max(first_ns, int(paid["ts_ns"].max()) - days * _DAY_NS)
     truth, tally = backtest.journal_truth(data), Tally(program)
-    for records, _ in backtest.pieces(data):
+    for records, blobs in backtest.pieces(data):
+        refusing = refusing_of(len(records), blobs)
         chosen = np.isin(records["kind"], PAYMENT_KINDS) & (records["ts_ns"] >= max(first_ns, 0))
-        payments = records[chosen & (records["rules_version"] == program.version)]
+        chosen &= records["rules_version"] == program.version
+        payments = records[chosen]
         if len(payments):
-            tally.add(payments, payments, truth(payments))
+            tally.add(payments, payments, truth(payments), refusing[chosen])
     result = result_of(tally, [], card_text_of(data))
     title = f"rules {program.version:08x} in {data}, the last {days} days"
     if html is not None:

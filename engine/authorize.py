@@ -26,7 +26,7 @@ from engine.matching import match
 from engine.payments import fill_payments
 from engine.posting import decide, note_scoring, write_records
 from engine.replies import fill_replies
-from engine.rule_events import RuleEvents, hits_blobs, refusing_rules
+from engine.rule_events import RuleEvents, hits_blobs, refusal_blobs, refusing_rules
 from engine.rules.breaker_kernels import count_items
 from engine.rules.column_kernels import fill_columns, fill_score
 from engine.rules.deployed import Deployed
@@ -466,16 +466,19 @@ class Authorizer:
         if self.guard is not None:
             self.guard.seal(work, reply_count)
         originals = originals_of(work.items[:item_count])
-        blobs, trips = [*events.blobs, *hits], events.names
+        blobs = sorted([*events.blobs, *hits], key=lambda blob: blob.row)
+        trips = events.names
         size = int(out_size)
         return Outcome(count, item_count, reply_count, records, originals, size, blobs, trips)
 
     def _hits_beyond(self, item_count: int) -> list[Blob]:
-        """Return blobs with the hits that a record has no bits for, by record."""
+        """Return what a record has no room for: which rule refused, and hits of later rules."""
         work = self.work
-        if self.program.words <= RECORD_RULES // 64:
-            return []
-        return hits_blobs(work.items[:item_count], work.hits[:item_count])
+        items = work.items[:item_count]
+        found = refusal_blobs(items, work.verdicts[:item_count])
+        if self.program.words > RECORD_RULES // 64:
+            found += hits_blobs(items, work.hits[:item_count])
+        return found
 
     def records(self, item_count: int, record_count: int) -> NDArray[np.void]:
         """Return the records of the decided items, RECORD (record_count,)."""
@@ -486,7 +489,6 @@ class Authorizer:
             work.request,
             work.hits,
             work.scores,
-            work.verdicts,
             state.ring,
             state.accounts,
             state.cursor,

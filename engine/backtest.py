@@ -41,9 +41,13 @@ class Tally:
                 self.sums |= {f"{name}_{when}": 0, f"{name}_{when}_minor": 0}
 
     def add(
-        self, before: NDArray[np.void], after: NDArray[np.void], truth: NDArray[np.int8]
+        self,
+        before: NDArray[np.void],
+        after: NDArray[np.void],
+        truth: NDArray[np.int8],
+        refusing: NDArray[np.int16],
     ) -> None:
-        """Count a part: RECORD (k,) each, truth i8 (k,)."""
+        """Count a part: RECORD (k,) each, truth i8 (k,), ``refusing`` i16 (k,): rule or -1."""
         amount = after["amount_minor"]
         was, now = ~np.isin(before["result"], _APPROVING), ~np.isin(after["result"], _APPROVING)
         is_fraud, is_genuine = truth == 1, truth == 0
@@ -60,8 +64,8 @@ class Tally:
                 self._sum(f"{label}_{name}", chosen, amount)
         self._count_changes(before["result"], after["result"])
         self._count_days(after["ts_ns"], was, now, is_fraud)
-        self._count_rules(after, truth, amount)
-        self._note_examples(before, after, was != now)
+        self._count_rules(after, truth, amount, refusing)
+        self._note_examples(before, after, was != now, refusing)
 
     def _sum(self, name: str, chosen: NDArray[np.bool_], amount: NDArray[np.int64]) -> None:
         for key, value in ((name, int(chosen.sum())), (f"{name}_minor", int(amount[chosen].sum()))):
@@ -90,14 +94,17 @@ class Tally:
                     (here, was, now, is_fraud, was & is_fraud, now & is_fraud)]  # fmt: skip
 
     def _count_rules(
-        self, after: NDArray[np.void], truth: NDArray[np.int8], amount: NDArray[np.int64]
+        self,
+        after: NDArray[np.void],
+        truth: NDArray[np.int8],
+        amount: NDArray[np.int64],
+        refusing: NDArray[np.int16],
     ) -> None:
-        deciding = after["status"].astype(np.int64) - 1
         for place in range(min(self.program.rule_count, 128)):
             name = "hits_lo" if place < 64 else "hits_hi"
             hit = after[name] >> np.uint64(place & 63) & np.uint64(1) != 0
             if hit.any():
-                decided = deciding == place
+                decided = refusing == place
                 chosen = (hit, hit & (truth == 1), hit & (truth == 0), decided,
                           decided & (truth == 1), decided & (truth == 0))  # fmt: skip
                 counts = [int(c.sum()) for c in chosen]
@@ -105,7 +112,11 @@ class Tally:
                 self.rules[place] += [*counts, *amounts]
 
     def _note_examples(
-        self, before: NDArray[np.void], after: NDArray[np.void], differs: NDArray[np.bool_]
+        self,
+        before: NDArray[np.void],
+        after: NDArray[np.void],
+        differs: NDArray[np.bool_],
+        refusing: NDArray[np.int16],
     ) -> None:
         for row in np.flatnonzero(differs)[: EXAMPLES_MAX - len(self.examples)].tolist():
             example = {name: int(after[row][name]) for name in _EXAMPLE_FIELDS}
@@ -113,7 +124,7 @@ class Tally:
             example["before"], example["after"] = (
                 int(rows[row]["result"]) for rows in (before, after)
             )
-            example["rule"] = int(after[row]["status"])
+            example["rule"] = int(refusing[row])
             self.examples.append(example)
 
 
@@ -184,7 +195,7 @@ def result_of(tally: Tally, trips: list[str], card_text: Any = None) -> dict[str
 
 
 def _example(example: dict[str, int], program: Program, card_text: Any) -> dict[str, Any]:
-    place = example["rule"] - 1
+    place = example["rule"]
     masked = f"{example['bin']:06d}******"
     return {
         "record": example["record"],

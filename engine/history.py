@@ -58,10 +58,14 @@ _ASKED = (
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Payments of the journal, and what becomes of them: RECORD (k,) each, row by row."""
+    """Payments of the journal, and what becomes of them: RECORD (k,) each, row by row.
+
+    ``refusing`` i16 (k,) is the place of the rule that refuses, -1 = none.
+    """
 
     before: NDArray[np.void]
     after: NDArray[np.void]
+    refusing: NDArray[np.int16]
 
 
 class HistoryRun:
@@ -110,7 +114,9 @@ class HistoryRun:
         self._state.maintain()
         items = work.items[:count]
         kept = np.isin(part["kind"], PAYMENT_KINDS) & (items["record"] >= 0)
-        return Part(part[kept], made[items["record"][kept]])
+        refused = np.isin(items["decision"], (Decision.RULE_DECLINED, Decision.STEP_UP))
+        refusing = np.where(refused, work.verdicts["rule"][:count], -1).astype(np.int16)
+        return Part(part[kept], made[items["record"][kept]], refusing[kept])
 
     def _fill(self, part: NDArray[np.void], named: list[bytes | None]) -> None:
         """Give the batch the columns that decoding and admission would."""

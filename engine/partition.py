@@ -35,7 +35,13 @@ from ledger.witness import check_witnesses, read_witnesses
 from scoring.tables import Tables, tables
 
 Note = Callable[[str], None]
-_RULE_BLOBS = (BlobKind.RULES_SHA256, BlobKind.RULES_TEXT, BlobKind.NAME, BlobKind.KEYS)
+_RULE_BLOBS = (
+    BlobKind.RULES_SHA256,
+    BlobKind.RULES_TEXT,
+    BlobKind.NAME,
+    BlobKind.KEYS,
+    BlobKind.RULE,
+)
 
 
 @dataclass(slots=True)

@@ -229,7 +229,6 @@ def write_records(
     request: NDArray[np.void],
     hits: NDArray[np.uint64],
     scores: NDArray[np.uint16],
-    verdicts: NDArray[np.void],
     ring: NDArray[np.void],
     accounts: NDArray[np.void],
     cursor: NDArray[np.int64],
@@ -241,7 +240,6 @@ def write_records(
     Parameters
     ----------
     items : ITEM, decided, response set; hits : u64 (items, words); scores : u16 (items,).
-    verdicts : VERDICT by item row: a refusing rule goes into the record, place + 1 as ``status``.
     versions : u32 (rules, model), of this batch.
     records : RECORD (k,), out, one for each item whose ``record`` is not -1.
     """
@@ -256,8 +254,6 @@ def write_records(
         into = records[item["record"]]
         _write_outcome(item, into, seq, hits[i, 0], hits[i, 1], versions)
         into["score"] = scores[i]
-        if item["decision"] in (Decision.RULE_DECLINED, Decision.STEP_UP):
-            into["status"] = verdicts[i]["rule"] + 1
         into["ref_seq"] = ring[item["named"] & mask]["seq"] if item["named"] > 0 else 0
         into["hold_life_h"] = item["hold_life_h"]
         if item["request"] >= 0:

@@ -29,6 +29,7 @@ KEYS_A_RECORD = 5_000  # 100 blobs: 40 kB of journal
 _KEYS_A_BLOB = BLOB_DATA_MAX // 8
 _HITS_A_BLOB = BLOB_DATA_MAX // 2
 _REASON_BYTES = 300
+_REFUSED = (Decision.RULE_DECLINED, Decision.STEP_UP)
 
 Event = tuple[NDArray[np.void], list[Blob]]
 
@@ -134,6 +135,17 @@ def refusing_rules(
             if decision in (Decision.RULE_DECLINED, Decision.STEP_UP):
                 out[i] = verdicts[i]["rule"]
     return out
+
+
+def refusal_blobs(items: NDArray[np.void], verdicts: NDArray[np.void]) -> list[Blob]:
+    """Return one blob for each recorded item that a rule refused: the rule's place."""
+    refused = np.isin(items["decision"], _REFUSED) & (items["record"] >= 0)
+    rows = np.flatnonzero(refused & (verdicts["rule"] >= 0) & (items["role"] == Role.AUTHORIZE))
+    places = verdicts["rule"][rows].astype("<u2")
+    return [
+        Blob(record, BlobKind.RULE, place.tobytes())
+        for record, place in zip(items["record"][rows].tolist(), places, strict=True)
+    ]
 
 
 def hits_blobs(items: NDArray[np.void], hits: NDArray[np.uint64]) -> list[Blob]:

@@ -53,6 +53,7 @@ class BlobKind(IntEnum):
     NAME = 18  # UTF-8: of a rule, or of a list and its type
     REASON = 19  # UTF-8: why a change was made
     KEYS = 20  # entries of a list, u64 each
+    RULE = 21  # place of the rule that refused the payment, u16
 
 
 class Blob(NamedTuple):

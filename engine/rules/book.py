@@ -142,13 +142,14 @@ class RuleBook:
 
     def fold(self, records: NDArray[np.void], blobs: Sequence[Blob]) -> None:
         """Apply ``records`` in order: counts of payments, and what changes rules."""
+        refusing = refusing_of(len(records), blobs)
         at = 0
         for row in np.flatnonzero(np.isin(records["kind"], RULE_KINDS)).tolist():
-            self._count(records[at:row])
+            self._count(records[at:row], refusing[at:row])
             self.apply(records[row], [blob for blob in blobs if blob.row == row])
-            self._count(records[row : row + 1])
+            self._count(records[row : row + 1], refusing[row : row + 1])
             at = row + 1
-        self._count(records[at:])
+        self._count(records[at:], refusing[at:])
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return what a snapshot keeps; nothing before the first record about rules."""
@@ -225,10 +226,10 @@ class RuleBook:
             self.lists.clear(number)
         self.is_journaled = True
 
-    def _count(self, records: NDArray[np.void]) -> None:
+    def _count(self, records: NDArray[np.void], refusing: NDArray[np.int16]) -> None:
         if self._has_breakers and len(records):
             facts = (self.reads_score, self.breakers, self.watched, self.totals)
-            count_records(records, *facts)
+            count_records(records, refusing, *facts)
 
     def _counted(self, place: int) -> tuple[int, int]:
         row = self.breakers[place]
@@ -255,6 +256,15 @@ class RuleBook:
         self.deployed = deploy(program, modes) if self.own_modes else self._stated
         self.watched[:-1] = modes == Mode.ACTIVE
         self.watched[-1] = own_model == Mode.ACTIVE
+
+
+def refusing_of(count: int, blobs: Iterable[Blob]) -> NDArray[np.int16]:
+    """Return the place of the rule that refused each of ``count`` records, -1 = none."""
+    refusing = np.full(count, -1, np.int16)
+    for blob in blobs:
+        if blob.kind == BlobKind.RULE:
+            refusing[blob.row] = int.from_bytes(blob.data, "little")
+    return refusing
 
 
 def rules_blobs(program: Program) -> list[Blob]:

@@ -81,16 +81,17 @@ def pass_records(
 @kernel
 def count_records(
     records: NDArray[np.void],
+    refusing: NDArray[np.int16],
     reads_score: NDArray[np.uint8],
     breakers: NDArray[np.void],
     watched: NDArray[np.uint8],
     totals: NDArray[np.int64],
 ) -> None:
-    """Count ``records`` RECORD[k] in order: what a replay does."""
+    """Count ``records`` RECORD[k] in order, ``refusing`` i16[k] the rule or -1: a replay."""
     for i in range(records.shape[0]):
         record = records[i]
         if record["rules_version"] != 0 and record["kind"] < 100:
-            rule = np.int64(record["status"]) - 1
+            rule = np.int64(refusing[i])
             is_scored = rule >= 0 and reads_score[rule] != 0
             count_payment(rule, is_scored, np.int64(record["ts_ns"]), breakers, totals)
         pass_records(np.int64(record["seq"]), breakers, watched, totals)

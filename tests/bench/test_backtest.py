@@ -29,9 +29,9 @@ rule V02 pre decline(59) "far above habit" when amount >= 220.00 and z_amount >=
 _RULES = 'rule A pre decline(59) "a <b>" when km > 1 rule B pre shadow decline(65) "b" when cnp'
 
 
-def _records(results: list[Decision], hits: list[int], deciding: list[int]) -> np.ndarray:
+def _records(results: list[Decision], hits: list[int]) -> np.ndarray:
     records = np.zeros(len(results), RECORD)
-    records["result"], records["hits_lo"], records["status"] = results, hits, deciding
+    records["result"], records["hits_lo"] = results, hits
     records["amount_minor"] = 100 * (1 + np.arange(len(results)))
     records["seq"] = 1 + np.arange(len(results))
     records["ts_ns"] = np.arange(len(results), dtype=np.uint64) * np.uint64(86_400 * 10**9)
@@ -43,10 +43,11 @@ def test_counts_and_reports() -> None:
     """Caught, missed, false declines and changes are counted by payment and amount."""
     program = program_from_file(parse(_RULES))
     approved, declined = Decision.APPROVED, Decision.RULE_DECLINED
-    before = _records([approved] * 3 + [declined], [0] * 4, [0] * 4)
-    after = _records([declined, declined, approved, approved], [1, 3, 2, 0], [1, 1, 0, 0])
+    before = _records([approved] * 3 + [declined], [0] * 4)
+    after = _records([declined, declined, approved, approved], [1, 3, 2, 0])
     tally = Tally(program)
-    tally.add(before, after, np.array([1, 0, 1, -1], np.int8))
+    refusing = np.array([0, 0, -1, -1], np.int16)
+    tally.add(before, after, np.array([1, 0, 1, -1], np.int8), refusing)
     result = result_of(tally, ["A"])
     assert (result["caught_before"], result["caught_after"]) == (0, 1)
     assert (result["missed_after"], result["missed_after_minor"]) == (1, 300)
@@ -111,12 +112,15 @@ def test_the_whole_stream_from_records_equals_a_live_run() -> None:
     traffic = load_stream(STREAM)
     model = load_model(default_model_path())
     recorded = backtest.run_stream(traffic, no_rules(), model).records
-    live = backtest.run_stream(traffic, velocity, model).records
+    run_live = backtest.run_stream(traffic, velocity, model)
+    live = run_live.records
     run = HistoryRun(backtest.stream_authorizer(traffic, no_rules(), model), velocity)
     at = 0
     for part in run.run(recorded, []):
         expected = live[at : at + len(part.after)]
-        for name in ("result", "status", "hits_lo", "score", "otb_after_minor"):
+        for name in ("result", "hits_lo", "score", "otb_after_minor"):
             np.testing.assert_array_equal(part.after[name], expected[name], name)
+        refused = run_live.refusing[at : at + len(part.after)]
+        np.testing.assert_array_equal(part.refusing, refused)
         at += len(part.after)
     assert at == len(traffic)

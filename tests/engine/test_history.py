@@ -22,7 +22,7 @@ from tests.support.streams import Message, Player
 pytestmark = pytest.mark.kernels
 
 _TRAFFIC = Traffic(cards=6, accounts=3, advices=False)
-_SAME = ("result", "hits_lo", "hits_hi", "status", "score", "otb_after_minor", "hold_after_minor")
+_SAME = ("result", "hits_lo", "hits_hi", "response", "score", "otb_after_minor", "hold_after_minor")
 _VELOCITY = program_from_file(
     parse("""
     rule V pre decline(65) "velocity" when count_12h >= 2.5 or mean_1h > 20.00

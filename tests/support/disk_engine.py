@@ -90,6 +90,8 @@ class DiskEngine:
         for records in player.played.records:
             named = [(r - first, i) for r, i in player.played.originals if r >= first]
             blobs = [Blob(r, BlobKind.ORIGINAL, i) for r, i in named if r < len(records)]
+            about = [b._replace(row=b.row - first) for b in player.played.blobs]
+            blobs += [b for b in about if 0 <= b.row < len(records)]
             if len(records):
                 self._committer.submit(CommitJob(records, int(records["ts_ns"][-1]), blobs))
             first += len(records)

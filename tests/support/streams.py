@@ -15,6 +15,7 @@ from engine.events import apply_events
 from engine.items import LINK
 from engine.wire.table import SEGMENT
 from engine.wire.text import add_header, build_message
+from ledger.journal import Blob
 from tests.support.small_engine import DIALECT, START_NS, SmallEngine
 
 _PLACES = {
@@ -54,6 +55,7 @@ class Played:
 
     records: list[NDArray[np.void]] = field(default_factory=list)
     originals: list[tuple[int, bytes]] = field(default_factory=list)
+    blobs: list[Blob] = field(default_factory=list)  # about rules, rows among all records
     answers: list[list[bytes]] = field(default_factory=list)  # by link
     results: list[Result] = field(default_factory=list)
 
@@ -150,6 +152,7 @@ class Player:
         self.links[numbers] = links
         self._read(messages, outcome.reply_count)
         self.played.originals += [(self.rows + row, name) for row, name in outcome.originals]
+        self.played.blobs += [b._replace(row=self.rows + b.row) for b in outcome.blobs]
         self._keep(outcome.records)
         self.engine.state.maintain()
 
