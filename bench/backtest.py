@@ -45,7 +45,7 @@ from engine.wire.table import SEGMENT, compile_dialects
 from ledger.authorizations import Cursor
 from ledger.journal import Blob
 from ledger.record import RECORD, Kind
-from ledger.recovery import scan_running
+from ledger.stores.place import scan_journal
 from ledger.vault import Vault
 from scoring.registry import Model, default_model_path, load_model
 from scoring.tables import tables
@@ -239,7 +239,7 @@ def pieces(data: Path) -> Iterator[tuple[NDArray[np.void], list[Blob]]]:
     parts: list[NDArray[np.void]] = []
     blobs: list[Blob] = []
     waiting = 0
-    for batch in scan_running(data):
+    for batch in scan_journal(data):
         blobs += [blob._replace(row=waiting + blob.row) for blob in batch.blobs]
         parts.append(batch.records)
         waiting += len(batch.records)
@@ -289,7 +289,7 @@ def _promoted(program: Program, names: tuple[str, ...]) -> Program:
 def journal_truth(data: Path) -> Truth:
     """Return truth by the labels in the journal, whenever they came; the rest is not known."""
     found: dict[int, int] = {}
-    for batch in scan_running(data):
+    for batch in scan_journal(data):
         told = batch.records[batch.records["kind"] == Kind.LABEL]
         fraud = told["status"] == Label.FRAUD
         found.update(zip(told["ref_seq"].tolist(), fraud.tolist(), strict=True))

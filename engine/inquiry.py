@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from engine.admin.operations import AuthorizationView, RuleView
 from engine.decision import Decision
 from engine.replies import approval_code
+from engine.rules.book import program_of_blobs
 from engine.rules.program import Program
 from engine.rules.tree import ActionKind, Mode
+from ledger.journal import Batch
 from ledger.lifecycle import TABLE
 from ledger.record import SCORE_NONE, Flag, Kind
 from ledger.stores.place import scan_journal
@@ -29,12 +31,21 @@ _RRN_BYTES = 12
 
 
 def find_records(
-    data: Path, rrn: str | None, account: int | None, limit: int
+    data: Path,
+    rrn: str | None,
+    account: int | None,
+    limit: int,
+    sets: dict[int, Program] | None = None,
 ) -> list[NDArray[np.void]]:
-    """Return up to ``limit`` RECORD rows that match, newest first; reads the journal through."""
+    """Return up to ``limit`` RECORD rows that match, newest first; reads the journal through.
+
+    ``sets`` is filled with the rule sets that were in force, by the version that records have.
+    """
     found: list[NDArray[np.void]] = []
     for batch in scan_journal(data):
         records = batch.records
+        if sets is not None:
+            _note_sets(batch, sets)
         wanted = np.isin(records["kind"], _KINDS)
         if rrn is not None:
             key = rrn.encode("ascii", "replace")[:_RRN_BYTES].ljust(_RRN_BYTES)
@@ -45,6 +56,14 @@ def find_records(
         found.extend(records[wanted].copy())
         del found[:-limit]
     return found[::-1]
+
+
+def _note_sets(batch: Batch, sets: dict[int, Program]) -> None:
+    """Add the rule sets that records of ``batch`` put in force; a version is parsed once."""
+    for row in np.flatnonzero(batch.records["kind"] == Kind.RULES).tolist():
+        version = int(batch.records["rules_version"][row])
+        if version not in sets:
+            sets[version] = program_of_blobs(b for b in batch.blobs if b.row == row)
 
 
 def view_of_record(record: NDArray[np.void], program: Program, vault: Vault) -> AuthorizationView:

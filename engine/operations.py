@@ -25,6 +25,7 @@ from engine.inquiry import find_records, view_of_record
 from engine.label_events import apply_labels
 from engine.pipeline import Pipeline, event_job
 from engine.registrar import Registrar, RegistrarError, Registration
+from engine.rules.program import Program
 from engine.upkeep import Upkeep
 from ledger.accounts import AccountStatus
 from ledger.journal import Blob, BlobKind
@@ -219,9 +220,13 @@ class EngineOperations:
         self, rrn: str | None, account: str | None, limit: int
     ) -> list[api.AuthorizationView]:
         number = None if account is None else self._account_number(account)
-        rows = find_records(self._data, rrn, number, limit)
+        sets: dict[int, Program] = {}
+        rows = find_records(self._data, rrn, number, limit, sets)
         program = self._pipeline.authorizer.program
-        return [view_of_record(row, program, self._vault) for row in rows]
+        return [
+            view_of_record(row, sets.get(int(row["rules_version"]), program), self._vault)
+            for row in rows
+        ]
 
     def _register(self, make: Callable[[], Registration], operator: str) -> Registration:
         try:

@@ -40,7 +40,8 @@ _TEXT = """\
 
 A rule file holds lists, rules, breakers and a zone in any order. `#` starts a comment; line ends
 have no meaning. `de39 rules check FILE` says what is wrong with a file, and where; `de39 rules fmt
-FILE` writes it in its one form. This page is made by `engine/rules/reference.py`.
+FILE` writes it in its one form. From a fraud pattern to a promoted rule, with every command:
+[rules-walkthrough.md](rules-walkthrough.md). This page is made by `engine/rules/reference.py`.
 
 ```
 zone +01:00
@@ -100,6 +101,28 @@ rule R11 pre shadow step_up "far above habit, at night"
 - Cards and accounts are internal numbers. A card number (PAN) is refused.
 - Counters that decay fall from the moment they are raised: four payments within a minute give a
   `count_1h` of a little under 4.
+
+## Lists
+
+A list holds what the file states, which never ends, and entries that come and go while serving
+(`de39 rules list`, `/v1/lists`): each in the ledger with who and why, until its time is over or it
+is removed. An entry that an `allow(24h)` reads counts for 24 hours from when it was added. A list
+may be empty in the file. Entries of cards and accounts are internal numbers.
+
+## While serving
+
+- A set is put in force between two batches by `de39 rules apply`, `POST /v1/rules`, SIGHUP, or when
+  the file changes (`rules.watch_s`). Its record holds the whole text, so a journal explains itself.
+  A set that does not compile changes nothing. With `rules.four_eyes` another operator approves it.
+- At a start the set of the last record stays in force, unless the configured file has changed.
+- `promote`, `demote` and `demote --off` change one rule from the next request on. A new set states
+  all modes anew.
+- `snooze` keeps a rule from acting on one card for a time; its hits are still recorded.
+- A breaker looks after each 256th record. It puts a rule into shadow when it has refused more than
+  its share of the last payments (between a half and a whole window); `default` is for each rule
+  that refuses and has none of its own, `model` for all refusals by rules that read the score.
+  `7 x 0.04% of 10000` is seven times what a backtest found. The trip is a record of its own, a line
+  at level error and a counter. The same messages trip it at the same record in any batches.
 
 ## Columns
 

@@ -80,6 +80,9 @@ def test_reloads_under_load_lose_nothing_and_mix_nothing(switch: Switch) -> None
     _restore(switch)
     codes = {f"{program_from_file(parse(text)).version:08x}": code
              for text, code in zip(_TWO, ("59", "57"), strict=True)}  # fmt: skip
+    told = switch.call("GET", f"/v1/authorizations?account={card.account}&limit=5").json
+    for row in told["authorizations"]:
+        assert {rule["rule"] for rule in row["rules"]} == {"A", "B"}, "named by the set of then"
     in_force, decided = "", []
     for row in switch.records():
         if row["kind"] == "rules":
