@@ -219,6 +219,15 @@ def test_behaviour_16_both_sides_agree_on_any_valid_message(
             assert bytes(again) == raw
 
 
+def _chip(random_: random.Random) -> str:
+    """Return chip data of a few tags, hex: one the host knows, one nobody does."""
+    made = ""
+    for tag in ("9F10", "DF7A")[: random_.randint(1, 2)]:
+        value = random_.randbytes(random_.randint(1, 100))
+        made += f"{tag}{len(value):02X}{value.hex().upper()}"
+    return made
+
+
 def _extras(random_: random.Random) -> Fields:
     """Return a random choice of optional fields with random data."""
 
@@ -244,7 +253,7 @@ def _extras(random_: random.Random) -> Fields:
         "52": random_.randbytes(8).hex().upper(),
         "53": digits(16, 16),
         "54": text(120),
-        "55": random_.randbytes(random_.randint(1, 255)).hex().upper(),
+        "55": _chip(random_),
         "60": text(999),
         "62": text(300),
         "64": random_.randbytes(8).hex().upper(),
