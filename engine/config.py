@@ -266,7 +266,7 @@ def load_config(
     try:
         config = msgspec.convert(tree, Config)
     except msgspec.ValidationError as problem:
-        key, text = config_tree.located(problem)
+        key, text = config_tree.located(problem, Config)
         raise ConfigError(f"{origin(key)}: {key}: {text}") from None
     for key, text in _faults(config):
         raise ConfigError(f"{origin(key)}: {key}: {text}")

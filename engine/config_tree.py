@@ -104,11 +104,30 @@ def origin_of(key: str, origins: Mapping[str, str], default: str) -> str:
     return default
 
 
-def located(problem: msgspec.ValidationError) -> tuple[str, str]:
-    """Return (key path, what is wrong) of an error of msgspec."""
+def located(problem: msgspec.ValidationError, kind: Any = None) -> tuple[str, str]:
+    """Return (key path, what is wrong) of an error of msgspec; ``kind`` is what was decoded.
+
+    With it, a value that is none of a few says which they are.
+    """
     text, _, path = str(problem).partition(" - at `$")
+    path = path.rstrip("`").removeprefix(".")
     text = text.replace("`", "")
-    return path.rstrip("`").removeprefix("."), text[:1].lower() + text[1:]
+    if text.startswith("Invalid enum value"):
+        choices = ", ".join(f'"{choice}"' for choice in _choices(kind, path))
+        text += f": it is one of {choices}" if choices else ""
+    return path, text[:1].lower() + text[1:]
+
+
+def _choices(kind: Any, path: str) -> list[str]:
+    """Return the values that the key at ``path`` may have, where they are a few."""
+    for name in path.split("."):
+        key = name.partition("[")[0]
+        fields = fields_of(kind) or {}
+        if key not in fields:
+            return []
+        kind = fields[key].type
+        kind = (list_item(kind) or kind) if "[" in name else kind
+    return [str(choice) for choice in msgspec.json.schema(kind).get("enum", [])]
 
 
 def joined(keys: Keys) -> str:

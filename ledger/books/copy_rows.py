@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ledger.books.expand_kernels import POSTING
 from ledger.journal import Records
 from ledger.lifecycle import Fin
-from ledger.record import RECORD, Kind
+from ledger.record import RECORD, Flag, Kind
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER = b"\xff\xff"
@@ -85,10 +85,15 @@ def _payload(columns: dict[str, str], values: dict[str, NDArray[Any]], count: in
 
 
 def auth_seq_of(records: Records) -> NDArray[np.uint64]:
-    """Return the authorization each record is about: the one it names, else itself."""
-    own: NDArray[np.uint64] = np.where(
-        records["ref_seq"] != 0, records["ref_seq"], records["seq"]
-    ).astype(np.uint64)
+    """Return the authorization each record is about: the one it names, else itself.
+
+    An advice of a payment that was declined here names it and still holds by itself.
+    """
+    is_forced = (records["flags"] & np.uint32(Flag.FORCED)) != 0
+    stands_alone = (records["ref_seq"] == 0) | ((records["kind"] == Kind.ADVICE) & is_forced)
+    own: NDArray[np.uint64] = np.where(stands_alone, records["seq"], records["ref_seq"]).astype(
+        np.uint64
+    )
     return own
 
 

@@ -10,11 +10,11 @@ pytestmark = pytest.mark.kernels
 
 
 def test_reports_each_case(capsys: pytest.CaptureFixture[str]) -> None:
-    """Six figures of us a row, the headline first, each against Python of the same run."""
+    """Figures of us a row, the headline first, each against Python: two sets, then the curve."""
     rules.run(json=True, runs=1)
     found = json.loads(capsys.readouterr().out)
     assert found[0]["name"] == "100 rules x 4, batch 64"
-    assert len(found) == 6
+    assert len(found) == 2 * 3 + 6
     assert {figure["unit"] for figure in found} == {"us/row"}
     assert {figure["baseline_name"] for figure in found} == {"Python per row"}
 

@@ -20,6 +20,7 @@ _TABLE = Path(__file__).parent.parent / "tables" / "decisions.txt"
 _ELSEWHERE = {
     Decision.RULE_DECLINED,
     Decision.STEP_UP,
+    Decision.STAND_IN_DECLINED,  # with no scorer at hand: tests/system/test_stand_in.py
     Decision.OVERLOADED,
     Decision.PARTIALLY_APPROVED,  # these three by other profiles: test_judging.py
     Decision.DUPLICATE_REFUSED,

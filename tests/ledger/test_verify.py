@@ -38,6 +38,7 @@ def journal(data: Path) -> str:
     records = records_from(1, 6)
     records["kind"] = [Kind.AUTHORIZE, Kind.AUTHORIZE, Kind.PARTIAL, 1, Kind.REVERSAL, Kind.CHECK]
     records["result"] = [0, 301, 0, 201, 3, 2]
+    records["flags"] = 0
     append(store, 2, records=records[:2].copy())
     append(store, 3, records=records[2:5].copy())
     append(store, 1, records=records[5:].copy())
