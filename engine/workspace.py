@@ -108,7 +108,7 @@ class Workspace:
 
 def originals_of(items: NDArray[np.void]) -> list[tuple[int, bytes]]:
     """Return (record row, identity of the original) of the orphan reversals among ``items``."""
-    orphans: NDArray[Any] = items[(items["flags"] & Flag.ORPHAN) != 0]
+    orphans: NDArray[Any] = items[np.flatnonzero(items["flags"] & Flag.ORPHAN)]
     return [
         (int(item["record"]), item["original_hi"].tobytes() + item["original_lo"].tobytes())
         for item in orphans
