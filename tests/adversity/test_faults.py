@@ -224,7 +224,7 @@ def test_a_torn_tail_is_cut(copy: Switch) -> None:
     at, size = _batches(copy)[-1]
     _spoil(copy, at + 512, bytes(size - 512))
     copy.start()
-    assert "cut off" in copy.log()
+    assert eventually(lambda: "cut off" in copy.log())
     card = Card("S1", test_pan(900_001), 1)  # the one that the folder has
     assert copy.held(card) < 65_000
     with copy.link() as link:
@@ -257,7 +257,7 @@ def test_a_journal_that_cannot_be_written_stops_the_switch(tmp_path: Path) -> No
                     break
                 answered.append(ask)
         assert switch.wait() == 74
-        assert "ledger.failed" in switch.log()
+        assert eventually(lambda: "ledger.failed" in switch.log())
         assert is_one_line(switch.log())
         rows = {row["rrn"] for row in switch.records()}
         assert {ask["37"] for ask in answered} <= rows

@@ -274,7 +274,7 @@ def test_behaviour_57_repeats_until_answered_then_gives_up(host: Switch, network
     assert eventually(lambda: _messages(host)[0]["state"] == "given_up", within_s=20.0)
     assert said == ["0620", "0621", "0621"]
     assert len({m["11"] + m["7"] for m in network.got if m["t"][:2] == "06"}) == 1
-    assert "outbox.gave_up" in host.log()
+    assert eventually(lambda: "outbox.gave_up" in host.log())
     assert _upstream(host, "gave_up") == before + 1
     _send(host, "0820", de70="301")  # the next one is not held up by it
     assert eventually(lambda: _messages(host)[0]["state"] == "delivered")

@@ -53,7 +53,7 @@ def test_behaviour_63_reload_without_dropping_links(tmp_path: Path) -> None:
 
             (tmp_path / "my.rules").write_text("rule R1 pre declin", encoding="utf-8")
             _hang_up(switch)
-            assert "my.rules:1:" in switch.log()
+            assert eventually(lambda: "my.rules:1:" in switch.log())
             assert link.ask(payment(card.pan, 100, de18="7995"))["39"] == "57"
 
             (tmp_path / "my.rules").write_text(_RULES, encoding="utf-8")

@@ -198,5 +198,5 @@ def test_four_eyes_and_a_breaker(tmp_path: Path) -> None:
         assert codes.index("00") < 512
         assert _mode(switch, "ALL") == "shadow"
         assert switch.metric("de39_rule_breaker_trips_total") == 1
-        assert "rules.breaker" in switch.log()
+        assert eventually(lambda: "rules.breaker" in switch.log())
         assert switch.stop() == 0

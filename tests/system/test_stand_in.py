@@ -4,7 +4,7 @@ from pathlib import Path
 
 from scoring.registry import default_model_path
 from tests.system.link import payment
-from tests.system.process import Switch
+from tests.system.process import Switch, eventually
 
 _BLOCK = 'dialect = "iso87-bin"'
 
@@ -26,7 +26,7 @@ def test_behaviour_55_the_stand_in_decides_is_marked_and_ends(tmp_path: Path) ->
     extra = 'required = false\nstand_in = "floor"\nfloor_minor = 5000\n'
     with Switch(tmp_path, (_BLOCK,), _more(extra)) as switch:
         switch.start()
-        assert "scorer.lost" in switch.log()
+        assert eventually(lambda: "scorer.lost" in switch.log())
         card = switch.open_card()
         with switch.link() as link:
             small, large = payment(card.pan, 5_000), payment(card.pan, 5_001)

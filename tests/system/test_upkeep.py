@@ -52,7 +52,7 @@ def test_snapshots_proofs_and_witnesses_of_a_running_engine(tmp_path: Path) -> N
         shutil.copy(switch.data / "proof" / "checkpoint", old)
         switch.kill()
         switch.start()
-        assert '"records":1' in switch.log().replace(" ", "")
+        assert eventually(lambda: '"records":1' in switch.log().replace(" ", ""))
         with switch.link() as link:
             assert link.ask(payment(card.pan))["39"] == "00"
         code, out, err = de39(
