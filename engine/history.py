@@ -45,8 +45,6 @@ _ASKED = (
     | Flag.PRESENT
     | Flag.WALLET
     | Flag.TRAVEL_NOTICE
-    | Flag.INQUIRY
-    | Flag.CREDIT
     | Flag.REPEAT
     | Flag.ADVICE
     | Flag.UNUSABLE
