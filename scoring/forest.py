@@ -8,7 +8,7 @@ imported here.
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,9 +27,10 @@ class Forest:
     """Padded perfect trees; see ``score_margins`` for the meaning of a node.
 
     ``nodes`` i64[padded << depth] and ``leaves`` f32[padded << depth], tree after tree, padded to a
-    multiple of GROUP_TREES with trees whose leaves are 0; ``base`` is a float32 value; ``means``
-    f32[padded << depth] is the expected margin of each node, for reasons. A forest for
-    ``missing`` values is scored by ``score_margins_missing``.
+    multiple of GROUP_TREES with trees whose leaves are 0; ``base`` is a float32 value; ``shares``
+    f32[padded << depth] is, of what training sent to a node, the part that went left; ``means``
+    f32[padded << depth], made from it, the expected margin of each node: both for reasons. A forest
+    for ``missing`` values is scored by ``score_margins_missing``.
     """
 
     nodes: NDArray[np.int64]
@@ -38,8 +39,12 @@ class Forest:
     base: float
     tree_count: int
     feature_count: int
-    means: NDArray[np.float32]
+    shares: NDArray[np.float32]
     missing: bool = False
+    means: NDArray[np.float32] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "means", _means(self.leaves, self.shares, self.depth))
 
 
 def forest_from_booster(booster: Any, *, missing: bool = False) -> Forest:
@@ -107,18 +112,18 @@ def _padded(
     feature = np.zeros((padded, 1 << depth), np.int64)
     threshold = np.zeros((padded, 1 << depth), np.float32)
     leaves = np.zeros((padded, 1 << depth), np.float32)
-    means = np.zeros((padded, 1 << depth), np.float32)
+    shares = np.full((padded, 1 << depth), 0.5, np.float32)
     for number, tree in enumerate(trees):
         if any(tree["split_type"]):
             raise ModelError(f"tree {number} has a categorical split, need numeric splits")
         left_columns = feature_count if missing else 0
         _fill(tree, depth, left_columns, feature[number], threshold[number], leaves[number])
-        _fill_means(tree, depth, leaves[number], means[number])
+        _fill_shares(tree, shares[number])
     if feature.max() >= feature_count << missing or not np.isfinite(leaves).all():
         raise ModelError("booster names an unknown feature or has a leaf that is not finite")
     nodes = node_of(threshold.ravel(), feature.ravel())
     return Forest(
-        nodes, leaves.ravel(), depth, base, len(trees), feature_count, means.ravel(), missing
+        nodes, leaves.ravel(), depth, base, len(trees), feature_count, shares.ravel(), missing
     )
 
 
@@ -163,22 +168,30 @@ def _fill(
         waiting.append((tree["right_children"][node], 2 * place + 1, steps + 1))
 
 
-def _fill_means(
-    tree: dict[str, Any], depth: int, leaves: NDArray[np.float32], means: NDArray[np.float32]
-) -> None:
-    """Write the expected margin of each node: its leaves, weighted by what training sent there."""
-    cover, size = tree["sum_hessian"], 1 << depth
-    stand = {1: 0}  # heap place -> node, also for the copies below a leaf that stands higher
-    for place in range(1, size):
-        node = stand[place]
-        left = tree["left_children"][node]
-        is_leaf = left == _NO_CHILD
-        stand[2 * place] = node if is_leaf else left
-        stand[2 * place + 1] = node if is_leaf else tree["right_children"][node]
-    exact = np.concatenate((np.zeros(size), leaves.astype(np.float64)))
-    for place in range(size - 1, 0, -1):
-        weights = [float(cover[stand[child]]) for child in (2 * place, 2 * place + 1)]
-        total = sum(weights)
-        shares = [w / total for w in weights] if total > 0.0 else [0.5, 0.5]
-        exact[place] = shares[0] * exact[2 * place] + shares[1] * exact[2 * place + 1]
-    means[1:] = exact[1:size]
+def _fill_shares(tree: dict[str, Any], shares: NDArray[np.float32]) -> None:
+    """Write which part of a node's training rows (their hessians) went left; 0.5 where none did."""
+    cover, waiting = tree["sum_hessian"], [(0, 1)]
+    while waiting:
+        node, place = waiting.pop()
+        left, right = tree["left_children"][node], tree["right_children"][node]
+        if left == _NO_CHILD:
+            continue
+        total = float(cover[left]) + float(cover[right])
+        if total > 0.0:
+            shares[place] = float(cover[left]) / total
+        waiting += [(left, 2 * place), (right, 2 * place + 1)]
+
+
+def _means(
+    leaves: NDArray[np.float32], shares: NDArray[np.float32], depth: int
+) -> NDArray[np.float32]:
+    """Return the expected margin of each node: its leaves, weighted by what training sent there."""
+    size = 1 << depth
+    exact = np.zeros((len(leaves) // size, 2 * size), np.float64)
+    exact[:, size:] = leaves.reshape(-1, size)
+    part = shares.reshape(-1, size).astype(np.float64)
+    for level in range(depth - 1, -1, -1):
+        first, last = 1 << level, 2 << level
+        below, left = exact[:, 2 * first : 2 * last], part[:, first:last]
+        exact[:, first:last] = left * below[:, ::2] + (1.0 - left) * below[:, 1::2]
+    return exact[:, :size].astype(np.float32).ravel()

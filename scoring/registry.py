@@ -22,7 +22,7 @@ from scoring.features import FEATURES, schema_hash
 from scoring.forest import CUT_COUNT, DEPTH_MAX, Forest
 from scoring.forest_kernels import COLUMN_BITS, GROUP_TREES
 
-MAGIC = b"de39mdl2"
+MAGIC = b"de39mdl3"
 SUFFIX = ".de39model"
 MCC_COUNT = 10_000
 FILE_BYTES_MAX = 64 << 20  # 1,000 trees of depth 8 are 3 MB
@@ -158,7 +158,7 @@ def model_bytes(
     parts = (
         forest.nodes.astype("<i8"),
         forest.leaves.astype("<f4"),
-        forest.means.astype("<f4"),
+        forest.shares.astype("<f4"),
         cuts.astype("<f4"),
         mcc_risk.astype("<f4"),
     )
@@ -178,18 +178,21 @@ def model_from_bytes(data: bytes) -> Model:
     ends = np.cumsum(sizes)
     nodes = np.frombuffer(body[: ends[0]], "<i8").astype(np.int64)
     leaves = np.frombuffer(body[ends[0] : ends[1]], "<f4").astype(np.float32)
-    means = np.frombuffer(body[ends[1] : ends[2]], "<f4").astype(np.float32)
+    shares = np.frombuffer(body[ends[1] : ends[2]], "<f4").astype(np.float32)
     cuts = np.frombuffer(body[ends[2] : ends[3]], "<f4").astype(np.float32)
     mcc_risk = np.frombuffer(body[ends[3] :], "<f4").astype(np.float32)
+    _check_arrays(header, nodes, leaves, shares)
+    _check_tables(cuts, mcc_risk)
     forest = Forest(
-        nodes, leaves, header.depth, header.base, header.tree_count, header.feature_count, means
+        nodes, leaves, header.depth, header.base, header.tree_count, header.feature_count, shares
     )
-    _check_arrays(forest, cuts, mcc_risk)
     return Model(forest, cuts, mcc_risk, header.meta, sha256, int(sha256[:8], 16))
 
 
 def _opened(data: bytes) -> tuple[_Header, bytes, str]:
     """Return header, array bytes and digest of a file whose envelope is whole."""
+    if data.startswith(MAGIC[:-1]) and not data.startswith(MAGIC):
+        raise ModelError(f"is a model file of another format than {MAGIC.decode()}; train it again")
     if not data.startswith(MAGIC):
         raise ModelError(f"is not a model file (starts with {MAGIC.decode()!r})")
     digest = hashlib.sha256(data[:-_DIGEST_BYTES]).digest()
@@ -222,14 +225,24 @@ def _check_header(header: _Header) -> None:
         raise ModelError("base margin is not finite")
 
 
-def _check_arrays(forest: Forest, cuts: NDArray[np.float32], mcc_risk: NDArray[np.float32]) -> None:
+def _check_arrays(
+    header: _Header,
+    nodes: NDArray[np.int64],
+    leaves: NDArray[np.float32],
+    shares: NDArray[np.float32],
+) -> None:
     """Refuse numbers the kernels must never meet: they do no checks of their own."""
-    if not (np.isfinite(forest.leaves).all() and np.isfinite(forest.means).all()):
-        raise ModelError("a leaf or a node's mean is not finite")
-    if (forest.nodes & ((1 << COLUMN_BITS) - 1)).max() >= forest.feature_count:
+    if not np.isfinite(leaves).all():
+        raise ModelError("a leaf is not finite")
+    if not ((shares >= 0) & (shares <= 1)).all():
+        raise ModelError("a node's share of training is not between 0 and 1")
+    if (nodes & ((1 << COLUMN_BITS) - 1)).max() >= header.feature_count:
         raise ModelError("a node reads a feature that does not exist")
-    if np.abs(forest.nodes >> COLUMN_BITS).max() >= _INFINITE_KEY:
+    if np.abs(nodes >> COLUMN_BITS).max() >= _INFINITE_KEY:
         raise ModelError("a threshold is not finite")
+
+
+def _check_tables(cuts: NDArray[np.float32], mcc_risk: NDArray[np.float32]) -> None:
     if not np.isfinite(cuts).all() or (np.diff(cuts) < 0).any():
         raise ModelError("score cuts are not finite and rising")
     if not ((mcc_risk >= 0) & (mcc_risk <= 1)).all():

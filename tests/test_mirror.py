@@ -83,6 +83,7 @@ COVERED_BY = {
     "engine/wire/*.py": "tests/engine/wire/test_kernels.py",
     "scoring/forest_kernels.py": "tests/scoring/test_forest.py",
     "scoring/tables.py": "tests/scoring/test_number_kernels.py",
+    "scoring/shapley_kernels.py": "tests/scoring/test_shapley.py",
     "scoring/errors.py": "tests/scoring/test_registry.py",
     "scoring/*.py": "tests/scoring/test_kernels.py",
     "ledger/jit.py": "tests/engine/test_kernel_cache.py",

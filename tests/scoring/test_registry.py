@@ -122,6 +122,8 @@ def test_other_features_are_refused() -> None:
     ("change", "message"),
     [
         ({"leaves": np.full(32, np.inf, np.float32)}, "leaf"),
+        ({"shares": np.full(32, 1.5, np.float32)}, "share of training"),
+        ({"shares": np.full(32, np.nan, np.float32)}, "share of training"),
         ({"nodes": np.full(32, len(FEATURES), np.int64)}, "feature that does not exist"),
         ({"nodes": np.full(32, 0x7F800000 << 7, np.int64)}, "threshold"),
         ({"base": float("inf")}, "header cannot be read|base margin"),
@@ -133,9 +135,17 @@ def test_other_features_are_refused() -> None:
 )
 def test_bad_numbers_are_refused(change: dict[str, object], message: str) -> None:
     """Numbers that kernels must not meet are refused although the seal is right."""
-    fields = {name: getattr(_forest(), name) for name in Forest.__slots__}
+    forest = _forest()
+    for name, value in change.items():
+        object.__setattr__(forest, name, value)  # as a file may hold it
     with pytest.raises(ModelError, match=message):
-        model_from_bytes(_bytes(Forest(**{**fields, **change})))
+        model_from_bytes(_bytes(forest))
+
+
+def test_another_format_is_named() -> None:
+    """A file of an older layout is told from one that is no model at all."""
+    with pytest.raises(ModelError, match="another format than de39mdl3; train it again"):
+        model_from_bytes(_sealed(b"de39mdl2" + _bytes()[8:-32]))
 
 
 def test_cuts_and_risks_are_checked() -> None:
