@@ -206,7 +206,7 @@ def _route(row: Row, item: Row) -> None:
     elif is_request:
         item["role"] = Role.ANSWER
         item["decision"] = Decision.MESSAGE_NOT_SERVED
-        if mti // 10 == 80 and row["network_code"] in (1, 2, 301):
+        if mti // 10 in (80, 82) and row["network_code"] in (1, 2, 201, 301):
             item["decision"] = Decision.NETWORK_OK
     if mti % 10 % 2 == 1:
         item["flags"] |= Flag.REPEAT

@@ -41,7 +41,7 @@ from engine.terms import uniform_terms
 from engine.tokens import Tokenizer
 from engine.waves import order_waves, unwind
 from engine.wire.encode_kernels import encode_batch
-from engine.wire.kernels import decode_batch
+from engine.wire.reading import read_batch
 from engine.wire.table import DialectTable
 from engine.workspace import Guard, Settings, Workspace, originals_of
 from ledger.authorizations import batch_rows_max
@@ -139,16 +139,7 @@ class Authorizer:
         lap : told each stage's name when it ends.
         """
         work = self.work
-        count = decode_batch(
-            work.arena,
-            segments,
-            segment_count,
-            self.table,
-            self.hash_key,
-            work.request,
-            work.spans,
-            work.pan_block,
-        )
+        count = read_batch(work, segments, segment_count, self.table, self.hash_key)
         lap("decode")
         self.tokenizer.tokens(work.pan_block, count, work.tokens)
         lap("tokens")

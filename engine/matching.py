@@ -263,13 +263,18 @@ def _look(
     Returns (whether it is, 1 if it must know that one's state, the message it names, the
     authorization that one belongs to); 0 = none.
     """
-    is_about = item["role"] == Role.REVERSE or (item["flags"] & Flag.ADVICE) != 0
+    is_reversal = item["role"] == Role.REVERSE
+    is_about = is_reversal or (item["flags"] & Flag.ADVICE) != 0
     needs_root = np.int64(item["kind"] == Kind.ADVICE)
     if item["kind"] == Kind.AUTHORIZE and profile[Profile.INCREMENTAL] != 0:
         is_about, needs_root = True, np.int64(1)
     if not is_about:
         return False, np.int64(0), np.int64(0), np.int64(0)
     named, root = _about(item, ring, tables, profile, cursor)
+    if is_reversal and named > 0 and is_undecided(named, ring):
+        # Of another amount than was asked: right only if that is the part which is approved.
+        asked_minor = ring[named & (ring.shape[0] - 1)]["requested_minor"]
+        needs_root |= np.int64(item["requested_minor"] != asked_minor)
     return True, needs_root, named, root
 
 
@@ -323,8 +328,7 @@ def _about(
     is_reversal = item["role"] == Role.REVERSE
     if original["kind"] == Kind.REVERSAL:  # or a tombstone; its state is not known in its batch
         return np.int64(0), np.int64(0)
-    same_amount = item["requested_minor"] == original["requested_minor"]
-    if is_reversal and not same_amount and profile[Profile.REVERSAL_AMOUNT] != _BY_DE4:
+    if is_reversal and not _agrees(item, original) and profile[Profile.REVERSAL_AMOUNT] != _BY_DE4:
         return np.int64(0), np.int64(0)
     if is_reversal and item["card"] == 0:
         return root_of(found, ring, cursor)
@@ -334,6 +338,19 @@ def _about(
     if is_reversal or (item["account"] != 0 and is_authorization(root, ring)):
         return named, root
     return np.int64(0), np.int64(0)
+
+
+@kernel
+def _agrees(item: Row, original: Row) -> bool:
+    """Whether the amount of a reversal is its original's: what was asked, or the part approved.
+
+    Of an original that is not decided yet nobody knows the part: it may agree.
+    """
+    amount_minor = item["requested_minor"]
+    if amount_minor == original["requested_minor"] or original["state"] == State.PENDING:
+        return True
+    is_part = original["result"] == Decision.PARTIALLY_APPROVED
+    return is_part and amount_minor == original["amount_minor"]
 
 
 @kernel

@@ -1,22 +1,8 @@
 """Behaviours 41 to 52: advices and reversals. What is left on the poor card is the witness."""
 
-from bench.conformance.probe import Failed, Fields, Probe, ProbeLink
+from bench.conformance.money import again, keep_of, show_left
+from bench.conformance.probe import Failed, Probe
 from bench.conformance.registry import behaviour
-
-Ask = tuple[str, Fields]
-
-
-async def _left(probe: Probe, link: ProbeLink, amount_minor: int) -> None:
-    """Show that exactly ``amount_minor`` is left on the poor card; it is left again afterwards."""
-    poor = probe.profile.cards.poor
-    if amount_minor:
-        ask = probe.payment(poor, amount_minor)
-        await link.approve(*ask)
-    try:
-        await link.refuse(*probe.payment(poor, 1), probe.codes.funds)
-    finally:
-        if amount_minor:
-            await link.ask(*probe.reversal(ask))
 
 
 @behaviour(41, "an advice is answered 00 and posted, over the limit too")
@@ -29,11 +15,11 @@ async def advice(probe: Probe) -> None:
         await link.approve(*told)
         await link.refuse(*probe.payment(poor, 1), probe.codes.funds)
         await link.approve(*probe.reversal(told))
-        await _left(probe, link, poor.available_minor)
+        await show_left(probe, link, poor.available_minor)
 
 
 @behaviour(42, "a repeated advice is answered again and posted once")
-async def advice_again(probe: Probe) -> None:
+async def adviceagain(probe: Probe) -> None:
     """Send 0120, 0121 and 0121 for half of what is left."""
     probe.need("0120")
     poor = probe.profile.cards.poor
@@ -42,9 +28,9 @@ async def advice_again(probe: Probe) -> None:
         told = probe.payment(poor, half, mti="0120")
         for mti in ("0120", "0121", "0121"):
             await link.approve(mti, told[1])
-        await _left(probe, link, poor.available_minor - half)
+        await show_left(probe, link, poor.available_minor - half)
         await link.approve(*probe.reversal(told))
-        await _left(probe, link, poor.available_minor)
+        await show_left(probe, link, poor.available_minor)
 
 
 @behaviour(43, "a completion is answered 00, with its authorization or without")
@@ -70,7 +56,7 @@ async def reversal(probe: Probe) -> None:
         await link.approve(*ask)
         await link.refuse(*probe.payment(poor, 1), probe.codes.funds)
         await link.approve(*probe.reversal(ask))
-        await _left(probe, link, poor.available_minor)
+        await show_left(probe, link, poor.available_minor)
 
 
 @behaviour(46, "a second reversal is answered 00 and moves nothing")
@@ -86,7 +72,7 @@ async def reversed_twice(probe: Probe) -> None:
         await link.approve("0421", back[1])
         fresh = probe.payment()[1]
         await link.approve("0420", {**back[1], 11: fresh[11]})
-        await _left(probe, link, poor.available_minor)
+        await show_left(probe, link, poor.available_minor)
 
 
 @behaviour(47, "an advice of reversal without its original is answered as the profile says")
@@ -107,9 +93,9 @@ async def overtaken(probe: Probe) -> None:
         await link.refuse(*probe.reversal(ask), probe.codes.orphan)
         answer = await link.ask(*ask)
         if answer.fields.get(39) == probe.codes.approved:
-            await link.ask(*_again(probe, probe.reversal(ask)))
+            await link.ask(*again(probe, probe.reversal(ask)))
             raise Failed("a decline of what was reversed before", "an approval")
-        await _left(probe, link, poor.available_minor)
+        await show_left(probe, link, poor.available_minor)
 
 
 @behaviour(49, "the reversal of a declined payment moves nothing")
@@ -139,12 +125,12 @@ async def in_part(probe: Probe) -> None:
     async with probe.link() as link:
         ask = probe.payment(poor, poor.available_minor)
         await link.approve(*ask)
-        await link.approve(*probe.reversal(ask, de95=_keep(poor.available_minor - 300)))
-        await _left(probe, link, 300)
-        too_much = _again(probe, probe.reversal(ask, de95=_keep(poor.available_minor + 1)))
+        await link.approve(*probe.reversal(ask, de95=keep_of(poor.available_minor - 300)))
+        await show_left(probe, link, 300)
+        too_much = again(probe, probe.reversal(ask, de95=keep_of(poor.available_minor + 1)))
         await link.refuse(*too_much, probe.codes.too_much)
-        await link.ask(*_again(probe, probe.reversal(ask)))
-        await _left(probe, link, poor.available_minor)
+        await link.ask(*again(probe, probe.reversal(ask)))
+        await show_left(probe, link, poor.available_minor)
 
 
 @behaviour(51, "a reversal finds its original by DE90, and without it by DE37 and DE41")
@@ -156,14 +142,14 @@ async def found(probe: Probe) -> None:
         for by_key in (True, False):
             ask = probe.payment(poor, poor.available_minor)
             await link.approve(*ask)
-            back = _again(probe, probe.reversal(ask))
+            back = again(probe, probe.reversal(ask))
             if not by_key:
                 back[1].pop(90)
-            wrong = _again(probe, (back[0], {**back[1], 4: f"{poor.available_minor + 1:012d}"}))
+            wrong = again(probe, (back[0], {**back[1], 4: f"{poor.available_minor + 1:012d}"}))
             await link.ask(*wrong)
             await link.refuse(*probe.payment(poor, 1), probe.codes.funds)
             await link.approve(*back)
-        await _left(probe, link, poor.available_minor)
+        await show_left(probe, link, poor.available_minor)
 
 
 @behaviour(52, "a 0400 without its original may be refused, a 0420 may not")
@@ -174,12 +160,3 @@ async def request_form(probe: Probe) -> None:
     async with probe.link() as link:
         await link.refuse(*probe.reversal(probe.payment(), "0400"), probe.codes.original_unknown)
         await link.refuse(*probe.reversal(probe.payment(), "0420"), probe.codes.orphan)
-
-
-def _again(probe: Probe, ask: Ask) -> Ask:
-    """Return the message under a STAN of its own."""
-    return ask[0], {**ask[1], 11: probe.payment()[1][11]}
-
-
-def _keep(amount_minor: int) -> str:
-    return f"{amount_minor:012d}" + "0" * 12 + "D00000000" * 2

@@ -38,12 +38,15 @@ async def not_signed_on(probe: Probe) -> None:
         await link.approve(*probe.payment())
 
 
-@behaviour(21, "a network notification is answered")
+@behaviour(21, "a network notification is answered 00, and so is its repeat")
 async def notification(probe: Probe) -> None:
-    """Send a 0820."""
+    """Send a 0820 and a 0821: an echo, then that the business day has changed."""
     probe.need("0820")
     async with probe.link() as link:
-        await link.ask(*probe.network("301", mti="0820"))
+        for code in ("301", "201"):
+            told = probe.network(code, mti="0820")
+            await link.approve(*told)
+            await link.approve("0821", told[1])
 
 
 @behaviour(22, "the sign-off of one link does not touch another; a reconnect starts signed off")

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from bench.conformance.money import show_left
 from bench.conformance.probe import Failed, Probe, Skipped, changed
 from bench.conformance.registry import behaviour
 
@@ -81,20 +82,6 @@ async def reasons(probe: Probe) -> None:
                 await link.refuse(*probe.payment(card), code)
 
 
-@behaviour(28, "a part is approved where terminal and profile allow it")
-async def partial(probe: Probe) -> None:
-    """Ask for more than there is with the flag that the profile of de39 names (DE60 first byte)."""
-    if not probe.profile.host.partial_approval:
-        raise Skipped("host.partial_approval is false")
-    poor = probe.profile.cards.poor
-    async with probe.link() as link:
-        ask = probe.payment(poor, poor.available_minor + 500, de60="1")
-        answer = await link.refuse(*ask, probe.codes.partial)
-        if answer.fields.get(4) != f"{poor.available_minor:012d}":
-            raise Failed("DE4 with the approved amount", "another amount")
-        await link.approve(*probe.reversal((ask[0], {**ask[1], 4: answer.fields[4]})))
-
-
 @behaviour(29, "amount zero checks the card and holds nothing")
 async def account_check(probe: Probe) -> None:
     """Ask for nothing, then for all there is."""
@@ -102,19 +89,7 @@ async def account_check(probe: Probe) -> None:
     poor = probe.profile.cards.poor
     async with probe.link() as link:
         await link.refuse(*probe.payment(poor, 0), f"{probe.codes.approved} 85")
-        await _spend_and_return(probe, poor.available_minor)
-
-
-@behaviour(29, "a balance inquiry says what is left and posts nothing")
-async def balance(probe: Probe) -> None:
-    """Ask with processing code 310000; DE54 must be there."""
-    if not probe.profile.host.balance_inquiry:
-        raise Skipped("host.balance_inquiry is false")
-    poor = probe.profile.cards.poor
-    async with probe.link() as link:
-        answer = await link.approve(*probe.payment(poor, 0, de3="310000"))
-        if f"{poor.available_minor:012d}" not in answer.fields.get(54, ""):
-            raise Failed("DE54 with what is available", "none, or another amount")
+        await show_left(probe, link, poor.available_minor)
 
 
 @behaviour(30, "another currency and the largest amount are refused, nothing breaks")
@@ -165,7 +140,7 @@ async def repeat(probe: Probe) -> None:
                     raise Failed("the first answer again, byte for byte", "another")
             if first.fields[39] == probe.codes.approved:
                 await link.ask(*probe.reversal(ask))
-        await _spend_and_return(probe, poor.available_minor)
+        await show_left(probe, link, poor.available_minor)
 
 
 @behaviour(34, "a request and its repeat in one piece are one decision")
@@ -181,7 +156,7 @@ async def in_flight(probe: Probe) -> None:
         if first.raw != second.raw:
             raise Failed("the same answer twice", "two answers")
         await link.approve(*probe.reversal(ask))
-        await _spend_and_return(probe, poor.available_minor)
+        await show_left(probe, link, poor.available_minor)
 
 
 @behaviour(35, "a repeat whose request never came is decided as new")
@@ -245,15 +220,3 @@ async def stan_again(probe: Probe) -> None:
         await link.approve(*ask)
         for when in ("0101000000", "0229120000"):
             await link.approve("0100", changed(ask[1], de7=when))
-
-
-async def _spend_and_return(probe: Probe, amount_minor: int) -> None:
-    """Show that exactly ``amount_minor`` is left on the poor card, and leave it so."""
-    poor = probe.profile.cards.poor
-    async with probe.link() as link:
-        ask = probe.payment(poor, amount_minor)
-        await link.approve(*ask)
-        try:
-            await link.refuse(*probe.payment(poor, 1), probe.codes.funds)
-        finally:
-            await link.ask(*probe.reversal(ask))

@@ -6,7 +6,7 @@ needs what the profile does not name is skipped and says so.
 
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -58,7 +58,11 @@ class Host(_Table, frozen=True):
     max_connections: int = 0  # 0 = not checked
     echo: tuple[int, ...] = (2, 3, 4, 7, 11, 12, 13, 32, 37, 41, 42, 49)
     partial_approval: bool = False
+    partial_field: Annotated[int, Meta(ge=2, le=128)] = 60  # says that the terminal takes a part,
+    partial_value: str = "1"  # with this in it
     balance_inquiry: bool = False
+    incremental: bool = False  # the same DE37 and DE41 in a further 0100
+    captured_reversal: Literal["refund", "refuse"] = "refund"
     reads_chip_data: bool = False
     takes_dates_absent: bool = False  # messages without DE7
 
@@ -82,6 +86,7 @@ class Codes(_Table, frozen=True):
     original_unknown: str = "25 12 00 76"
     partial: str = "10"
     too_much: str = "13 30"
+    captured: str = "12"  # of a reversal, where captured_reversal is "refuse"
 
 
 class Profile(_Table, frozen=True):

@@ -9,7 +9,13 @@ from pathlib import Path
 
 import msgspec
 
-from bench.conformance import framing_checks, later_checks, network_checks, payment_checks
+from bench.conformance import (
+    amount_checks,
+    framing_checks,
+    later_checks,
+    network_checks,
+    payment_checks,
+)
 from bench.conformance.probe import Failed, Probe, Skipped, shown_sent
 from bench.conformance.profile import Profile, load_profile
 from bench.conformance.registry import CHECKS, Check
@@ -19,7 +25,7 @@ from engine.messages import MessageCodec
 from engine.wire.dialect import Dialect, load_builtin, load_dialect
 
 # Registered when they are imported.
-_GROUPS = (framing_checks, network_checks, payment_checks, later_checks)
+_GROUPS = (framing_checks, network_checks, payment_checks, amount_checks, later_checks)
 _CHECK_TIMEOUT_S = 120.0
 
 

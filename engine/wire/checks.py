@@ -132,6 +132,9 @@ def _use(entry: FieldEntry, path: Path) -> Use:
     if entry.use not in {use.name.lower() for use in Use}:
         raise FileError(path, f"unknown use {entry.use!r}")
     use = Use[entry.use.upper()]
+    is_digit = (entry.format, entry.length, entry.max) == ("n", "fixed", 1)
+    if use == Use.PARTIAL and not is_digit and entry.format not in ("an", "ans"):
+        raise FileError(path, "use 'partial' needs a field n fixed 1, or an/ans")
     shape = SHAPES.get(use)
     if shape is None:
         return use
@@ -238,9 +241,13 @@ def _parts(field: Field, entry: PartsEntry, parsed: File, path: Path) -> Parts:
         where = (*path, "fields", key)
         number = _number(key, 1, 64, where)
         inner[number] = _field(number, convert(raw, FieldEntry, where), parsed.encoding, where)
-        if inner[number].use not in (Use.NONE, Use.PARTIAL):
-            raise FileError(where, "inside a field, use is none or partial")
-    tags = {tag.upper(): Tag(t.name, t.sensitivity) for tag, t in entry.tags.items()}
+        is_digit = inner[number].format == "n"
+        if inner[number].use != Use.NONE and not (inner[number].use == Use.PARTIAL and is_digit):
+            raise FileError(where, "inside a field, use is none, or partial of a field n fixed 1")
+    tags = {
+        tag.upper(): Tag(t.name, t.sensitivity, _tag_use(tag, t.use, entry.kind, path))
+        for tag, t in entry.tags.items()
+    }
     return Parts(
         kind=entry.kind,
         bitmap_bytes=entry.bitmap_bytes,
@@ -248,6 +255,16 @@ def _parts(field: Field, entry: PartsEntry, parsed: File, path: Path) -> Parts:
         fields=MappingProxyType(dict(sorted(inner.items()))),
         tags=MappingProxyType(tags),
     )
+
+
+def _tag_use(tag: str, name: str, kind: str, path: Path) -> Use:
+    """Return what is read in an element: only whether a part is taken, of numbered elements."""
+    where = (*path, "tags", tag)
+    if name not in ("none", "partial"):
+        raise FileError(where, "of a tag, use is none or partial")
+    if name == "partial" and not (kind in ("se", "pds") and tag.isascii() and tag.isdigit()):
+        raise FileError(where, "only an element of kind se or pds has a use")
+    return Use[name.upper()]
 
 
 def messages_of(parsed: File, fields: Mapping[int, Field]) -> dict[int, Message]:

@@ -80,6 +80,7 @@ class TagEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: str
     sensitivity: Sensitivity = "cvv"
+    use: str = "none"
 
 
 class PartsEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

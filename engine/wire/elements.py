@@ -76,6 +76,7 @@ class Tag:
 
     name: str
     sensitivity: Sensitivity
+    use: Use = Use.NONE
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,6 +163,7 @@ class DialectTable(NamedTuple):
     from_ascii: NDArray[np.uint8]  # u1[D, 256]
     number_of: NDArray[np.uint8]  # u1[D, 45]: Use -> field number; 0 = none
     profile: NDArray[np.int64]  # i8[D, P]: see ``Profile``
+    lifts: NDArray[np.int64]  # i8[D, 2]: see ``engine.wire.lift_kernels``
     parts: Array  # PART[P + 1]: how fields are divided; row 0 unused
     part_fields: Array  # FIELD[P + 1, 65]
     lowest_bit: NDArray[np.uint8]  # u1[64]: position of a lone bit, by De Bruijn product
@@ -199,6 +200,7 @@ def compile_dialects(dialects: Sequence[Dialect]) -> DialectTable:
         from_ascii=np.zeros((count, 256), np.uint8),
         number_of=np.zeros((count, USE_LIMIT), np.uint8),
         profile=np.zeros((count, len(Profile)), np.int64),
+        lifts=np.array([_lift_of(dialect) for dialect in dialects], np.int64),
         parts=np.zeros(part_rows, PART),
         part_fields=np.zeros((part_rows, PART_FIELDS), FIELD),
         lowest_bit=_lowest_bit_table(),
@@ -209,6 +211,19 @@ def compile_dialects(dialects: Sequence[Dialect]) -> DialectTable:
         _fill(table, row, dialect)
         next_part = _fill_parts(table, row, dialect, next_part)
     return table
+
+
+def _lift_of(dialect: Dialect) -> tuple[int, int]:
+    """Return (field, tag or 0) that say whether a part is taken, where decoding does not read it.
+
+    A digit of its own is read when it is decoded, inside a field too.
+    """
+    for number, parts in dialect.parts.items():
+        for tag, entry in parts.tags.items():
+            if entry.use == Use.PARTIAL:
+                return number, int(tag)
+    number = dialect.field_of(Use.PARTIAL)
+    return (number, 0) if number and dialect.fields[number].format != "n" else (0, 0)
 
 
 def _message_rows(dialect: Dialect) -> int:

@@ -47,7 +47,7 @@ class Use(IntEnum):
     REASON = 33  # DE25 of 1993 and 2003
     APPROVAL = 34  # DE38 of a request
     ORIGINAL_AMOUNT = 35  # DE30 of 1993: the first 12 digits are the original amount
-    PARTIAL = 36  # whether the terminal takes less than it asked for: 1 = it does
+    PARTIAL = 36  # begins with 1 where the terminal takes less than it asked for
     # Of these the engine needs the place only; ``number_of`` and the spans say where they lie.
     CHIP = 37
     PIN_BLOCK = 38
@@ -118,7 +118,6 @@ SHAPES: dict[Use, Shape] = {
     Use.REASON: _fixed(("n",), 4),
     Use.APPROVAL: _fixed(("an", "ans"), 6),
     Use.ORIGINAL_AMOUNT: _fixed(("n",), 24, 12),
-    Use.PARTIAL: _fixed(("n",), 1),
     Use.CHIP: _variable(("b",), 999),
     Use.PIN_BLOCK: _fixed(("b",), 8),
     Use.MAC: _fixed(("b",), 8, 4),

@@ -145,6 +145,35 @@ def test_behaviour_28_a_part_is_approved(player: Player, profile: Any, mti: int)
     assert (record["amount_minor"], record["amount2_minor"]) == (10_000, 12_345)
 
 
+@pytest.mark.parametrize("amount", [12_345, 10_000])
+@pytest.mark.parametrize("cuts", [(1, 1), (2,)])
+def test_behaviour_28_a_part_is_reversed_by_what_was_asked_or_what_was_approved(
+    player: Player, profile: Any, amount: int, cuts: tuple[int, ...]
+) -> None:
+    """DE4 of the reversal is either, in one batch too; any other amount names nothing."""
+    profile(partial_approval=2)
+    asked = at(_PAYMENT, amount=12_345)
+
+    player.play([asked, _reversal(asked, amount=amount)], list(cuts))
+
+    assert player.played.results[-1].decision == "REVERSED"
+    assert _book(player) == (10_000, 0, 0, 0)
+
+
+@pytest.mark.parametrize("cuts", [(1, 1), (2,)])
+def test_behaviour_28_another_amount_does_not_reverse_a_part(
+    player: Player, profile: Any, cuts: tuple[int, ...]
+) -> None:
+    """Nor is the whole reversed by an amount below it."""
+    profile(partial_approval=2)
+    asked = at(_PAYMENT, amount=12_345)
+
+    player.play([asked, _reversal(asked, amount=9_999)], list(cuts))
+
+    assert player.played.results[-1].decision == "REVERSAL_RECORDED"
+    assert _book(player) == (0, 10_000, 0, 0)
+
+
 @pytest.mark.parametrize("pcode", [10_000, 90_000])
 def test_behaviour_28_cash_is_never_approved_in_part(
     player: Player, profile: Any, pcode: int

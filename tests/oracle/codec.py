@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from engine.wire.columns import Fault
 from engine.wire.dialect import Dialect, Use
 from engine.wire.profile import SWITCHES, Profile
+from tests.oracle import codec_fields
 from tests.oracle.codec_fields import Read, ascii_text, from_ascii_text, read_field, write_field
 from tests.oracle.codec_parts import wrong_part
 from tests.oracle.siphash import siphash
@@ -215,9 +216,8 @@ def _note(result: Decoded, number: int, read: Read) -> None:
 
 def _values(dialect: Dialect, message: bytes, result: Decoded, key: tuple[int, int]) -> None:
     columns = result.columns
-    found: dict[Use, bytes] = {}
-    for number, text in result.texts.items():
-        found[dialect.fields[number].use] = text
+    read = [(dialect.fields[number], text) for number, text in result.texts.items()]
+    found: dict[Use, bytes] = {f.use: text for f, text in read if not codec_fields.is_lifted(f)}
 
     def reject(use: Use) -> None:
         number = dialect.field_of(use)

@@ -3,7 +3,7 @@
 import string
 from dataclasses import dataclass
 
-from engine.wire.dialect import Dialect, Field
+from engine.wire.dialect import Dialect, Field, Use
 from engine.wire.elements import Code, Prefix, Unit
 
 LETTERS = string.ascii_letters.encode()
@@ -151,3 +151,8 @@ def write_field(dialect: Dialect, entry: Field, data: bytes) -> bytes:
         return bytes.fromhex(str(units).zfill(2 * entry.prefix_bytes)) + written
     text = str(units).zfill(entry.prefix_bytes).encode()
     return (from_ascii_text(dialect, text) if entry.prefix == Prefix.EBCDIC else text) + written
+
+
+def is_lifted(field: Field) -> bool:
+    """Return whether decoding leaves the use of a field to the look-up after it."""
+    return field.use == Use.PARTIAL and field.format != "n"

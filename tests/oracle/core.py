@@ -59,7 +59,7 @@ class Core:
         self.waited_ms = link.get("waited_ms", 0)
         if mti // 10 % 2 == 1:
             return Answer("")
-        if mti in (800, 801):
+        if mti // 10 in (80, 82):
             return self._network(request, link)
         if mti // 10 not in (10, 12, 20, 22, 40, 42):
             return answer_of("MESSAGE_NOT_SERVED")
@@ -96,7 +96,7 @@ class Core:
 
     def _network(self, request: Request, link: dict[str, Any]) -> Answer:
         code = request["network_code"]
-        if code not in (1, 2, 301):
+        if code not in (1, 2, 201, 301):
             return answer_of("MESSAGE_NOT_SERVED")
         if code in (1, 2):
             link["signed_on"] = code == 1
@@ -403,7 +403,10 @@ class Core:
         if found is None or found.kind in ("reversal", "tombstone"):
             return None, None
         by_de4 = self.profile.get("reversal_amount") == "de4"
-        if is_reversal and not by_de4 and found.request["amount"] != request["amount"]:
+        theirs = {found.request["amount"]}
+        if found.decision == "PARTIALLY_APPROVED":
+            theirs.add(found.amount)
+        if is_reversal and not by_de4 and request["amount"] not in theirs:
             return None, None
         pan = request.get("pan")
         known = pan if pan in self.cards else None

@@ -2,13 +2,15 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from bench.conformance.profile import PROFILES, Profile, load_profile
 from bench.conformance.run import Report, as_text, check_host
-from tests.support.broken_host import FLAGS, BrokenHost, Card
+from tests.support.broken_flags import FLAGS
+from tests.support.broken_host import BrokenHost, Card
 
 _SHIPPED = load_profile(Path("de39"))
 _PROFILE = msgspec.structs.replace(
@@ -17,10 +19,7 @@ _PROFILE = msgspec.structs.replace(
     answer_timeout_s=1.0,
     silence_s=0.1,
     host=msgspec.structs.replace(
-        _SHIPPED.host,
-        serves=("0100", "0120", "0220", "0400", "0420", "0800"),
-        frame_timeout_s=1,
-        answers_in_order=True,
+        _SHIPPED.host, frame_timeout_s=1, answers_in_order=True, incremental=True
     ),
 )
 # Flag -> the behaviours whose checks must fail; others may fail with them.
@@ -72,6 +71,20 @@ FOUND_BY = {
     "needs_de90": 51,
     "posts_advice_twice": 42,
     "declines_advices": 41,
+    "refuses_0820": 21,
+    "part_without_flag": 28,
+    "part_without_amounts": 28,
+    "part_decided_anew": 28,
+    "no_balance": 29,
+    "inquiry_holds": 29,
+    "balance_with_holds": 29,
+    "refuses_unknown_tags": 18,
+    "takes_cut_tags": 18,
+    "completion_beside_hold": 43,
+    "advice_beside_hold": 42,
+    "captures_nothing": 23,
+    "refunds_twice": 49,
+    "increments_apart": 45,
 }
 _NEEDS_SIGN_ON = ("forgets_sign_off", "shares_sign_off")
 
@@ -85,12 +98,19 @@ def _cards() -> dict[str, Card]:
         (cards.blocked, "62"),
         (cards.expired, "54"),
     )
-    return made | {card.pan: Card(0, code) for card, code in refusals if card is not None}
+    return made | {card.pan: Card(0, refusal=code) for card, code in refusals if card is not None}
 
 
 def _run(flags: tuple[str, ...], numbers: set[int], profile: Profile = _PROFILE) -> Report:
     async def run() -> Report:
-        async with BrokenHost(_cards(), flags, profile.host.require_sign_on) as host:
+        host_profile = profile.host
+        async with BrokenHost(
+            _cards(),
+            flags,
+            host_profile.require_sign_on,
+            is_incremental=host_profile.incremental,
+            refunds_captures=host_profile.captured_reversal == "refund",
+        ) as host:
             return await check_host(("127.0.0.1", host.port), profile, numbers)
 
     return asyncio.run(run())
@@ -100,10 +120,13 @@ def _failed(report: Report) -> list[str]:
     return [f"{c.behaviour} {c.title}: {c.got}" for c in report.checks if c.verdict == "failed"]
 
 
-@pytest.mark.parametrize("require_sign_on", [False, True])
-def test_an_honest_host_passes_wholly(require_sign_on: bool) -> None:
-    """No check fails on a host without a flag, whichever way sign-on is handled."""
-    host = msgspec.structs.replace(_PROFILE.host, require_sign_on=require_sign_on)
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"require_sign_on": True}, {"incremental": False, "captured_reversal": "refuse"}],
+)
+def test_an_honest_host_passes_wholly(changes: dict[str, Any]) -> None:
+    """No check fails on a host without a flag, whichever way its profile says."""
+    host = msgspec.structs.replace(_PROFILE.host, **changes)
     report = _run((), set(), msgspec.structs.replace(_PROFILE, host=host))
     assert _failed(report) == []
     assert (report.score, report.passed > 40) == (1.0, True)

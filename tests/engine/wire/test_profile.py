@@ -43,7 +43,7 @@ def test_a_dialect_says_its_own() -> None:
 )
 def test_bad_switches_are_refused_with_their_line(line: str, wanted: str) -> None:
     """File, line, switch and reason, in one line."""
-    text = TEXT.replace("[unknown]", f"[profile]\n{line}\n\n[unknown]")
+    text = TEXT.replace("[profile]\n", f"[profile]\n{line}\n", 1)
     number = text.splitlines().index(line) + 1
     name = line.partition(" ")[0]
     with pytest.raises(DialectError) as caught:

@@ -1,0 +1,102 @@
+"""What the engine reads inside longer fields after decoding: whether a part is taken."""
+
+import re
+
+import numpy as np
+import pytest
+
+from engine.wire.columns import FIELD_COUNT, REQUEST
+from engine.wire.dialect import DIALECT_FOLDER, DialectError, load_builtin, parse_dialect
+from engine.wire.reading import read_batch
+from engine.wire.table import SEGMENT, compile_dialects
+from engine.wire.text import add_header, build_message
+
+PAYMENT: dict[int, str | bytes] = {
+    2: "9999000000000018", 3: "000000", 4: "000000001000", 7: "0601120000", 11: "000001",
+    49: "840",
+}  # fmt: skip
+_TEXT = (DIALECT_FOLDER / "mc-cis.toml").read_text(encoding="utf-8")
+
+
+class _Columns:
+    """The columns of one message."""
+
+    def __init__(self, frame: bytes) -> None:
+        self.arena = np.zeros(len(frame) + 16, np.uint8)
+        self.arena[: len(frame)] = np.frombuffer(frame, np.uint8)
+        self.request = np.zeros(1, REQUEST)
+        self.spans = np.zeros((1, FIELD_COUNT, 2), np.uint16)
+        self.pan_block = np.zeros((1, 16), np.uint8)
+
+
+def _partial(name: str, **changes: str) -> int:
+    """Return the column of a payment in a dialect."""
+    dialect = load_builtin(name)
+    values = PAYMENT | {int(field[2:]): value for field, value in changes.items()}
+    frame = add_header(dialect, build_message(dialect, "0100", values))
+    work = _Columns(frame)
+    segments = np.zeros(1, SEGMENT)
+    segments[0]["end"] = len(frame)
+    key = np.zeros(2, np.uint64)
+    assert read_batch(work, segments, 1, compile_dialects([dialect]), key) == 1
+    assert int(work.request[0]["fault"]) == 0
+    return int(work.request[0]["partial"])
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("name", ["iso87-bin", "iso87-hex", "iso87-bcd"])
+@pytest.mark.parametrize(
+    ("text", "wanted"), [("1", 1), ("1ABC", 1), ("0", 0), ("7 1", 7), ("X1", -1), ("", -1)]
+)
+def test_behaviour_28_the_first_character_of_a_field_says_it(
+    name: str, text: str, wanted: int
+) -> None:
+    """A digit is its value, anything else says nothing."""
+    assert _partial(name, de60=text) == wanted
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("R6105100004203707", 1),
+        ("R42070103210610510000", 1),
+        ("R610500000", 0),
+        ("R420761032109203123", -1),
+        ("R6100", -1),
+        ("R", -1),
+    ],
+)
+def test_behaviour_28_an_element_of_a_field_says_it(text: str, wanted: int) -> None:
+    """Tagged elements in EBCDIC; 61 in the data of another element is none."""
+    assert _partial("mc-cis", de48=text) == wanted
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("name", ["iso87-bin", "mc-cis"])
+def test_behaviour_28_a_message_without_the_field_says_nothing(name: str) -> None:
+    """-1."""
+    assert _partial(name) == -1
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("name", ["visa-base1", "base24", "postilion", "as2805", "iso93-ascii"])
+def test_behaviour_28_other_dialects_read_none(name: str) -> None:
+    """Where the place is not public no part is approved."""
+    table = compile_dialects([load_builtin(name)])
+    assert not table.lifts.any()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "wanted"),
+    [
+        ('61 = { name = "point of service, extended', '6A = { name = "p', "of kind se or pds"),
+        ('use = "partial" }', 'use = "pan" }', "of a tag, use is none or partial"),
+        ('60 = { use = "none" }', '60 = { use = "partial", format = "b" }', "n fixed 1, or an/ans"),
+    ],
+)
+def test_a_use_in_the_wrong_place_is_refused(old: str, new: str, wanted: str) -> None:
+    """File, line and what would be right."""
+    with pytest.raises(DialectError, match=r"x\.toml: line \d+: ") as caught:
+        parse_dialect(re.sub(re.escape(old), new, _TEXT, count=1), "x.toml")
+    assert wanted in str(caught.value)
