@@ -82,6 +82,7 @@ _COMMANDS = {
     "model rollback": "engine.model_commands:rollback",
     "model replay": "engine.model_history:replay",
     "model drift": "engine.model_history:drift",
+    "model explain": "engine.explain_commands:explain",
     "model evaluate": "bench.evaluate:evaluate",
     "credit train": "bench.credit:train",
     "credit score": "bench.credit:score",

@@ -1,13 +1,20 @@
 """Looks up what was decided: ledger records as an operator reads them."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.admin.operations import AuthorizationView, RuleView
+from engine.admin.operations import (
+    AuthorizationView,
+    ReasonView,
+    RecordedReasonsView,
+    RuleView,
+)
 from engine.decision import Decision
+from engine.reason_store import Recorded
 from engine.replies import approval_code
 from engine.rules.book import program_of_blobs
 from engine.rules.program import Program
@@ -19,6 +26,7 @@ from ledger.stores.place import scan_journal
 from ledger.vault import Vault
 from scoring.features import FEATURES
 from scoring.reasons import TEXTS
+from scoring.shapley import reasons_of
 
 _KINDS = tuple(kind for kind in TABLE if kind not in (Kind.LIMIT, Kind.ACCOUNT_OPEN))
 _CODED = (
@@ -36,10 +44,12 @@ def find_records(
     account: int | None,
     limit: int,
     sets: dict[int, Program] | None = None,
+    number: int | None = None,
 ) -> list[NDArray[np.void]]:
     """Return up to ``limit`` RECORD rows that match, newest first; reads the journal through.
 
-    ``sets`` is filled with the rule sets that were in force, by the version that records have.
+    ``sets`` is filled with the rule sets that were in force, by the version that records have;
+    ``number`` is that of one record.
     """
     found: list[NDArray[np.void]] = []
     for batch in scan_journal(data):
@@ -51,6 +61,8 @@ def find_records(
             key = rrn.encode("ascii", "replace")[:_RRN_BYTES].ljust(_RRN_BYTES)
             wanted &= records["rrn_a"] == np.frombuffer(key[:8], "<u8")[0]
             wanted &= records["rrn_b"] == np.frombuffer(key[8:], "<u4")[0]
+        if number is not None:
+            wanted &= records["seq"] == number
         if account is not None:
             wanted &= records["account"] == account
         found.extend(records[wanted].copy())
@@ -66,8 +78,16 @@ def _note_sets(batch: Batch, sets: dict[int, Program]) -> None:
             sets[version] = program_of_blobs(b for b in batch.blobs if b.row == row)
 
 
-def view_of_record(record: NDArray[np.void], program: Program, vault: Vault) -> AuthorizationView:
-    """Return the record as operators see it; no card number in it."""
+def view_of_record(
+    record: NDArray[np.void],
+    program: Program,
+    vault: Vault,
+    reasons: Mapping[int, Recorded] | None = None,
+) -> AuthorizationView:
+    """Return the record as operators see it, with what is known of ``reasons`` by record number.
+
+    No card number is in it.
+    """
     decision = Decision(int(record["result"]))
     is_filed = bool(int(record["flags"]) & Flag.FILED)
     is_approved = decision in _CODED and not is_filed and int(record["kind"]) != Kind.EXPIRE
@@ -92,6 +112,7 @@ def view_of_record(record: NDArray[np.void], program: Program, vault: Vault) -> 
         rules=_rules(record, program),
         score=None if score == SCORE_NONE else score / 10_000,
         reasons=_reasons(int(record["reasons"])),
+        reasons_of_record=_recorded(record, (reasons or {}).get(int(record["seq"]))),
         ruleset_version=f"{int(record['rules_version']):08x}" if record["rules_version"] else "",
         model_version=f"{int(record['model_version']):08x}" if record["model_version"] else "",
         merchant_category=f"{int(record['mcc']):04d}",
@@ -133,3 +154,23 @@ def _reasons(packed: int) -> list[str]:
     numbers = [packed >> (8 * place) & 0xFF for place in range(4)]
     names = [FEATURES[number - 1].name for number in numbers if number]
     return [f"{name}: {TEXTS[name]}" for name in names]
+
+
+def _recorded(record: NDArray[np.void], known: Recorded | None) -> RecordedReasonsView | None:
+    """Return the exact reasons; None where they belong to another history of this folder."""
+    if known is None or not is_about(known, record):
+        return None
+    return RecordedReasonsView(
+        round(known.expected, 6),
+        round(known.expected + float(known.adds.sum()), 6),
+        [
+            ReasonView(one.feature, one.value, round(one.adds, 6), one.text)
+            for one in reasons_of(known.features, known.adds)
+        ],
+    )
+
+
+def is_about(known: Recorded, record: NDArray[np.void]) -> bool:
+    """Return whether reasons were made of this very payment: model and hash are the record's."""
+    made_of = int(record["model_version"]), int(record["customer"])
+    return (known.model, known.check) == made_of

@@ -74,15 +74,15 @@ class ModuleLocator:
         return str(self._first_line)
 
 
-def is_warm(folder: Path) -> bool:
-    """Return whether an earlier process finished compiling into ``folder``."""
-    return (folder / "complete").exists()
+def is_warm(folder: Path, part: str = "complete") -> bool:
+    """Return whether an earlier process finished compiling into ``folder``; a part has its name."""
+    return (folder / part).exists()
 
 
-def mark_warm(folder: Path) -> None:
-    """Note that every kernel is in ``folder``."""
+def mark_warm(folder: Path, part: str = "complete") -> None:
+    """Note that every kernel that serves, or of a part that is compiled later, is kept."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "complete").touch()
+    (folder / part).touch()
 
 
 def _user_cache() -> str:

@@ -68,6 +68,8 @@ class Counter(IntEnum):
     RELOADS = 12  # of the configuration, taken
     RELOADS_REFUSED = 13  # the old one stays
     STAND_IN = 14  # payments decided without the scorer
+    REASONS_MADE = 15  # exact reasons of payments that were refused or sent to review
+    REASONS_DROPPED = 16  # of which nothing was kept: a bound, or a file that failed
 
 
 class Gauge(IntEnum):
@@ -86,6 +88,7 @@ class Gauge(IntEnum):
     SNAPSHOT_PAUSE_NS = 10  # how long traffic stood still for the last one
     LINES_UP = 11  # that the host has opened and signed on to
     OUTBOX_WAITING = 12  # messages that the host must still deliver
+    REASONS_WAITING = 13  # payments whose exact reasons are still to be made
 
 
 class Queue(IntEnum):

@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from engine.admin import operations as api
 from engine.cards import CardFlag, CardStatus
 from engine.clearing_desk import ClearingDesk
-from engine.errors import ProblemFoundError
+from engine.errors import ProblemFoundError, StorageFailure
 from engine.events import apply_events, event_record
 from engine.importing import Import, made_pan, parse_currency, read_import
 from engine.inquiry import find_records, view_of_record
 from engine.label_events import apply_labels
 from engine.pipeline import Pipeline, event_job
+from engine.reason_store import Recorded
 from engine.registrar import Registrar, RegistrarError, Registration
 from engine.rules.program import Program
 from engine.upkeep import Upkeep
@@ -222,11 +223,21 @@ class EngineOperations:
         number = None if account is None else self._account_number(account)
         sets: dict[int, Program] = {}
         rows = find_records(self._data, rrn, number, limit, sets)
-        program = self._pipeline.authorizer.program
+        program, known = self._pipeline.authorizer.program, self._recorded_reasons(rows)
         return [
-            view_of_record(row, sets.get(int(row["rules_version"]), program), self._vault)
+            view_of_record(row, sets.get(int(row["rules_version"]), program), self._vault, known)
             for row in rows
         ]
+
+    def _recorded_reasons(self, rows: list[NDArray[np.void]]) -> dict[int, Recorded]:
+        """Return what is kept of the reasons of these records; nothing where the file fails."""
+        explaining = self._pipeline.explaining
+        if explaining is None:
+            return {}
+        try:
+            return explaining.store.find(np.array([int(row["seq"]) for row in rows], np.int64))
+        except StorageFailure:
+            return {}
 
     def _register(self, make: Callable[[], Registration], operator: str) -> Registration:
         try:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from engine.authorize import Authorizer, Outcome
 from engine.decision import Decision
+from engine.explaining import Explaining
 from engine.items import LINK, Role, Setting
 from engine.limits import BATCHES_IN_FLIGHT_MAX, LENGTH_HEADER_BYTES, QUEUE_BYTES_MAX
 from engine.metrics import (
@@ -30,6 +31,7 @@ from engine.metrics import (
     Stage,
     Unanswered,
 )
+from engine.reason_store import Captured
 from engine.replies import decisions_of, segment_ends
 from engine.session import Link
 from engine.wire.table import SEGMENT, FrameFault, keepalive_of
@@ -71,6 +73,7 @@ class _Answers(NamedTuple):
     arrived_ns: NDArray[np.int64]  # of each answered request, monotonic
     started_ns: int
     done: Callable[[], None] | None
+    captured: Captured | None = None  # payments whose exact reasons are made afterwards
 
 
 class Pipeline:
@@ -88,6 +91,7 @@ class Pipeline:
         self.metrics = metrics
         self.committer: Committer | None = None
         self.on_trips: Callable[[list[str]], None] | None = None
+        self.explaining: Explaining | None = None
         self._loop = loop
         self._clock_ns = clock_ns
         self._ready: deque[Link] = deque()
@@ -158,6 +162,11 @@ class Pipeline:
         self._events.clear()
         self._idle.set()
 
+    def close(self) -> None:
+        """Stop the thread that makes exact reasons, if there is one; batches are over."""
+        if self.explaining is not None:
+            self.explaining.close()
+
     async def wait_idle(self) -> None:
         """Wait until nothing is gathered and everything handed in is durable and answered."""
         await self._idle.wait()
@@ -207,7 +216,11 @@ class Pipeline:
         arrived_ns = self._links["arrival_ns"][segment_of].astype(np.int64) - waited_ns
         answers = self._answers(links, outcome)
         closing = self._settle(links, outcome.request_count == work.rows)
-        token = _Answers(answers, closing, arrived_ns, started_ns, None)
+        captured = None
+        if self.explaining is not None:
+            model, count = self.authorizer.model, outcome.request_count
+            captured = self.explaining.capture(work, count, outcome.records, model)
+        token = _Answers(answers, closing, arrived_ns, started_ns, None, captured)
         self._count(outcome, links)
         blobs = [Blob(row, BlobKind.ORIGINAL, identity) for row, identity in outcome.originals]
         blobs += outcome.blobs
@@ -431,6 +444,8 @@ class Pipeline:
             self._send(token)
             if token.done is not None:
                 token.done()
+            if token.captured is not None and self.explaining is not None:
+                self.explaining.take(token.captured)
             if len(job.records):
                 self.metrics.count_records(job.records, len(job.records))
                 self.metrics.gauges[Gauge.LAST_SEQUENCE] = int(job.records["seq"][-1])

@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import cast
@@ -23,6 +24,7 @@ from engine.authorize import Authorizer, Workspace
 from engine.config import NONE, Config
 from engine.dialer import Desk
 from engine.errors import StorageFailure
+from engine.explaining import Explaining, model_of
 from engine.limits import ARENA_BYTES
 from engine.link_operations import ShellOperations
 from engine.metrics import Counter, Gauge, Metrics, Queue, Table
@@ -34,6 +36,7 @@ from engine.outbox import Outbox
 from engine.partition import Partition, bounds_of, choice_of, open_partition
 from engine.parts import Parts, build_info, load_parts, places_of, rules_path, settings_of
 from engine.pipeline import Pipeline, event_job
+from engine.reason_store import ReasonStore
 from engine.registrar import Registrar
 from engine.reload import Reloader
 from engine.rule_desk import EngineRuleDesk
@@ -188,6 +191,7 @@ class Switch:
             rules.close()
             models.close()
             operations.close()
+            pipeline.close()
             server.close_links()
             if desk is not None:
                 desk.close()
@@ -208,10 +212,22 @@ class Switch:
         desk.start(parts.program)
         return desk
 
+    def _start_explaining(self, partition: Partition, metrics: Metrics) -> Explaining | None:
+        """Begin to make exact reasons; without their file everything else goes on."""
+        data = partition.data
+        try:
+            explaining = Explaining(ReasonStore(data), partial(model_of, data), metrics, self._note)
+        except StorageFailure as problem:
+            self._note(f"reasons: {problem}")
+            return None
+        explaining.start()
+        return explaining
+
     def _operations(
         self, pipeline: Pipeline, partition: Partition, committer: Committer, upkeep: Upkeep
     ) -> EngineOperations:
         metrics = pipeline.metrics
+        pipeline.explaining = self._start_explaining(partition, metrics)
         return EngineOperations(
             pipeline,
             partition.vault,

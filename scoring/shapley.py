@@ -15,7 +15,7 @@ from scoring.errors import ModelError
 from scoring.explain_kernels import REASONS_MAX
 from scoring.features import FEATURES
 from scoring.forest import DEPTH_MAX, Forest
-from scoring.forest_kernels import COLUMN_BITS, row_keys
+from scoring.forest_kernels import COLUMN_BITS, GROUP_TREES, row_keys
 from scoring.reasons import TEXTS
 from scoring.shapley_kernels import FEATURES_MAX, shapley_values
 
@@ -99,6 +99,14 @@ def reasons_of(
         for at in order
         if adds[at] > 0.0
     ]
+
+
+def compile_kernels() -> None:
+    """Compile the kernels on one row of one small tree."""
+    size = 2 * GROUP_TREES
+    leaves = np.arange(size, dtype=np.float32)
+    forest = Forest(np.zeros(size, np.int64), leaves, 1, 0.0, 1, 1, np.full(size, 0.5, np.float32))
+    Explainer(forest).values(np.zeros((1, 1), np.float32))
 
 
 @dataclass(slots=True)

@@ -60,6 +60,7 @@ COVERED_BY = {
     "engine/admin/series.py": "tests/engine/admin/test_collector.py",
     "engine/model_desk.py": "tests/system/test_models.py",
     "engine/model_history.py": "tests/system/test_models.py",
+    "engine/explain_commands.py": "tests/system/test_explain.py",
     "engine/model_commands.py": "tests/system/test_models.py",
     "engine/admin/models_api.py": "tests/system/test_models.py",
     "scoring/reasons.py": "tests/scoring/test_explain_kernels.py",

@@ -33,6 +33,24 @@ MODEL_SERIES: tuple[Series, ...] = (
         "Models that score in shadow.",
         lambda metrics: [((), float(metrics.challengers[0]))],
     ),
+    single(
+        "de39_reasons_made_total",
+        "counter",
+        "Payments refused or sent to review whose exact reasons were made.",
+        lambda metrics: [((), float(metrics.counters[m.Counter.REASONS_MADE]))],
+    ),
+    single(
+        "de39_reasons_dropped_total",
+        "counter",
+        "Of these, payments that nothing was kept of; `de39 model explain --missing` makes them.",
+        lambda metrics: [((), float(metrics.counters[m.Counter.REASONS_DROPPED]))],
+    ),
+    single(
+        "de39_reasons_waiting",
+        "gauge",
+        "Payments whose exact reasons are still to be made.",
+        lambda metrics: [((), float(metrics.gauges[m.Gauge.REASONS_WAITING]))],
+    ),
     Series(
         "de39_drift_psi",
         "gauge",

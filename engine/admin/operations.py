@@ -174,6 +174,26 @@ class RuleView(msgspec.Struct, frozen=True):
     mode: str
 
 
+class ReasonView(msgspec.Struct, frozen=True):
+    """One feature that raised a score: its value, and what it added to the log odds."""
+
+    feature: str
+    value: float
+    adds: float
+    text: str
+
+
+class RecordedReasonsView(msgspec.Struct, frozen=True):
+    """Reasons of record: exact Shapley values, of which the strongest that raised the score.
+
+    The margin is ``expected``, what the model expects of any payment, and what all features add.
+    """
+
+    expected: float
+    margin: float
+    reasons: list[ReasonView]
+
+
 class AuthorizationView(msgspec.Struct, frozen=True):
     """What was decided about one request, and why."""
 
@@ -190,7 +210,8 @@ class AuthorizationView(msgspec.Struct, frozen=True):
     approval_code: str  # "" = not approved
     rules: list[RuleView]
     score: float | None  # 0 to 1; None = not scored
-    reasons: list[str]  # features that raised the score most
+    reasons: list[str]  # features that raised the score most, as estimated when it was decided
+    reasons_of_record: RecordedReasonsView | None  # None = approved, not scored, or not made yet
     ruleset_version: str  # hex; "" = no rules
     model_version: str  # hex; "" = no model
     merchant_category: str

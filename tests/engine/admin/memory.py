@@ -213,6 +213,7 @@ AUTHORIZATION = o.AuthorizationView(
     rules=[o.RuleView("R7", "count_1h > 5", "decline", "live")],
     score=0.9731,
     reasons=["count_1h"],
+    reasons_of_record=None,
     ruleset_version="9f3a0c11",
     model_version="77aa00ff",
     merchant_category="5411",

@@ -1,0 +1,173 @@
+"""SHELL: the file of reasons of record: why a payment was declined or sent to review, exactly.
+
+One row a payment, by its record number: model, hash of the feature row as in the ledger record, the
+feature row, and what each feature adds; without the last, it waits. The records have no room for it
+and the journal can make all of it again (``de39 model explain --missing``), so the file is not part
+of a backup. One SQLite file in the data folder; threads of the engine and commands beside it may
+use it at once.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import StorageFailure
+from scoring.features import FEATURES
+
+FILE = "reasons.db"
+_TABLE = """
+CREATE TABLE IF NOT EXISTS reason (
+    record INTEGER PRIMARY KEY,
+    model INTEGER NOT NULL,
+    checked INTEGER NOT NULL,
+    features BLOB NOT NULL,
+    adds BLOB,
+    expected REAL
+);
+CREATE INDEX IF NOT EXISTS waiting ON reason (record) WHERE adds IS NULL;
+"""
+Row = tuple[Any, ...]
+_ASKED_AT_ONCE = 500  # SQLite takes at least 999 variables
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Captured:
+    """Payments as they were scored, in order of their records.
+
+    ``records`` i64[n] are record numbers, ``checks`` u32[n] hashes of the rows, ``features``
+    f32[n, k]; ``model`` is the version that scored them.
+    """
+
+    model: int
+    records: NDArray[np.int64]
+    checks: NDArray[np.uint32]
+    features: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recorded:
+    """A row that is whole: ``features`` f32[k], ``adds`` f64[k], log odds over ``expected``."""
+
+    model: int
+    check: int
+    features: NDArray[np.float32]
+    adds: NDArray[np.float64]
+    expected: float
+
+
+class ReasonStore:
+    """The file; every method waits for the disk. Raises StorageFailure with one line."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / FILE
+        self._lock = threading.Lock()
+        try:
+            self._db = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
+            self._path.chmod(0o600)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")  # what a crash takes is made again
+            self._db.executescript(_TABLE)
+        except (sqlite3.Error, OSError) as problem:
+            raise StorageFailure(f"{self._path}: cannot be opened: {problem}") from None
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def add(self, captured: Captured) -> None:
+        """Keep payments to be explained; one that is there already stays as it is."""
+        rows = [
+            (int(record), captured.model, int(check), features.astype("<f4").tobytes())
+            for record, check, features in zip(
+                captured.records, captured.checks, captured.features, strict=True
+            )
+        ]
+        text = "INSERT OR IGNORE INTO reason (record, model, checked, features) VALUES (?, ?, ?, ?)"
+        self._write(text, rows)
+
+    def put(self, records: NDArray[np.int64], adds: NDArray[np.float64], expected: float) -> None:
+        """Write what each feature adds, f64[n, k], to the rows of ``records``."""
+        rows = [
+            (parts.astype("<f8").tobytes(), expected, int(record))
+            for record, parts in zip(records, adds, strict=True)
+        ]
+        self._write("UPDATE reason SET adds = ?, expected = ? WHERE record = ?", rows)
+
+    def waiting(self, most: int, without: Iterable[int] = ()) -> Captured | None:
+        """Return up to ``most`` rows of one model that wait, the oldest first; None = none.
+
+        Rows of the models ``without`` are passed over.
+        """
+        passed = ",".join(str(int(model)) for model in without)
+        found = self._read(
+            "SELECT record, model, checked, features FROM reason WHERE adds IS NULL"  # noqa: S608
+            f" AND model NOT IN ({passed}) ORDER BY record LIMIT ?",
+            (most,),
+        )
+        if not found:
+            return None
+        chosen = [row for row in found if row[1] == found[0][1]]
+        return Captured(
+            found[0][1],
+            np.array([row[0] for row in chosen], np.int64),
+            np.array([row[2] for row in chosen], np.uint32),
+            np.stack([_floats(row[3], "<f4") for row in chosen]),
+        )
+
+    def waiting_count(self) -> int:
+        """Return how many rows wait."""
+        return int(self._read("SELECT count(*) FROM reason WHERE adds IS NULL", ())[0][0])
+
+    def known(self, records: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which of the payments have a row, whole or not."""
+        found = {row[0] for row in self._rows_of(records, "record", "")}
+        return np.array([int(record) in found for record in records], np.bool_)
+
+    def find(self, records: NDArray[np.int64]) -> dict[int, Recorded]:
+        """Return the rows of these payments that are whole, by record number."""
+        fields = "record, model, checked, features, adds, expected"
+        return {
+            row[0]: Recorded(
+                row[1], row[2], _floats(row[3], "<f4"), _floats(row[4], "<f8"), float(row[5])
+            )
+            for row in self._rows_of(records, fields, "AND adds IS NOT NULL")
+        }
+
+    def _rows_of(self, records: NDArray[np.int64], fields: str, more: str) -> list[Row]:
+        found: list[Row] = []
+        for first in range(0, len(records), _ASKED_AT_ONCE):
+            part = [int(record) for record in records[first : first + _ASKED_AT_ONCE]]
+            places = ",".join("?" * len(part))
+            text = f"SELECT {fields} FROM reason WHERE record IN ({places}) {more}"  # noqa: S608
+            found += self._read(text, part)
+        return found
+
+    def _read(self, text: str, values: Iterable[object]) -> list[Row]:
+        try:
+            with self._lock, closing(self._db.execute(text, tuple(values))) as rows:
+                return rows.fetchall()
+        except sqlite3.Error as problem:
+            raise StorageFailure(f"{self._path}: cannot be read: {problem}") from None
+
+    def _write(self, text: str, rows: list[Row]) -> None:
+        """Write all rows or none."""
+        try:
+            with self._lock, self._db:
+                self._db.execute("BEGIN IMMEDIATE")
+                self._db.executemany(text, rows)
+        except sqlite3.Error as problem:
+            raise StorageFailure(f"{self._path}: cannot be written: {problem}") from None
+
+
+def _floats(data: bytes, kind: str) -> NDArray[Any]:
+    values = np.frombuffer(data, kind)
+    if len(values) != len(FEATURES):
+        raise StorageFailure(f"{FILE}: a row has {len(values)} values, not {len(FEATURES)}")
+    return values.astype(kind[1:])

@@ -1,0 +1,183 @@
+"""Reasons of record beside an engine: exact, durable, bounded, and never in its way."""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import msgspec
+import numpy as np
+import pytest
+
+from engine import explaining as module
+from engine.explaining import Explaining, is_wanted
+from engine.inquiry import is_about
+from engine.metrics import BuildInfo, Counter, Gauge, Metrics
+from engine.reason_store import FILE, Captured, ReasonStore, Recorded
+from engine.rules.language import parse
+from engine.rules.program import program_from_file
+from ledger.record import Flag
+from scoring.features import FEATURES
+from scoring.registry import Model, model_bytes, model_from_bytes
+from scoring.shapley import Explainer
+from scoring.train import score_rows
+from tests.support.labelled import Labelled
+from tests.support.small_engine import MODEL, SmallEngine
+from tests.system.process import eventually
+
+pytestmark = pytest.mark.kernels
+RULES = """
+rule D01 post decline(59) "refused" when amount >= 60.00
+rule V01 post review "looked at" when amount >= 30.00
+"""
+
+
+class Kept:
+    """An engine, what was captured of each of its batches, and all that was noted."""
+
+    def __init__(self, folder: Path, find: Callable[[int], Model | None] | None = None) -> None:
+        engine = SmallEngine(limit_minor=10**9, program=program_from_file(parse(RULES)))
+        self.live = Labelled(engine)
+        self.metrics, self.notes = Metrics(BuildInfo("", "")), list[str]()
+        self.explaining = Explaining(
+            ReasonStore(folder), find or (lambda _: None), self.metrics, self.notes.append
+        )
+
+    def pay(self, count: int, seed: int = 1) -> Captured:
+        """Pay in one batch; return what needs reasons."""
+        self.live.pay(Random(seed), count, [])
+        authorizer, records = self.live.engine.authorizer, self.live.parts[-1]
+        captured = self.explaining.capture(authorizer.work, count, records, authorizer.model)
+        assert captured is not None
+        return captured
+
+    def made(self) -> int:
+        """Return how many payments are explained."""
+        return int(self.metrics.counters[Counter.REASONS_MADE])
+
+
+def test_what_is_captured_is_what_was_scored(tmp_path: Path) -> None:
+    """Refused and reviewed payments, no others; rows give the hash and score of the record."""
+    kept = Kept(tmp_path)
+    captured = kept.pay(60)
+    records = kept.live.parts[-1]
+    wanted = (records["result"] >= 100) | (records["flags"] & Flag.REVIEW != 0)
+    assert 0 < wanted.sum() < 60
+    assert captured.records.tolist() == records["seq"][wanted].tolist()
+    assert captured.checks.tolist() == records["customer"][wanted].tolist()
+    assert score_rows(MODEL, captured.features)[1].tolist() == records["score"][wanted].tolist()
+    kept.explaining.store.close()
+
+
+def test_nothing_is_captured_without_a_model(tmp_path: Path) -> None:
+    """What nobody scored has no reasons of a score."""
+    kept = Kept(tmp_path)
+    authorizer = kept.live.engine.authorizer
+    authorizer.scorer.model = None
+    kept.live.pay(Random(1), 9, [])
+    assert kept.explaining.capture(authorizer.work, 9, kept.live.parts[-1], None) is None
+    assert kept.explaining.capture(authorizer.work, 9, kept.live.parts[-1], MODEL) is None
+    assert not is_wanted(np.array([301]), np.array([Flag.REVIEW]), np.array([0])).any()
+    kept.explaining.store.close()
+
+
+def test_reasons_are_made_and_exact(tmp_path: Path) -> None:
+    """What the thread writes is what the explainer says, and is counted."""
+    kept = Kept(tmp_path)
+    captured = kept.pay(60)
+    kept.explaining.start()
+    kept.explaining.take(captured)
+    assert eventually(lambda: kept.made() == len(captured.records), 60.0)
+    found = kept.explaining.store.find(captured.records)
+    explainer = Explainer(MODEL.forest)
+    wanted = explainer.values(captured.features)
+    for at, number in enumerate(captured.records.tolist()):
+        assert found[number].adds.tolist() == wanted[at].tolist()
+        assert (found[number].model, found[number].expected) == (MODEL.version, explainer.expected)
+    assert kept.metrics.gauges[Gauge.REASONS_WAITING] == 0
+    kept.explaining.close()
+    assert kept.notes == []
+
+
+def test_what_waits_outlives_a_stop(tmp_path: Path) -> None:
+    """A stop keeps what was taken; the next start explains it, the model found by its version."""
+    kept = Kept(tmp_path)
+    captured = kept.pay(40)
+    kept.explaining.take(captured)
+    kept.explaining._stop.set()
+    kept.explaining.start()  # runs into the stop: it only keeps what is queued
+    kept.explaining.close()
+    assert kept.made() == 0
+    again = Kept(tmp_path, find=lambda version: MODEL if version == MODEL.version else None)
+    again.explaining.start()
+    assert eventually(lambda: again.made() == len(captured.records), 60.0)
+    again.explaining.close()
+
+
+def test_a_model_that_nobody_has_is_said_once(tmp_path: Path) -> None:
+    """Its payments wait; those of another model go on."""
+    meta = msgspec.structs.replace(MODEL.meta, name="other")
+    other = model_from_bytes(model_bytes(MODEL.forest, MODEL.cuts, MODEL.mcc_risk, meta))
+    kept = Kept(tmp_path)
+    known = kept.pay(20)
+    lost = Captured(other.version, known.records + 1000, known.checks, known.features)
+    kept.explaining.take(lost)
+    kept.explaining.take(known)
+    kept.explaining.start()
+    assert eventually(lambda: kept.made() == len(known.records), 60.0)
+    assert eventually(lambda: kept.notes)
+    kept.explaining.take(known)  # nothing new: looked at again all the same
+    kept.explaining.close()
+    assert kept.notes == [f"reasons: model {other.version:08x} is not kept; its payments wait"]
+    store = ReasonStore(tmp_path)
+    assert store.waiting_count() == len(lost.records)
+    store.close()
+
+
+def test_past_the_bounds_rows_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full queue and a full file drop whole batches and say how many."""
+    kept = Kept(tmp_path)
+    captured = kept.pay(40)
+    count = len(captured.records)
+    monkeypatch.setattr(module, "QUEUE_ROWS_MAX", count)
+    monkeypatch.setattr(module, "WAITING_ROWS_MAX", 0)
+    kept.explaining.take(captured)
+    kept.explaining.take(captured)
+    assert kept.metrics.counters[Counter.REASONS_DROPPED] == count
+    kept.explaining.start()
+    assert eventually(lambda: kept.metrics.counters[Counter.REASONS_DROPPED] == 2 * count)
+    kept.explaining.close()
+    assert kept.made() == 0
+
+
+def test_a_file_that_fails_costs_reasons_only(tmp_path: Path) -> None:
+    """It is said once, what was on its way is counted, and the thread ends when told."""
+    kept = Kept(tmp_path)
+    captured = kept.pay(40)
+    with sqlite3.connect(tmp_path / FILE) as beside:
+        beside.execute("ALTER TABLE reason RENAME TO elsewhere")
+    beside.close()
+    kept.explaining.take(captured)
+    kept.explaining.start()
+    assert eventually(lambda: len(kept.notes) > 0)
+    kept.explaining.close()
+    assert all("reasons.db: cannot be" in note for note in kept.notes)
+    assert kept.metrics.counters[Counter.REASONS_DROPPED] == len(captured.records)
+
+
+def test_reasons_of_another_history_are_not_shown(tmp_path: Path) -> None:
+    """After a restore the same record number may be another payment: hash or model differ."""
+    kept = Kept(tmp_path)
+    record = kept.live.records[0].copy()
+    record["model_version"], record["customer"] = 5, 6
+    adds = np.zeros(len(FEATURES))
+    for model, check, own in ((5, 6, True), (5, 7, False), (4, 6, False)):
+        assert is_about(Recorded(model, check, adds.astype(np.float32), adds, 0.0), record) == own
+    kept.explaining.store.close()
+
+
+def test_every_feature_is_kept(tmp_path: Path) -> None:
+    """A row is as wide as the feature list."""
+    kept = Kept(tmp_path)
+    assert kept.pay(20).features.shape[1] == len(FEATURES)
+    kept.explaining.store.close()

@@ -1,0 +1,94 @@
+"""The file of reasons of record: what is added waits, what is put is found, nothing twice."""
+
+import sqlite3
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.errors import StorageFailure
+from engine.reason_store import FILE, Captured, ReasonStore
+from scoring.features import FEATURES
+
+WIDTH = len(FEATURES)
+
+
+def captured(first: int, count: int, model: int = 7) -> Captured:
+    """Return rows that are told apart by their record number."""
+    records = np.arange(first, first + count, dtype=np.int64)
+    features = np.repeat(records[:, None], WIDTH, axis=1).astype(np.float32)
+    return Captured(model, records, records.astype(np.uint32) + 1, features)
+
+
+def numbers(*records: int) -> np.ndarray:
+    """Return record numbers as the store takes them."""
+    return np.array(records, np.int64)
+
+
+def test_rows_wait_until_they_are_put(tmp_path: Path) -> None:
+    """The oldest first and of one model; what is whole is found with every value."""
+    store = ReasonStore(tmp_path)
+    store.add(captured(20, 3))
+    store.add(captured(10, 2, model=9))
+    assert store.waiting_count() == 5
+    part = store.waiting(10)
+    assert part is not None
+    assert (part.model, part.records.tolist(), part.checks.tolist()) == (9, [10, 11], [11, 12])
+    part = store.waiting(2, without=[9])
+    assert part is not None
+    assert part.records.tolist() == [20, 21]
+    adds = np.arange(2 * WIDTH, dtype=np.float64).reshape(2, WIDTH)
+    store.put(part.records, adds, -3.5)
+    found = store.find(numbers(20, 21, 22, 10, 99))
+    assert sorted(found) == [20, 21]
+    assert (found[21].model, found[21].check, found[21].expected) == (7, 22, -3.5)
+    assert found[21].adds.tolist() == adds[1].tolist()
+    assert found[21].features.tolist() == [21.0] * WIDTH
+    assert store.known(numbers(20, 22, 99)).tolist() == [True, True, False]
+    assert store.waiting_count() == 3
+    assert store.waiting(9, without=[7, 9]) is None
+
+
+def test_what_is_there_stays(tmp_path: Path) -> None:
+    """A payment that comes a second time changes nothing."""
+    store = ReasonStore(tmp_path)
+    store.add(captured(5, 1))
+    store.put(numbers(5), np.ones((1, WIDTH)), 0.0)
+    store.add(captured(5, 2, model=8))
+    assert store.find(numbers(5))[5].model == 7
+    assert store.waiting_count() == 1
+
+
+def test_it_outlives_its_process_and_is_private(tmp_path: Path) -> None:
+    """Another opening, also at the same time, reads it; others may not."""
+    store = ReasonStore(tmp_path)
+    store.add(captured(1, 600))
+    other = ReasonStore(tmp_path)
+    assert other.known(np.arange(1, 601)).all()
+    other.put(numbers(600), np.zeros((1, WIDTH)), 1.0)
+    assert list(store.find(np.arange(1, 601))) == [600]
+    for one in (store, other):
+        one.close()
+    assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o600
+
+
+def test_a_file_that_is_none_is_one_line(tmp_path: Path) -> None:
+    """No database, a lost table, a row of other features: said with the name of the file."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / FILE).write_bytes(b"no database" * 100)
+    with pytest.raises(StorageFailure, match=r"reasons[.]db: cannot be opened"):
+        ReasonStore(tmp_path / "a")
+    store = ReasonStore(tmp_path)
+    store.add(captured(1, 1))
+    with sqlite3.connect(tmp_path / FILE) as beside:
+        beside.execute("UPDATE reason SET features = x'00000000'")
+    with pytest.raises(StorageFailure, match="a row has 1 values, not 38"):
+        store.waiting(1)
+    with sqlite3.connect(tmp_path / FILE) as beside:
+        beside.execute("DROP TABLE reason")
+    beside.close()
+    with pytest.raises(StorageFailure, match=r"reasons[.]db: cannot be read"):
+        store.waiting_count()
+    with pytest.raises(StorageFailure, match=r"reasons[.]db: cannot be written"):
+        store.add(captured(2, 1))
