@@ -9,7 +9,7 @@ Lucchese et al. 2015.
 import numpy as np
 from numpy.typing import NDArray
 
-from ledger.jit import Int, kernel
+from ledger.jit import Int, allocating_kernel, kernel
 from scoring.forest_kernels import COLUMN_BITS
 
 _MASK = (1 << COLUMN_BITS) - 1
@@ -66,7 +66,7 @@ def four_trees(
         margins[k] = total
 
 
-@kernel
+@allocating_kernel
 def rows_in_lockstep(
     keys: NDArray[np.int64],
     nodes: NDArray[np.int64],
@@ -165,7 +165,7 @@ def rank_rows(
             ranks[k, column] = np.int32((rank << _RANK_BITS) | ((1 << _RANK_BITS) - 1))
 
 
-@kernel
+@allocating_kernel
 def quick_scorer(
     keys: NDArray[np.int64],
     cuts: NDArray[np.int64],

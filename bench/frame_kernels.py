@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ledger.jit import kernel
+from ledger.jit import allocating_kernel, kernel
 
 Whole = int | np.integer[Any]  # what a kernel takes for a number
 
@@ -133,7 +133,7 @@ def write_frame(
     return np.int64(size)
 
 
-@kernel
+@allocating_kernel
 def encode_orders(
     orders: NDArray[Any],
     first_number: int,

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from bench.frame_kernels import FRAME_CAP, Whole, put_clock, write_frame
 from bench.workload_kernels import mix
-from ledger.jit import kernel
+from ledger.jit import allocating_kernel, kernel
 
 BURST = 4_096  # payments built in one call, so that answers are taken in between
 _SHARE_MASK = 0xFFFFF
 
 
-@kernel
+@allocating_kernel
 def fill(
     run: NDArray[Any],
     now_us: int,

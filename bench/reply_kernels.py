@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bench.frame_kernels import Whole
 from bench.latency import bucket_of
-from ledger.jit import kernel
+from ledger.jit import allocating_kernel, kernel
 
 LARGEST_FRAME = 8_192
 _CODE_00 = 48 + 48 * 256
@@ -18,7 +18,7 @@ _CODE_10 = 49 + 48 * 256  # partial approval
 _CODE_85 = 56 + 53 * 256  # no reason to decline: a check of the card
 
 
-@kernel
+@allocating_kernel
 def take(
     run: NDArray[Any],
     now_us: int,

@@ -171,8 +171,10 @@ def is_authorization(entry: Int, ring: NDArray[np.void]) -> bool:
 @kernel
 def is_undecided(entry: Int, ring: NDArray[np.void]) -> bool:
     """Whether a message of this pass will still change the hold of ``entry``."""
+    if entry <= 0:
+        return False
     state = ring[entry & (ring.shape[0] - 1)]["state"]
-    return entry > 0 and (state == State.PENDING or state == State.CLOSING)
+    return state == State.PENDING or state == State.CLOSING
 
 
 @kernel

@@ -22,7 +22,7 @@ from engine.label_events import apply_labels
 from engine.payments import requests_of_records
 from engine.rules.program import Program
 from ledger.authorizations import Cursor
-from ledger.jit import kernel
+from ledger.jit import allocating_kernel
 from ledger.journal import Blob, BlobKind
 from ledger.money import EXPONENT
 from ledger.record import Flag, Kind
@@ -202,7 +202,7 @@ class HistoryRun:
             self.passed_over += 1
 
 
-@kernel
+@allocating_kernel
 def hash_rrns(
     hash_key: NDArray[np.uint64], request: NDArray[np.void], items: NDArray[np.void]
 ) -> None:

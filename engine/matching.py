@@ -25,7 +25,7 @@ from engine.items import Role, Setting, StandIn
 from engine.wire.profile import Profile
 from ledger.authorizations import State
 from ledger.deadlines import Wheel, next_due
-from ledger.index import header_of, index_find
+from ledger.index import index_fetch, index_find
 from ledger.jit import Int, Row, kernel
 from ledger.record import Flag, Kind
 
@@ -132,17 +132,12 @@ def _fetch(
     id_slots: NDArray[np.void],
     rrn_slots: NDArray[np.void],
     merchant_slots: NDArray[np.void],
-) -> Int:
-    """Touch the index slots that the pass will look at; their cache misses overlap here."""
-    id_mask = np.uint64(header_of(id_slots) - 1)
-    rrn_mask = np.uint64(header_of(rrn_slots) - 1)
-    merchant_mask = np.uint64(header_of(merchant_slots) - 1)
-    fetched = np.int64(0)
+) -> None:
+    """Ask for the index slots that the pass will look at; their cache misses overlap here."""
     for i in range(count):
-        fetched += id_slots[np.int64(items[i]["id_lo"] & id_mask)]["entry"]
-        fetched += rrn_slots[np.int64(items[i]["rrn_lo"] & rrn_mask)]["entry"]
-        fetched += merchant_slots[np.int64(request[i]["merchant"] & merchant_mask)]["entry"]
-    return fetched
+        index_fetch(id_slots, items[i]["id_lo"])
+        index_fetch(rrn_slots, items[i]["rrn_lo"])
+        index_fetch(merchant_slots, request[i]["merchant"])
 
 
 @kernel

@@ -14,10 +14,11 @@ from engine.judging import judge, judge_completion, judge_reversal
 from ledger.accounts import post
 from ledger.authorizations import Cursor, State
 from ledger.deadlines import Wheel, unschedule
-from ledger.jit import Int, Row, kernel
+from ledger.jit import Int, Row, kernel, prefetch
 from ledger.record import Flag, Kind
 
 _DECLINED_FROM = 100
+_AHEAD = 8  # rows for which account and hold are asked before they are needed
 
 
 @kernel
@@ -43,6 +44,10 @@ def decide(
     approved : u8 by item row, out: 1 = the payment counts as spending.
     """
     for k in range(order.shape[0]):
+        if k + _AHEAD < order.shape[0]:
+            later = items[order[k + _AHEAD]]
+            prefetch(accounts, np.int64(later["account"]))
+            prefetch(ring, np.int64(later["entry"]) & (ring.shape[0] - 1))
         i = order[k]
         item = items[i]
         role = item["role"]

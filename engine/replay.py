@@ -28,7 +28,7 @@ from ledger.authorizations import Cursor, batch_rows_max, entry_of_seq
 from ledger.deadlines import Wheel
 from ledger.errors import LedgerError
 from ledger.index import index_find
-from ledger.jit import Row, kernel
+from ledger.jit import Row, allocating_kernel, kernel
 from ledger.journal import Blob
 from ledger.money import EXPONENT
 from ledger.record import RECORD, Flag, Kind
@@ -176,7 +176,7 @@ class Replayer:
         )
 
 
-@kernel
+@allocating_kernel
 def restore(
     records: NDArray[np.void],
     named: NDArray[np.uint64],
@@ -355,7 +355,7 @@ def _item_of_record(
         item["role"] = Role.AUTHORIZE
 
 
-@kernel
+@allocating_kernel
 def remember(
     count: int,
     items: NDArray[np.void],

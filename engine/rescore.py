@@ -15,7 +15,7 @@ from engine.items import Role
 from engine.replay import CHUNK_RECORDS, Replayer
 from engine.state import EngineState
 from engine.waves import unwind
-from ledger.jit import kernel
+from ledger.jit import allocating_kernel
 from ledger.record import SCORE_NONE
 from scoring.features import EXTRAS, FEATURES
 from scoring.kernels import card_pass, card_update, feature_checks, score_bp, score_margins
@@ -123,7 +123,7 @@ class ScoreCheck:
         self.agreement = Agreement(*(a + b for a, b in pairs))
 
 
-@kernel
+@allocating_kernel
 def recall(
     count: int,
     items: NDArray[np.void],

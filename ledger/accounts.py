@@ -10,7 +10,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from ledger.jit import Int, Row, kernel
+from ledger.jit import Int, Row, aligned_zeros, kernel
 from ledger.lifecycle import MEMO_LEG_COUNT, MEMO_LEGS, Memo
 
 AMOUNT_MINOR_MAX = 10**15  # a limit or a sum of holds; far from int64's end, so sums cannot wrap
@@ -46,7 +46,7 @@ assert ACCOUNT.itemsize == 64
 
 def new_accounts(capacity: int) -> NDArray[np.void]:
     """Return ``capacity`` empty ACCOUNT rows; pages are touched only when a row is opened."""
-    return np.zeros(capacity, ACCOUNT)
+    return aligned_zeros(capacity, ACCOUNT)
 
 
 @kernel

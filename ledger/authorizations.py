@@ -11,7 +11,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from ledger.jit import Int, kernel
+from ledger.jit import Int, aligned_zeros, kernel
 
 SPARE_ROWS = 16_384  # two for each message of the largest batch, live or replayed
 
@@ -94,7 +94,7 @@ def new_ring(capacity: int) -> NDArray[np.void]:
     if capacity & (capacity - 1) or capacity < 2:
         msg = f"authorizations_max must be a power of two, not {capacity}"
         raise ValueError(msg)
-    return np.zeros(capacity, AUTHORIZATION)
+    return aligned_zeros(capacity, AUTHORIZATION)
 
 
 @kernel

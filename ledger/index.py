@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ledger.jit import kernel
+from ledger.jit import kernel, prefetch
 
 SLOT = np.dtype(
     [
@@ -52,13 +52,19 @@ def index_find(slots: Slots, hash_: Any, check: Any) -> Any:
     mask = np.uint64(capacity - 1)
     place = np.uint64(hash_) & mask
     for _ in range(capacity):
-        slot = slots[np.int64(place)]
+        slot = slots[place]
         if slot["entry"] == 0:
             return np.int64(-1)
         if slot["hash"] == hash_ and slot["check"] == check:
             return np.int64(slot["entry"] - 1)
         place = (place + np.uint64(1)) & mask
     return np.int64(-1)
+
+
+@kernel
+def index_fetch(slots: Slots, hash_: Any) -> None:
+    """Ask for the slot at which ``index_find`` and ``index_insert`` begin to look for ``hash_``."""
+    prefetch(slots, np.int64(np.uint64(hash_) & np.uint64(header_of(slots) - 1)))
 
 
 @kernel
@@ -120,9 +126,9 @@ def header_of(slots: Slots) -> Any:
 def _place(slots: Slots, capacity: Any, hash_: Any, check: Any, entry: Any) -> None:
     mask = np.uint64(capacity - 1)
     place = np.uint64(hash_) & mask
-    while slots[np.int64(place)]["entry"] != 0:  # ends: one slot in eight is empty
+    while slots[place]["entry"] != 0:  # ends: one slot in eight is empty
         place = (place + np.uint64(1)) & mask
-    slot = slots[np.int64(place)]
+    slot = slots[place]
     slot["hash"] = hash_
     slot["check"] = check
     slot["entry"] = entry
@@ -134,7 +140,7 @@ def _seek(slots: Slots, capacity: Any, hash_: Any, check: Any, entry: Any) -> An
     mask = np.uint64(capacity - 1)
     place = np.uint64(hash_) & mask
     for _ in range(capacity):
-        slot = slots[np.int64(place)]
+        slot = slots[place]
         if slot["entry"] == 0:
             return np.int64(-1)
         if slot["entry"] == entry and slot["hash"] == hash_ and slot["check"] == check:
@@ -149,18 +155,18 @@ def _close(slots: Slots, capacity: Any, hole: Any) -> None:
     mask = np.uint64(capacity - 1)
     free = np.uint64(hole)
     place = (free + np.uint64(1)) & mask
-    while slots[np.int64(place)]["entry"] != 0:
-        home = slots[np.int64(place)]["hash"] & mask
+    while slots[place]["entry"] != 0:
+        home = slots[place]["hash"] & mask
         # It may move when its home does not lie in the cyclic stretch (free, place].
         if ((place - home) & mask) >= ((place - free) & mask):
-            slots[np.int64(free)]["hash"] = slots[np.int64(place)]["hash"]
-            slots[np.int64(free)]["check"] = slots[np.int64(place)]["check"]
-            slots[np.int64(free)]["entry"] = slots[np.int64(place)]["entry"]
+            slots[free]["hash"] = slots[place]["hash"]
+            slots[free]["check"] = slots[place]["check"]
+            slots[free]["entry"] = slots[place]["entry"]
             free = place
         place = (place + np.uint64(1)) & mask
-    slots[np.int64(free)]["hash"] = np.uint64(0)
-    slots[np.int64(free)]["check"] = np.uint64(0)
-    slots[np.int64(free)]["entry"] = np.int64(0)
+    slots[free]["hash"] = np.uint64(0)
+    slots[free]["check"] = np.uint64(0)
+    slots[free]["entry"] = np.int64(0)
     slots[capacity]["hash"] -= np.uint64(1)
 
 

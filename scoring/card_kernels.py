@@ -173,10 +173,14 @@ def card_update(
     Parameters: payments PAYMENT[n]; idx i32[k]; approved u8[n] by row, 0 = declined; cards
     CARD_VELOCITY[...], changed; curves from ``Tables``.
     """
-    for k in range(len(idx)):
-        row = idx[k]
-        payment = payments[row]
-        update_row(payment, approved[row], cards[payment["card"]], curves)
+    for first in range(0, len(idx), BLOCK_ROWS):
+        part = idx[first : first + BLOCK_ROWS]
+        if _touched(payments, part, cards) < 0:
+            return
+        for k in range(len(part)):
+            row = part[k]
+            payment = payments[row]
+            update_row(payment, approved[row], cards[payment["card"]], curves)
 
 
 @kernel

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scoring.forest_kernels import COLUMN_BITS, row_keys
-from scoring.jit import Int, Row, kernel
+from scoring.jit import Int, Row, allocating_kernel, kernel
 
 REASONS_MAX = 4
 REASON_SCORE_BP = 500  # payments from this score on get reasons
@@ -19,7 +19,7 @@ _FNV_PRIME = 0x01000193
 _WORD = 0xFFFFFFFF
 
 
-@kernel
+@allocating_kernel
 def feature_checks(
     features: NDArray[np.float32], idx: NDArray[np.int32], checks: NDArray[np.uint32]
 ) -> None:
@@ -49,7 +49,7 @@ def feature_checks(
         checks[d] = np.uint32(max(hash_d, 1))
 
 
-@kernel
+@allocating_kernel
 def contributions(
     features: NDArray[np.float32],
     idx: NDArray[np.int32],
@@ -82,7 +82,7 @@ def contributions(
                 value = np.float64(after)
 
 
-@kernel
+@allocating_kernel
 def explain_rows(
     features: NDArray[np.float32],
     idx: NDArray[np.int32],

@@ -8,7 +8,7 @@ block of rows meets each group of trees while the group is in the first-level ca
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.jit import Int, kernel
+from scoring.jit import Int, allocating_kernel, kernel
 
 GROUP_TREES = 8  # trees walked side by side; forests are padded to a multiple of it
 COLUMN_BITS = 7  # of a node; so at most 128 columns of keys
@@ -19,9 +19,10 @@ _MAGNITUDE = (1 << 31) - 1
 _INFINITE = 0x7F800000  # bits of a float32 infinity; what lies beyond is NaN
 _ABOVE_ALL = (1 << 31) << COLUMN_BITS | _COLUMN_MASK
 _BELOW_ALL = -_ABOVE_ALL - 1
+_ONE, _TWO, _THREE, _FOUR = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
 
 
-@kernel
+@allocating_kernel
 def score_margins(
     features: NDArray[np.float32],
     idx: NDArray[np.int32],
@@ -52,7 +53,7 @@ def score_margins(
         _walk(keys, rows, nodes, leaves, depth, base, margins)
 
 
-@kernel
+@allocating_kernel
 def score_margins_missing(
     features: NDArray[np.float32],
     idx: NDArray[np.int32],
@@ -84,7 +85,7 @@ def score_margins_missing(
         _walk(keys, rows, nodes, leaves, depth, base, margins)
 
 
-@kernel
+@allocating_kernel
 def row_keys(features: NDArray[np.float32], keys: NDArray[np.int64]) -> None:
     """Write the keys i64[n, k] of rows f32[n, k] without NaN."""
     bits = features.view(np.int32)
@@ -112,15 +113,17 @@ def _walk(
     margins: NDArray[np.float32],
 ) -> None:
     """Take a block of rows through every tree, GROUP_TREES side by side."""
-    start, size = np.float32(base), 1 << depth
+    # Places are unsigned: a signed index would be asked each time whether it counts from the end.
+    start, size = np.float32(base), np.uint64(1 << depth)
     for k in range(len(rows)):
         margins[rows[k]] = start
-    for a in range(0, len(nodes), GROUP_TREES * size):
-        b, c, d, e = a + size, a + 2 * size, a + 3 * size, a + 4 * size
-        f, g, h = a + 5 * size, a + 6 * size, a + 7 * size
+    for group in range(0, len(nodes), GROUP_TREES << depth):
+        a = np.uint64(group)
+        b, c, d, e = a + size, a + size * _TWO, a + size * _THREE, a + size * _FOUR
+        f, g, h = e + size, e + size * _TWO, e + size * _THREE
         for k in range(len(rows)):
             own = keys[k]
-            i = j = p = q = r = s = t = u = 1
+            i = j = p = q = r = s = t = u = _ONE
             for _ in range(depth):
                 i = _step(own, nodes[a + i], i)
                 j = _step(own, nodes[b + j], j)
@@ -141,6 +144,12 @@ def _walk(
             total += leaves[g + t - size]
             total += leaves[h + u - size]
             margins[row] = total
+
+
+@kernel
+def _step(own: NDArray[np.int64], node: Int, place: np.uint64) -> Int:
+    """Return the child of heap place ``place`` that the row's ``own`` keys choose."""
+    return place + place + np.uint64(own[np.uint64(node & _COLUMN_MASK)] >= node)
 
 
 @kernel
@@ -166,9 +175,3 @@ def score_bp(
             else:
                 high = middle
         out[idx[k]] = np.uint16(low)
-
-
-@kernel
-def _step(own: NDArray[np.int64], node: Int, place: Int) -> Int:
-    """Return the child of heap place ``place`` that the row's ``own`` keys choose."""
-    return 2 * place + np.int64(own[node & _COLUMN_MASK] >= node)

@@ -1,16 +1,17 @@
 """How the kernels of scoring are compiled.
 
-A kernel releases the GIL and is compiled without fastmath. Numba's on-disk cache does not notice a
-change in a kernel that another one calls, so it is used only when ``NUMBA_CACHE_DIR`` is set:
-``engine.kernel_cache`` sets it, and tells Numba to keep the kernels of each file in a folder named
-by a hash of all that they can see. Imported as a bare library, kernels compile afresh.
+A kernel releases the GIL, is compiled without fastmath and counts no references: the caller holds
+its arrays, and counting cost more than the work of a small kernel. Numba's on-disk cache does not
+notice a change in a kernel that another one calls, so it is used only when ``NUMBA_CACHE_DIR`` is
+set: ``engine.kernel_cache`` sets it, and tells Numba to keep the kernels of each file in a folder
+named by a hash of all that they can see. Imported as a bare library, kernels compile afresh.
 """
 
 import os
 from collections.abc import Callable
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar
 
-from numba import njit
+import numba
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -18,6 +19,16 @@ Row: TypeAlias = Any  # one row of a structured array inside a kernel; Numba kno
 Int: TypeAlias = Any  # a scalar inside a kernel: a Python int outside, an int64 inside
 
 
+_njit: Any = numba.njit  # its types do not know ``_nrt``, the switch of reference counts
+
+
 def kernel(function: F) -> F:
     """Compile ``function`` with Numba on first call; see the module for the options."""
-    return cast("F", njit(nogil=True, cache="NUMBA_CACHE_DIR" in os.environ)(function))
+    compiled: F = _njit(nogil=True, cache="NUMBA_CACHE_DIR" in os.environ, _nrt=False)(function)
+    return compiled
+
+
+def allocating_kernel(function: F) -> F:
+    """As ``kernel``, and allowed to allocate arrays: for the few that need one for themselves."""
+    compiled: F = _njit(nogil=True, cache="NUMBA_CACHE_DIR" in os.environ, _nrt=True)(function)
+    return compiled

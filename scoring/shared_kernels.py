@@ -22,6 +22,7 @@ _UNUSABLE = int(PaymentFlag.UNUSABLE)
 _HALF_DAY_S = 43_200
 _HALF_DAYS = 16  # slots of the ring; more than _OLD_HALF_DAYS, so none is used again too early
 _OLD_HALF_DAYS = 14  # a week after a half day began its attempts are old
+_BLOCK_ROWS = 16  # rows whose counters are fetched together
 _BURST_S = 600  # width of the clock window in which a merchant's distinct cards are counted
 
 
@@ -39,12 +40,32 @@ def shared_pass(
     Parameters: payments PAYMENT[n]; idx i32[k] rows in arrival order, each once; merchants and bins
     MERCHANT_VELOCITY[...], changed; curves from ``Tables``; shared f32[n, 16], rows of idx written.
     """
+    for first in range(0, len(idx), _BLOCK_ROWS):
+        part = idx[first : first + _BLOCK_ROWS]
+        if _touched(payments, part, merchants, bins) < 0:
+            return
+        for k in range(len(part)):
+            row = part[k]
+            payment = payments[row]
+            merchant, issuer = merchants[payment["merchant"]], bins[payment["bin"]]
+            shared_row(payment, merchant, issuer, curves, shared[row])
+
+
+@kernel
+def _touched(
+    payments: NDArray[np.void],
+    idx: NDArray[np.int32],
+    merchants: NDArray[np.void],
+    bins: NDArray[np.void],
+) -> Int:
+    """Read the rows that those of ``idx`` count on, as ``card_kernels`` does with cards."""
+    total = np.int64(0)
     for k in range(len(idx)):
-        row = idx[k]
-        payment = payments[row]
-        shared_row(
-            payment, merchants[payment["merchant"]], bins[payment["bin"]], curves, shared[row]
-        )
+        merchant = merchants[payments[idx[k]]["merchant"]]
+        total += np.int64(merchant["updated_s"]) + np.int64(merchant["half_days"][0])
+        issuer = bins[payments[idx[k]]["bin"]]
+        total += np.int64(issuer["updated_s"]) + np.int64(issuer["half_days"][0])
+    return total
 
 
 @kernel

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.rules.columns import BY_NAME
-from ledger.jit import kernel
+from ledger.jit import allocating_kernel, kernel
 from ledger.record import SCORE_NONE, Flag
 from scoring.features import EXTRAS, FEATURES, SHARED, SHARED_FEATURES
 from scoring.payment import PaymentFlag
@@ -56,7 +56,7 @@ _SCORE_MAX_BP = 10_000
 assert SCORE_NONE > _SCORE_MAX_BP
 
 
-@kernel
+@allocating_kernel
 def fill_columns(
     payments: NDArray[np.void],
     idx: NDArray[np.int32],

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from engine.rules.columns import BY_NAME
 from engine.rules.list_kernels import is_listed
 from engine.rules.tree import ActionKind, Mode, Operator
-from ledger.jit import kernel
+from ledger.jit import allocating_kernel, kernel
 
 _LT = int(Operator.LT)
 _LE = int(Operator.LE)
@@ -34,7 +34,7 @@ _UNIX = BY_NAME["unix_s"].index
 _BLOCK_ROWS = 64  # one bit of a word each
 
 
-@kernel
+@allocating_kernel
 def evaluate(
     values: NDArray[np.float64],
     idx: NDArray[np.int32],
@@ -261,7 +261,7 @@ def add_points(
                 score_bp[i] = min(_SCORE_MAX_BP, np.int64(score_bp[i]) + rules[r]["points_bp"])
 
 
-@kernel
+@allocating_kernel
 def resolve(
     idx: NDArray[np.int32],
     hits: NDArray[np.uint64],

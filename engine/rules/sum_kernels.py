@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from engine.rules.limits import SUM_DEPTH_MAX
 from engine.rules.tree import Binary, Constant, Reading, Sum
-from ledger.jit import kernel
+from ledger.jit import allocating_kernel, kernel
 
 SUM_STEP = np.dtype(
     [
@@ -39,7 +39,7 @@ def steps_of(node: Sum) -> list[tuple[float, int, int]]:
     return [*steps_of(node.left), *steps_of(node.right), (0.0, 0, _CODES[node.symbol])]
 
 
-@kernel
+@allocating_kernel
 def fill_sums(
     idx: NDArray[np.int32],
     steps: NDArray[np.void],

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ledger.jit import Int, kernel
+from ledger.jit import Int, allocating_kernel, kernel
 
 _S = (
     "e4d12fb83a6c59070f74e2d1a6cb953841e8d62bfc973a50fc8249175b3ea06d",
@@ -83,7 +83,7 @@ def schedule(key: bytes | bytearray) -> NDArray[np.uint32]:
     return out
 
 
-@kernel
+@allocating_kernel
 def des_chains(
     blocks: NDArray[np.uint8],
     inner: NDArray[np.int64],

@@ -23,7 +23,7 @@ from engine.wire.write_kernels import (
     write_length,
     write_mti,
 )
-from ledger.jit import kernel
+from ledger.jit import allocating_kernel, kernel
 
 Array = NDArray[Any]
 Bytes = NDArray[np.uint8]
@@ -246,7 +246,7 @@ def _place(character: Int) -> Int:
     return letter - 55 if 65 <= letter <= 90 else 0
 
 
-@kernel
+@allocating_kernel
 def _recode(
     out: Bytes, at: Int, size: Int, field: Any, from_ascii: NDArray[np.uint8], dialect: np.uint64
 ) -> None:

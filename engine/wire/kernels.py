@@ -37,7 +37,7 @@ from engine.wire.structure_kernels import check_parts
 from engine.wire.table import IS_COUNTED, IS_DIVIDED, IS_HEX, IS_TURNED, Char, DialectTable
 from engine.wire.uses import USE_LIMIT, Use
 from engine.wire.value_kernels import check_presence, take_values
-from ledger.jit import kernel
+from ledger.jit import allocating_kernel, kernel
 
 Array = NDArray[Any]
 Bytes = NDArray[np.uint8]
@@ -88,7 +88,7 @@ def decode_batch(
     return rows
 
 
-@kernel
+@allocating_kernel
 def _decode_rows(
     arena: Bytes,
     table: DialectTable,

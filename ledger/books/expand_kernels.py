@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ledger.jit import Int, Row, kernel
+from ledger.jit import Int, Row, allocating_kernel, kernel
 from ledger.lifecycle import APPROVED_BELOW, CASH_PAIR, TABLE, Fin, Memo
 from ledger.record import Kind
 
@@ -40,7 +40,7 @@ assert 4 * _LEGS_MAX <= POSTINGS_MAX + 8
 _FIRST_FIN = min(Fin)
 
 
-@kernel
+@allocating_kernel
 def expand(
     records: NDArray[np.void], balances: NDArray[np.int64], out: NDArray[np.void]
 ) -> tuple[int, int]:

@@ -8,7 +8,7 @@ own. SHA-256 as in FIPS 180-4.
 import numpy as np
 from numpy.typing import NDArray
 
-from ledger.jit import Int, kernel
+from ledger.jit import Int, allocating_kernel, kernel
 from ledger.record import RECORD_BYTES
 
 _BLOCK_BYTES = 64
@@ -113,7 +113,7 @@ def _digest(
             out[4 * i + k] = (state[i] >> np.uint32(24 - 8 * k)) & np.uint32(0xFF)
 
 
-@kernel
+@allocating_kernel
 def record_root(raw: NDArray[np.uint8], hashes: NDArray[np.uint8]) -> None:
     """Write the root of the tree over the records to ``hashes[0]``.
 
