@@ -28,6 +28,7 @@ _APPROVED = int(Decision.APPROVED)
 _PURCHASE, _CASH, _CASHBACK, _REFUND = 0, 1, 9, 20  # first two digits of DE3
 _JUMP_S_MAX = 2 * SECONDS_A_DAY  # in message time, one odd DE7 must not carry the engine away
 _HASH_IDENTITY, _HASH_RRN = 1, 2  # first word of what is hashed, so that the kinds never meet
+_USUAL_KEY, _MERCHANT_BIT, _RRN_BIT = 31, 32, 64  # bits in order of engine.wire.checks.KEY_PARTS
 _NS = 1_000_000_000
 
 
@@ -59,7 +60,7 @@ def admit(
     items : ITEM (rows or more,), out.
     """
     hash_key, exponents, entry_by_mode, condition_bits, life_h = tables
-    words = np.empty(6, np.uint64)
+    words = np.empty(9, np.uint64)
     month_day, month_yymm = -1, 0
     _find_cards(request, count, tokens, card_slots, cards, accounts, items)
     for i in range(count):
@@ -230,7 +231,7 @@ def _identify(row: Row, item: Row, hash_key: NDArray[np.uint64], words: NDArray[
         forwarder,
         np.int64(row["transmitted"]),
         np.int64(row["stan"]),
-        row["terminal"],
+        row,
     )
     if item["role"] == Role.REVERSE or item["flags"] & Flag.ADVICE:
         _identify_original(row, item, hash_key, words)
@@ -279,7 +280,7 @@ def _identify_original(
         if row["original_forwarder"] > 0:
             forwarder = row["original_forwarder"]
     item["original_hi"], item["original_lo"] = _identity(
-        hash_key, words, mti, acquirer, forwarder, transmitted, stan, row["terminal"]
+        hash_key, words, mti, acquirer, forwarder, transmitted, stan, row
     )
 
 
@@ -292,15 +293,25 @@ def _identity(
     forwarder: Int,
     transmitted: Int,
     stan: Int,
-    terminal: Int,
+    row: Row,
 ) -> tuple[Int, Int]:
+    """Hash what the dialect says makes two messages one; terminal and the rest are the row's."""
     words[0] = _HASH_IDENTITY + mti // 10 * 16
     words[1] = acquirer
     words[2] = forwarder
     words[3] = transmitted
     words[4] = stan
-    words[5] = terminal
-    return siphash128_words(hash_key[0], hash_key[1], words, 6)
+    words[5] = row["terminal"]
+    bits = np.int64(row["key_bits"])
+    if bits == _USUAL_KEY:
+        return siphash128_words(hash_key[0], hash_key[1], words, 6)
+    for part in range(5):
+        if bits >> part & 1 == 0:
+            words[1 + part] = 0
+    words[6] = row["merchant"] if bits & _MERCHANT_BIT else np.uint64(0)
+    words[7] = row["rrn_a"] if bits & _RRN_BIT else np.uint64(0)
+    words[8] = np.uint64(row["rrn_b"]) if bits & _RRN_BIT else np.uint64(0)
+    return siphash128_words(hash_key[0], hash_key[1], words, 9)
 
 
 @kernel

@@ -38,6 +38,21 @@ def year_and_month(days: int) -> tuple[int, int]:
 
 
 @kernel
+def transmission_of(seconds: Int) -> Int:
+    """Return a Unix second as DE7 has it: MMDDhhmmss, UTC."""
+    days = seconds // SECONDS_A_DAY
+    year, month = year_and_month(days)
+    day = days - days_of_civil(year, month, 1) + 1
+    clock = seconds - days * SECONDS_A_DAY
+    return (
+        month * 100_000_000
+        + day * 1_000_000
+        + clock // 3600 * 10_000
+        + (clock // 60 % 60 * 100 + clock % 60)
+    )
+
+
+@kernel
 def seconds_of_transmission(transmitted: Int, now_s: Int) -> Int:
     """Return the Unix second of a DE7 (MMDDhhmmss), in the year that is nearest to ``now_s``."""
     month = transmitted // 100_000_000

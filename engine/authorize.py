@@ -197,6 +197,8 @@ class Authorizer:
     def change(self, table: DialectTable, model: Model | None, settings: Settings) -> None:
         """Decide by these from the next batch on; what is remembered and held stays."""
         self.table, self.scorer.model = table, model
+        if self.guard is not None:
+            self.guard.change(table)
         self._choose(settings)
 
     def holds_are_due(self, now_ns: int) -> bool:
@@ -434,6 +436,7 @@ class Authorizer:
             state.accounts,
             first_seq,
             self.table.responses,
+            self.table.profile,
             work.replies,
             work.extra,
         )

@@ -4,6 +4,7 @@ At the start and at each reload, before anything is opened or changed.
 """
 
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from engine.metrics import BuildInfo
 from engine.rules.program import Program, default_rules_path, load_rules, no_rules
 from engine.terms import DEFAULT_PATH, TermsError, load_terms
 from engine.wire.dialect import Dialect, load_builtin, load_dialect
+from engine.wire.profile import Profile
 from scoring.errors import ModelError
 from scoring.model_folder import ModelFolder
 from scoring.registry import Model, default_model_path, load_model
@@ -45,6 +47,7 @@ def load_parts(config: Config) -> Parts:
     """Read dialects, rules and model; their errors name file and place."""
     rules, model = rules_path(config), config.scoring.model
     dialects = [_load(name, most) for name, most in _dialect_rows(config)]
+    _check_macs(config, dialects)
     program = no_rules() if rules is None else load_rules(rules)
     scorer, lost = None, ""
     if model != NONE:
@@ -68,6 +71,29 @@ def _dialect_rows(config: Config) -> list[tuple[str, int]]:
         if peer.listener in ("", listen.address)
     ]
     return sorted({(link.dialect, link.frame_bytes_max) for link in links})
+
+
+def _check_macs(config: Config, dialects: Sequence[Dialect]) -> None:
+    """Refuse links of a dialect that demands authentication codes and have no key for them."""
+    rows = dict(zip(_dialect_rows(config), dialects, strict=True))
+    with_key = {profile.name for profile in config.security_profile if profile.mac_key}
+    links: list[tuple[str, Listen | Dial]] = [
+        *((f"listen[{i}]", listen) for i, listen in enumerate(config.listen)),
+        *((f"dial[{i}]", dial) for i, dial in enumerate(config.dial)),
+    ]
+    for listen in config.listen:
+        links += [
+            (f"peer[{i}]", merged(listen, peer))
+            for i, peer in enumerate(config.peer)
+            if peer.listener in ("", listen.address)
+        ]
+    for key, link in links:
+        dialect = rows[link.dialect, link.frame_bytes_max]
+        if dialect.profile[Profile.MAC_REQUIRED] and link.security not in with_key:
+            raise ConfigError(
+                f"{key}.security: expected a [[security_profile]] with a mac_key:"
+                f" dialect {dialect.name} demands message authentication"
+            )
 
 
 def places_of(config: Config) -> Places:

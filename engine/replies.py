@@ -7,10 +7,12 @@ record's number, so it needs no room anywhere and survives a restart.
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.almanac import transmission_of
 from engine.decision import Decision
 from engine.items import Role
 from engine.wire.columns import EXTRA_FIELDS_MAX
 from engine.wire.encode_kernels import reply_mti
+from engine.wire.profile import Profile
 from ledger.jit import Int, Row, kernel
 
 _ALPHABET = np.frombuffer(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", np.uint8).copy()
@@ -19,7 +21,9 @@ _STEP = (
     1_586_752_429  # coprime with 36^6: neighbouring records get far codes, none twice in a cycle
 )
 _OFFSET = 604_661_760
-_DE44_BYTES = 3
+_NS = 1_000_000_000
+_FAULT_BYTES, _DE38_BYTES = 3, 6
+_DE7_BYTES, _DE7_PLACE = 10, 60  # behind DE4 and DE54, before DE55, which ends the part
 _DE54_BYTES = 20  # one amount
 _LEDGER_BALANCE, _AVAILABLE, _ORIGINAL_AMOUNT = 1, 2, 57  # amount types of DE54
 _CREDIT, _DEBIT = ord("C"), ord("D")
@@ -39,7 +43,7 @@ def seq_of_approval(code: str, last_seq: int) -> int:
 
 
 # Each answer has a part of the batch's extra buffer, where its extra fields lie one after the
-# other: DE44 3, DE4 12, DE54 120, DE55 255 at most.
+# other: the field at fault 6 at most, or DE4 12 and DE54 40; DE7 10; the chip's answer 30 at most.
 EXTRA_BYTES = 400
 
 
@@ -67,6 +71,7 @@ def fill_replies(
     accounts: NDArray[np.void],
     first_seq: int,
     codes: NDArray[np.uint16],
+    profiles: NDArray[np.int64],
     replies: NDArray[np.void],
     extra: NDArray[np.uint8],
 ) -> int:
@@ -76,7 +81,7 @@ def fill_replies(
     ----------
     items : ITEM, decided; request : REQUEST; ring : AUTHORIZATION ring; accounts : ACCOUNT.
     first_seq : number of the batch's first record.
-    codes : u16 (dialects, 1000), DE39 by dialect and decision.
+    codes : u16 (dialects, 1000), DE39 by dialect and decision; profiles : i64 (dialects, P).
     replies : REPLY (count,), out; extra : u8 (EXTRA_BYTES x count,), out: data of extra fields.
     """
     written = 0
@@ -101,8 +106,17 @@ def fill_replies(
             _approve(reply, item["decision"], first_seq + item["record"])
         reply["response"] = item["response"]
         reply["decision"] = item["decision"]
+        profile = profiles[row["dialect"]]
+        if profile[Profile.RESTAMP] != 0:
+            is_repeat = item["role"] == Role.REPEAT
+            first = ring[item["original"] & (ring.shape[0] - 1)]
+            at_s = np.int64(first["t_s"]) if is_repeat else np.int64(item["ts_ns"]) // _NS
+            _digits(extra, i * EXTRA_BYTES + _DE7_PLACE, transmission_of(at_s), _DE7_BYTES)
+            add_extra(reply, 7, i * EXTRA_BYTES + _DE7_PLACE, _DE7_BYTES)
         if item["decision"] == Decision.FORMAT_ERROR and row["fault_field"] > 0:
-            _name_field(reply, row["fault_field"], i * EXTRA_BYTES, extra)
+            if profile[Profile.FORMAT_FIELD] != 0:
+                number = profile[Profile.FORMAT_FIELD]
+                _name_field(reply, number, row["fault_field"], i * EXTRA_BYTES, extra)
         elif (
             item["decision"] == Decision.PARTIALLY_APPROVED or item["decision"] == Decision.INQUIRED
         ):
@@ -164,11 +178,11 @@ def _digits(extra: NDArray[np.uint8], at: Int, value: Int, digits: Int) -> None:
 
 
 @kernel
-def _name_field(reply: Row, field: int, start: int, extra: NDArray[np.uint8]) -> None:
-    extra[start] = 48 + field // 100
-    extra[start + 1] = 48 + field // 10 % 10
-    extra[start + 2] = 48 + field % 10
-    add_extra(reply, 44, start, _DE44_BYTES)
+def _name_field(reply: Row, number: Int, field: Int, start: Int, extra: NDArray[np.uint8]) -> None:
+    """Name the field at fault in field ``number``, DE38 filled with zeros from the left."""
+    size = _DE38_BYTES if number == 38 else _FAULT_BYTES
+    _digits(extra, start, field, size)
+    add_extra(reply, number, start, size)
 
 
 @kernel

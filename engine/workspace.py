@@ -14,6 +14,7 @@ from engine.rules.program import VERDICT
 from engine.terms import Terms
 from engine.wire.columns import FIELD_COUNT, REPLY, REQUEST
 from engine.wire.encode_kernels import REPLY_OVERHEAD_BYTES
+from engine.wire.table import DialectTable
 from ledger.record import Flag
 from scoring.features import EXTRAS, FEATURES, SHARED
 from scoring.payment import PAYMENT
@@ -61,6 +62,10 @@ class Guard(Protocol):
 
     def note_pin_value(self, card: int, index: int, digits: str) -> None:
         """Take what proves the PIN of a card from now on: PVKI and PVV, or 0 and an offset."""
+        ...
+
+    def change(self, table: DialectTable) -> None:
+        """Read fields by these dialects from the next batch on."""
         ...
 
     def close(self) -> None:

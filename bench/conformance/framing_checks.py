@@ -184,10 +184,14 @@ async def too_many(probe: Probe) -> None:
 
 @behaviour(11, "a fault in a field is answered with the format code; the link stays")
 async def bad_field(probe: Probe) -> None:
-    """Put a letter into the amount."""
+    """Put a letter into the amount; where the profile says so, the answer names field 4."""
     probe.need("0100")
+    number = probe.profile.host.format_field
     async with probe.link() as link:
-        await link.refuse(*probe.payment(de4="00000000x100"), probe.codes.format)
+        answer = await link.refuse(*probe.payment(de4="00000000x100"), probe.codes.format)
+        told = answer.fields.get(number, "").strip()
+        if number and not (told.isdigit() and int(told) == 4):
+            raise Failed(f"DE{number} that names field 4", "another one, or none")
         await link.is_alive()
 
 

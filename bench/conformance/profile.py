@@ -57,6 +57,7 @@ class Host(_Table, frozen=True):
     idle_timeout_s: int = 0  # 0 = not checked
     max_connections: int = 0  # 0 = not checked
     echo: tuple[int, ...] = (2, 3, 4, 7, 11, 12, 13, 32, 37, 41, 42, 49)
+    format_field: Annotated[int, Meta(ge=0, le=128)] = 0  # names the field at fault; 0 = none
     partial_approval: bool = False
     partial_field: Annotated[int, Meta(ge=2, le=128)] = 60  # says that the terminal takes a part,
     partial_value: str = "1"  # with this in it

@@ -64,7 +64,7 @@ class CardGuard:
     ) -> None:
         self.values = values
         self._store = store
-        self._table = table
+        self.table = table
         self._issuers = tuple(issuers)
         self._answers: dict[int, tuple[Issuer, ChipData, Cipher, Cipher]] = {}
 
@@ -132,7 +132,7 @@ class CardGuard:
         cipher = self._cipher(profile.pin_key, (Usage.PIN,), now_s)
         size = block_bytes(profile.pin_format)
         starts, lengths = places(batch, rows, _PIN_FIELD)
-        codes = codes_of(self._table, batch, rows, _PIN_FIELD)
+        codes = codes_of(self.table, batch, rows, _PIN_FIELD)
         is_fit = lengths == size * (1 + is_hex(codes))
         batch.checks["pin"][rows[~is_fit]] = Finding.WRONG
         rows, starts, codes = rows[is_fit], starts[is_fit], codes[is_fit]
@@ -177,7 +177,7 @@ class CardGuard:
         if len(on_track):
             starts, sizes = places(batch, on_track, _TRACK_FIELD)
             read = np.zeros((len(on_track), 3), np.int64)
-            codes = codes_of(self._table, batch, on_track, _TRACK_FIELD)
+            codes = codes_of(self.table, batch, on_track, _TRACK_FIELD)
             read_track2(batch.arena, starts, sizes, codes, issuer.cvv_skip_count, read)
             entry = batch.request["entry_mode"][on_track] // 10
             read[np.isin(entry, _CHIP_ENTRY), 1] = _ICVV_SERVICE
@@ -212,7 +212,7 @@ class CardGuard:
         mark = issuer.cvv2_mark.encode("ascii")
         sent = {}
         for row in rows[present(batch, rows, issuer.cvv2_field)].tolist():
-            data = field_bytes(self._table, batch, row, issuer.cvv2_field)
+            data = field_bytes(self.table, batch, row, issuer.cvv2_field)
             at = data.find(mark)
             digits = data[at + len(mark) : at + len(mark) + 3] if at >= 0 else b""
             if len(digits) == 3 and digits.isdigit():
@@ -228,7 +228,7 @@ class CardGuard:
         for row in rows.tolist():
             assert master is not None, "there are rows"
             try:
-                data = field_bytes(self._table, batch, row, _CHIP_FIELD)
+                data = field_bytes(self.table, batch, row, _CHIP_FIELD)
                 chip = read_chip(issuer.scheme, data)
             except ValueError:
                 chip = None
@@ -256,7 +256,7 @@ class CardGuard:
 
     def _sequence(self, batch: Batch, row: int) -> int:
         """Return the card's sequence number (DE23), 0 without one."""
-        data = field_bytes(self._table, batch, row, _SEQUENCE_FIELD)
+        data = field_bytes(self.table, batch, row, _SEQUENCE_FIELD)
         return int(data) % 100 if data.isdigit() else 0
 
     def _cipher(self, name: str, usages: tuple[Usage, ...], now_s: int) -> Cipher:

@@ -26,11 +26,13 @@ from engine.security.macs import MAC_BYTES, Padding, differ, macs
 from engine.security.settings import SecurityProfile
 from engine.security.store import KeyStore
 from engine.wire.columns import Fault
+from engine.wire.profile import Profile
 from engine.wire.table import DialectTable
 
 _NS = 1_000_000_000
 _PADDING = {"zeros": Padding.ZEROS, "mark": Padding.MARK}
 _MAC_1, _MAC_2 = 64, 128
+_OF_MONEY = (1, 2, 4)  # classes of messages
 
 
 class MacKey(NamedTuple):
@@ -63,10 +65,10 @@ class Guard:
         changes: KeyChanges,
     ) -> None:
         self.store = store
-        self.table = table
         self.profiles = (SecurityProfile("none"), *profiles)
         self.cards = cards
         self.changes = changes
+        self.change(table)
         self._keys: list[MacKey] = []  # of this batch; ``CHECK.wants_mac`` counts them from 1
         self._seconds = np.zeros(0, np.int64)  # when each request of this batch came
 
@@ -127,6 +129,11 @@ class Guard:
         """Take what proves the PIN of a card from now on: PVKI and PVV, or 0 and an offset."""
         keep_pin_value(self.cards.values, card, index, digits)
 
+    def change(self, table: DialectTable) -> None:
+        """Read fields by these dialects from the next batch on."""
+        self.table = self.cards.table = self.changes.table = table
+        self._must_have = table.profile[:, Profile.MAC_REQUIRED] != 0
+
     def close(self) -> None:
         """Forget the keys."""
         self.cards.begin()
@@ -160,6 +167,9 @@ class Guard:
                 continue
             rows = first + np.flatnonzero(numbers[first:last] == number)
             is_due = np.isin(classes[rows], [int(text) for text in profile.mac_classes])
+            is_due |= self._must_have[batch.request["dialect"][rows]] & np.isin(
+                classes[rows], _OF_MONEY
+            )
             # Validity of keys goes by the second in which each message came, whatever the batch.
             for now_s in np.unique(self._seconds[rows]).tolist():
                 mine = self._seconds[rows] == now_s

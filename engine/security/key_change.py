@@ -31,7 +31,7 @@ class KeyChanges:
 
     def __init__(self, store: KeyStore, table: DialectTable) -> None:
         self._store = store
-        self._table = table
+        self.table = table
 
     def rows(
         self,
@@ -53,7 +53,7 @@ class KeyChanges:
     def make(self, batch: Batch, row: int, profile: SecurityProfile, now_s: int) -> Decision:
         """Take the key of one request; return what is answered."""
         try:
-            text = field_bytes(self._table, batch, row, profile.key_field)
+            text = field_bytes(self.table, batch, row, profile.key_field)
             self.take(profile, text, now_s)
         except (SecurityError, ValueError):
             return Decision.KEY_REFUSED

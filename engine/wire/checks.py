@@ -17,13 +17,15 @@ from engine.wire.dialect_file import (
     convert,
 )
 from engine.wire.elements import Code, Field, Message, Parts, Prefix, Presence, Tag, Unit
-from engine.wire.profile import profile_row
+from engine.wire.profile import Profile, profile_row
 from engine.wire.uses import CARD_USES, EITHER_LENGTH, SHAPES, Use
 
 MAX_FRAME_BYTES = 32768  # spans are uint16 and an arena holds many frames
 KEY_PARTS = ("acquirer", "forwarder", "transmitted", "stan", "terminal", "merchant", "rrn")
 DEFAULT_KEY = KEY_PARTS[:5]
 _LAST_FIELD, _LAST_TERTIARY = 128, 192
+_FAULT_DIGITS = 3
+_OF_MONEY = (1, 2, 4)  # classes of messages that name each other
 _TPDU_BYTES, _VISA_HEADER_BYTES, _TEXT_BYTES = 5, 22, 16
 _PREFIX_DIGITS = {"fixed": 0, "L": 1, "LL": 2, "LLL": 3, "LLLL": 4, "LLLLL": 5, "LLLLLL": 6}
 _BINARY_PREFIX_BYTES = {1: 1, 2: 1, 3: 2, 4: 2, 5: 3, 6: 3}
@@ -277,7 +279,20 @@ def messages_of(parsed: File, fields: Mapping[int, Field]) -> dict[int, Message]
             if mti in messages:
                 raise FileError(path, f"{mti:04d} is described twice")
             messages[mti] = message
+    _check_keys(messages)
     return messages
+
+
+def _check_keys(messages: Mapping[int, Message]) -> None:
+    """A reversal finds its original by the same parts that make two payments one."""
+    first = None
+    for mti, message in messages.items():
+        if mti // 100 not in _OF_MONEY:
+            continue
+        first = first or message
+        if set(message.key) != set(first.key):
+            text = f"must be as of {first.mti:04d}: one message finds the other by it"
+            raise FileError(("messages", f"{mti:04d}", "key"), text)
 
 
 def _message(key: str, entry: MessageEntry, parsed: File, fields: Mapping[int, Field]) -> Message:
@@ -374,13 +389,18 @@ def _check_code(code: str, width: int, path: Path) -> None:
         raise FileError(path, f"{code!r} is not {count}")
 
 
-def profile_of(parsed: File) -> tuple[int, ...]:
+def profile_of(parsed: File, fields: Mapping[int, Field]) -> tuple[int, ...]:
     """Return the switches in order of ``Profile``."""
     try:
-        return tuple(profile_row(parsed.profile))
+        row = tuple(profile_row(parsed.profile))
     except KeyError as error:
         name = str(error.args[0])
         raise FileError(("profile", name), "no such switch") from None
     except ValueError as error:
         name, _, reason = str(error).partition(": ")
         raise FileError(("profile", name), reason) from None
+    named = fields.get(row[Profile.FORMAT_FIELD])
+    if row[Profile.FORMAT_FIELD] and (named is None or named.size < _FAULT_DIGITS):
+        number = row[Profile.FORMAT_FIELD]
+        raise FileError(("profile", "format_field"), f"field {number} has no room for three digits")
+    return row

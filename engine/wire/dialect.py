@@ -166,5 +166,5 @@ def _dialect(tables: dict[str, Any]) -> Dialect:
         unknown_echo=checks.echo_of(parsed.unknown.echo, fields, ("unknown", "echo")),
         response_codes=MappingProxyType(codes),
         action_codes=MappingProxyType(action_codes),
-        profile=checks.profile_of(parsed),
+        profile=checks.profile_of(parsed, fields),
     )

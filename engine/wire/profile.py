@@ -16,30 +16,24 @@ class Profile(IntEnum):
     UNSUPPORTED_VERSION = 0
     REPEAT_ANSWER = 1
     RESTAMP = 2
-    TRACK_MISMATCH = 3
-    DUPLICATE = 4
-    ORPHAN_ADVICE = 5
-    ORPHAN_REQUEST = 6
-    REVERSAL_AMOUNT = 7
-    CAPTURED_REVERSAL = 8
-    COMPLETION_OVER_PERCENT = 9
-    COMPLETION_KEEPS_REST = 10
-    PARTIAL_APPROVAL = 11
-    INCREMENTAL = 12
-    INQUIRY_BALANCE = 13
-    INQUIRY_STATEMENT = 14
-    LATE = 15
-    LATE_CODE = 16
-    CRYPTOGRAM_CODE = 17
-    MAC = 18
-    MAC_CODE = 19
-    KEY_CHANGE_CODE = 20
-    FORMAT_FIELD = 21
-    SIGN_ON = 22
-    SIGN_OFF = 23
-    ECHO_TEST = 24
-    KEY_CHANGE = 25
-    CUT_OVER = 26
+    DUPLICATE = 3
+    ORPHAN_ADVICE = 4
+    ORPHAN_REQUEST = 5
+    REVERSAL_AMOUNT = 6
+    CAPTURED_REVERSAL = 7
+    COMPLETION_OVER_PERCENT = 8
+    COMPLETION_KEEPS_REST = 9
+    PARTIAL_APPROVAL = 10
+    INCREMENTAL = 11
+    INQUIRY_BALANCE = 12
+    INQUIRY_STATEMENT = 13
+    MAC_REQUIRED = 14
+    FORMAT_FIELD = 15
+    SIGN_ON = 16
+    SIGN_OFF = 17
+    ECHO_TEST = 18
+    KEY_CHANGE = 19
+    CUT_OVER = 20
 
 
 class Switch(NamedTuple):
@@ -75,10 +69,7 @@ SWITCHES: Final[dict[Profile, Switch]] = {
     Profile.REPEAT_ANSWER: _choice(
         "cleared", "kept", meaning="0101 is answered 0110 (cleared) or 0111 (kept)"
     ),
-    Profile.RESTAMP: _yes("the answer carries its own transmission time in DE7, not the request's"),
-    Profile.TRACK_MISMATCH: _choice(
-        "format", "track", "field", meaning="DE2 and track differ: 30, or which of them counts"
-    ),
+    Profile.RESTAMP: _yes("DE7 of the answer is the time of the decision, not the request's"),
     Profile.DUPLICATE: _choice(
         "answer", "refuse", meaning="an unmarked repeat: the first answer again, or 94"
     ),
@@ -105,18 +96,11 @@ SWITCHES: Final[dict[Profile, Switch]] = {
     Profile.INQUIRY_STATEMENT: _number(
         30, 99, "another pair of DE3 that asks for the balance; the same as above = none"
     ),
-    Profile.LATE: _choice(
-        "answer", "silent", meaning="a message past its deadline: a code, or nothing"
+    Profile.MAC_REQUIRED: _yes(
+        "payments, advices and reversals carry an authentication code, whatever the link says"
     ),
-    Profile.LATE_CODE: _code("91", "answer to a message past its deadline"),
-    Profile.CRYPTOGRAM_CODE: _code("05", "the cryptogram of the chip is wrong"),
-    Profile.MAC: _choice(
-        "optional", "required", "none", meaning="authentication codes on messages"
-    ),
-    Profile.MAC_CODE: _code("63", "the authentication code is wrong or absent"),
-    Profile.KEY_CHANGE_CODE: _code("63", "the check value of a new key is wrong"),
     Profile.FORMAT_FIELD: _number(
-        44, 128, "where a format error names its field: 44, 38, 0 = nowhere"
+        44, 128, "which field of the answer names the one at fault, in three digits; 0 = none"
     ),
     Profile.SIGN_ON: _number(1, 999, "network code (DE70; DE24 of 1993) of a sign-on"),
     Profile.SIGN_OFF: _number(2, 999, "network code of a sign-off"),

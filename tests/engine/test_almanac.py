@@ -10,6 +10,7 @@ from engine.almanac import (
     SECONDS_A_DAY,
     days_of_civil,
     seconds_of_transmission,
+    transmission_of,
     year_and_month,
 )
 
@@ -76,3 +77,9 @@ def test_years_end_and_leap_days(now: datetime, sent: int, gap_s: int) -> None:
 
     assert seconds_of_transmission(sent, now_s) - now_s == gap_s
     assert abs(gap_s) < SECONDS_A_DAY
+
+
+@given(st.integers(0, _DAYS * SECONDS_A_DAY - 1))
+def test_a_time_of_transmission_is_the_calendars(seconds: int) -> None:
+    """MMDDhhmmss of any second, the last of February among them."""
+    assert transmission_of(seconds) == _transmitted(datetime.fromtimestamp(seconds, UTC))

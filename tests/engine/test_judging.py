@@ -217,6 +217,37 @@ def test_behaviour_36_an_unmarked_repeat_by_profile(player: Player, profile: Any
     assert _book(player) == (6_000, 4_000, 0, 0)
 
 
+@pytest.mark.parametrize(
+    ("bits", "decisions"),
+    [
+        (31, ["APPROVED", "DUPLICATE_DIFFERS", "DUPLICATE_DIFFERS"]),
+        (31 | 32, ["APPROVED", "DUPLICATE_DIFFERS", "APPROVED"]),
+        (31 | 64, ["APPROVED", "APPROVED", "DUPLICATE_DIFFERS"]),
+        (31 ^ 8, ["APPROVED", "DUPLICATE_DIFFERS", "DUPLICATE_DIFFERS"]),
+    ],
+)
+def test_behaviour_37_the_dialect_says_what_makes_two_messages_one(
+    player: Player, bits: int, decisions: list[str]
+) -> None:
+    """DE37 and DE42 may be parts of the key, parts may be left out; a reversal finds its own."""
+    plain = TABLE.messages["key_bits"].copy()
+    TABLE.messages["key_bits"] = bits
+    try:
+        first = at(_PAYMENT, amount=100, merchant="MERCHANT0000001")
+        results = _ask(
+            player,
+            first,
+            at(first, amount=101, rrn="000000000002"),
+            at(first, amount=102, merchant="MERCHANT0000002"),
+            _reversal(first, rrn=None),
+        )
+    finally:
+        TABLE.messages["key_bits"] = plain
+    # A reversal without DE37 names nothing where DE37 is part of the key.
+    found = "REVERSAL_RECORDED" if bits & 64 else "REVERSED"
+    assert _decisions(results) == [*decisions, found]
+
+
 def test_behaviour_38_without_de7_a_stan_comes_again(player: Player) -> None:
     """Within seconds it is a repeat, later only when it says so; else it is a new payment."""
     plain = TABLE.messages["mandatory_hi"].copy()

@@ -1,5 +1,7 @@
 """Answers: approval codes, echo, and the bytes of a repeat."""
 
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -9,9 +11,10 @@ from hypothesis import strategies as st
 
 from engine.replies import approval_code, decisions_of, segment_ends
 from engine.wire.columns import REPLY, REQUEST
+from engine.wire.profile import Profile
 from tests.oracle import core
 from tests.support.draws import Traffic, streams
-from tests.support.small_engine import START_NS, SmallEngine, pan
+from tests.support.small_engine import START_NS, TABLE, SmallEngine, pan
 from tests.support.streams import Message, Player, at
 
 pytestmark = pytest.mark.kernels
@@ -106,6 +109,58 @@ def test_a_format_error_names_its_field() -> None:
     fields = player.played.results[0].fields
     assert (fields["39"], fields["44"], fields["t"]) == ("30", "049", "0110")
     assert len(player.played.all_records()) == 0
+
+
+@pytest.fixture
+def profile() -> Iterator[Any]:
+    """Return a function that turns switches of the shared dialect; they are put back."""
+    plain = TABLE.profile.copy()
+
+    def turn(**switches: int) -> None:
+        for name, value in switches.items():
+            TABLE.profile[:, Profile[name.upper()]] = value
+
+    yield turn
+    TABLE.profile[:] = plain
+
+
+@pytest.mark.behaviour(11)
+@pytest.mark.parametrize(("number", "wanted"), [(44, "049"), (38, "000049"), (0, None)])
+def test_the_profile_says_where_a_format_error_names_its_field(
+    profile: Any, number: int, wanted: str | None
+) -> None:
+    """DE44, DE38 filled from the left, or nowhere."""
+    profile(format_field=number)
+    player = Player(SmallEngine(2, 2, plain=True))
+
+    player.play([at(_PAYMENT, currency=None)])
+
+    fields = player.played.results[0].fields
+    assert fields["39"] == "30"
+    assert fields.get(str(number)) == wanted
+    assert [n for n in ("38", "44") if n in fields] == ([str(number)] if wanted else [])
+
+
+@pytest.mark.behaviour(24)
+def test_the_profile_says_whose_time_an_answer_carries(profile: Any) -> None:
+    """DE7 as it came; or the time of the decision, the same for a repeat that comes later."""
+    later = Message(START_NS + 90 * 10**9, 0, at(_PAYMENT, mti=101).request)
+    echo = Message(START_NS, 0, {"mti": 800, "stan": 5, "network_code": 301})
+    for restamp, wanted in ((0, "0601120000"), (1, _moment(START_NS))):
+        profile(restamp=restamp)
+        player = Player(SmallEngine(2, 2, plain=True))
+
+        player.play([_PAYMENT, later, echo], [1, 1, 1])
+
+        first, again, network = player.played.results
+        assert first.fields["7"] == again.fields["7"] == wanted
+        assert first.fields == again.fields
+        restamped = _moment(START_NS + 90 * 10**9) if restamp else None
+        assert network.fields.get("7") == restamped, "engine time never falls"
+
+
+def _moment(ns: int) -> str:
+    return datetime.fromtimestamp(ns // 10**9, UTC).strftime("%m%d%H%M%S")
 
 
 def test_answers_are_cut_by_link() -> None:

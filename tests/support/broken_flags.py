@@ -10,6 +10,7 @@ FLAGS = {
     "reverses_order": "answers the messages of one piece from the last to the first",
     "crosses_links": "sends answers on the link that came last",
     "forgets_on_reset": "drops what it decided when the link dies",
+    "names_no_field": "does not say which field is at fault",
     "closes_on_format_error": "closes the link on a faulty field",
     "answers_responses": "answers 0110 and 0810",
     "answers_unreadable": "answers what has no message type",

@@ -85,7 +85,8 @@ class HostLink:
             return True
         if not is_good:
             if int(request["t"][2]) % 2 == 0 and "11" in request:
-                await self._send(host.reply(request, "30"))
+                named = {} if host.has("names_no_field") else {"de44": "004"}
+                await self._send(host.reply(request, "30", **named))
             return not host.has("closes_on_format_error")
         answer = host.answer(request, self)
         if host.has("forgets_on_reset"):

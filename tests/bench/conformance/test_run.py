@@ -34,6 +34,7 @@ FOUND_BY = {
     "crosses_links": 7,
     "forgets_on_reset": 7,
     "closes_on_format_error": 11,
+    "names_no_field": 11,
     "answers_responses": 12,
     "answers_unreadable": 12,
     "silent_on_unknown_type": 13,

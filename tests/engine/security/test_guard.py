@@ -17,6 +17,7 @@ from engine.security.store import KeyStore
 from engine.security.token_store import TokenStore
 from engine.state import EngineState
 from engine.wire.dialect import BUILTIN_DIALECTS, load_builtin
+from engine.wire.profile import Profile
 from engine.wire.table import compile_dialects
 from engine.wire.text import add_header, build_message
 from ledger.record import Flag, Kind
@@ -93,6 +94,23 @@ def test_network_messages_need_no_mac_and_fields_behind_it_do_not_count(
     mac = s.psec.mac.generate_retail_mac(s.MAC[:8], s.MAC[8:], raw[: at - 8], 1)
     (answer,) = engine.ask(s.add_header(s.DIALECT, raw[: at - 8] + mac + raw[at:]))
     assert answer["39"] == "63"
+
+
+@pytest.mark.behaviour(59)
+@pytest.mark.parametrize("required", [0, 1])
+def test_a_dialect_may_demand_macs_whatever_the_link_says(tmp_path: Path, required: int) -> None:
+    """A link that demands none takes a bare payment; of a dialect that demands them it does not."""
+    profile = s.SecurityProfile(name="lax", mac_key="mac", mac_classes=())
+    engine = s.file_engine(tmp_path, profile=profile)
+    row = engine.authorizer.table.profile.copy()
+    row[:, Profile.MAC_REQUIRED] = required
+    engine.authorizer.guard.change(engine.authorizer.table._replace(profile=row))  # type: ignore[union-attr]
+
+    bare, signed = engine.ask(
+        s.message("0100", s.payment(1, 1), key=None), s.message("0100", s.payment(1, 2))
+    )
+
+    assert (bare["39"], signed["39"]) == ("63" if required else "00", "00")
 
 
 def test_shorter_macs_are_filled_with_zeros(tmp_path: Path) -> None:

@@ -23,6 +23,19 @@ DIFFERING = {54, 65}
 TEXT = (DIALECT_FOLDER / "iso87-bin.toml").read_text(encoding="utf-8")
 
 
+def test_messages_that_name_each_other_have_one_key() -> None:
+    """File, line and message; the same key in all of them is taken."""
+    text = (DIALECT_FOLDER / "iso87-bin.toml").read_text(encoding="utf-8")
+    line = 'repeats = ["0401"]'
+    odd = text.replace(line, line + '\nkey = ["stan", "rrn"]')
+    number = odd.splitlines().index('key = ["stan", "rrn"]') + 1
+    with pytest.raises(DialectError, match="must be as of 0100") as caught:
+        parse_dialect(odd, "x.toml")
+    assert str(caught.value).startswith(f"x.toml: line {number}: messages.0400.key: ")
+    every = re.sub(r'(?m)^(repeats = \["0[124].*)$', r'\1\nkey = ["stan", "rrn"]', text)
+    assert parse_dialect(every, "x.toml").messages[400].key == ("stan", "rrn")
+
+
 @pytest.mark.parametrize("name", SPECS)
 def test_shipped_dialects_have_the_lengths_of_pyiso8583(name: str) -> None:
     """Length kind and wire size of every field agree with an independent table."""

@@ -25,8 +25,8 @@ def test_an_empty_profile_is_the_defaults() -> None:
 def test_a_dialect_says_its_own() -> None:
     """What a file says stands in the table's row of that dialect alone."""
     table = compile_dialects([load_builtin("iso87-bin"), load_builtin("as2805")])
-    assert table.profile[0, Profile.MAC] == SWITCHES[Profile.MAC].choices.index("optional")
-    assert table.profile[1, Profile.MAC] == SWITCHES[Profile.MAC].choices.index("required")
+    assert table.profile[:, Profile.MAC_REQUIRED].tolist() == [0, 1]
+    assert table.profile[1, Profile.PARTIAL_APPROVAL] == 0
     assert table.profile[1, Profile.KEY_CHANGE] == 101
 
 
@@ -38,6 +38,8 @@ def test_a_dialect_says_its_own() -> None:
         ("restamp = 1", "1 is not true or false"),
         ("format_field = 999", "999 is not a number from 0 to 128"),
         ("format_field = true", "True is not a number from 0 to 128"),
+        ("format_field = 25", "field 25 has no room for three digits"),
+        ("format_field = 1", "field 1 has no room for three digits"),
         ('speed = "high"', "no such switch"),
     ],
 )
