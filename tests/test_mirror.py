@@ -39,7 +39,6 @@ COVERED_BY = {
     "engine/links.py": _LINKS,
     "engine/tls.py": "tests/system/test_tls.py",
     "engine/reload.py": "tests/system/test_reload.py",
-    "engine/parts.py": "tests/system/test_reload.py",
     "engine/link_operations.py": "tests/system/test_lines.py",
     "engine/line_commands.py": "tests/system/test_lines.py",
     "engine/link_config.py": "tests/engine/test_config.py",
