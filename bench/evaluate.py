@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 
 from bench import handbook
 from bench.data_sets import needed
-from bench.handbook import DAY_S, Quality, Split
+from bench.handbook import DAY_S, Quality, Split, Trial
+from bench.model_report import Measured, chances_of, importance_of, write_report
 from bench.said import Progress, say
 from bench.stream import StreamError, load_stream
 from bench.traffic import Traffic
 from bench.ulb import evaluate_ulb
 from engine.errors import ProblemFoundError, UsageError, run_command
+from scoring.features import FEATURES
 from scoring.metrics import average_precision, roc_auc
 from scoring.registry import default_model_path, load_model
 from scoring.train import compute_features, score_rows
@@ -46,6 +48,7 @@ def evaluate(
     delay_days: int = 7,
     test_days: int = 7,
     scores: Path | None = None,
+    report: Path | None = None,
     threads: int = 2,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
@@ -66,6 +69,9 @@ def evaluate(
         test_days it says the split. Later folds follow one test span apart.
     scores
         Write row, score_published and score_own of the single split's test rows, as parquet.
+    report
+        Write an HTML page: precision and recall, how scores lie, calibration, what features weigh,
+        and money caught against genuine payments declined. Of the single split with a protocol.
     threads
         Of XGBoost while training.
     json
@@ -74,19 +80,24 @@ def evaluate(
     progress = Progress()
     if protocol == "ulb":
         path = needed(stream, "ulb_creditcard/creditcard.parquet", "--stream")
-        _print(evaluate_ulb(path, threads, progress), as_json=json)
-        return
-    traffic = _traffic(needed(stream, STREAM, "--stream"))
-    if protocol is None:
-        _print(_model_quality(file, traffic, delay_days, progress), as_json=json)
-        return
-    if min(train_days, test_days) < 1 or delay_days < 0:
-        raise UsageError("train-days and test-days must be 1 or more, delay-days 0 or more")
-    split = Split(_day(traffic, train_from), train_days, delay_days, test_days)
-    found = _Handbook(traffic, split, threads, progress)
-    result = found.result()
-    if scores is not None:
-        _write_scores(scores, found)
+        result, measured = evaluate_ulb(path, threads, progress)
+        title, found = "ULB: day 1 to day 2", [measured]
+    elif protocol is None:
+        traffic = _traffic(needed(stream, STREAM, "--stream"))
+        result, measured = _model_quality(file, traffic, delay_days, progress)
+        title, found = f"model {result['model']} {result['version']}", [measured]
+    else:
+        traffic = _traffic(needed(stream, STREAM, "--stream"))
+        if min(train_days, test_days) < 1 or delay_days < 0:
+            raise UsageError("train-days and test-days must be 1 or more, delay-days 0 or more")
+        split = Split(_day(traffic, train_from), train_days, delay_days, test_days)
+        handbook_run = _Handbook(traffic, split, threads, progress)
+        result = handbook_run.result()
+        if scores is not None:
+            _write_scores(scores, handbook_run)
+        title, found = f"handbook split from {train_from}, seed 0", handbook_run.measured()
+    if report is not None:
+        write_report(report, title, _facts(result), found)
     _print(result, as_json=json)
 
 
@@ -105,7 +116,7 @@ class _Handbook:
         say("features: published windows")
         self.published = handbook.published_features(self.traffic, delay).astype(np.float32)
         self.own = handbook.own_features(self.traffic, delay, self.progress)
-        self.margins: dict[str, NDArray[np.float32]] = {}
+        self.trials: dict[str, Trial] = {}
 
     def result(self) -> dict[str, Any]:
         """Return sizes and measures in the stated shape."""
@@ -119,8 +130,8 @@ class _Handbook:
         }
         for name, recipe in recipes.items():
             say(f"single split, {name} features")
-            found, self.margins[name] = self._tested(name, self.split, recipe)
-            single[name] = _rounded(found)
+            self.trials[name] = self._tested(name, self.split, recipe)
+            single[name] = _rounded(self.trials[name].quality)
         return {"single": single, "prequential": self._prequential()}
 
     def _prequential(self) -> dict[str, dict[str, float]]:
@@ -129,23 +140,38 @@ class _Handbook:
             found = []
             for number, fold in enumerate(handbook.folds(self.split, self.traffic), 1):
                 say(f"prequential fold {number}, {name} features")
-                found.append(self._tested(name, fold, handbook.CHOSEN)[0])
+                found.append(self._tested(name, fold, handbook.CHOSEN).quality)
             parts = [(one.auc, one.ap, one.cp100) for one in found]
             means[name] = _rounded(Quality(*np.mean(parts, axis=0).tolist()))
             spread = ", ".join(f"{value:.3f}" for value in np.std(parts, axis=0))
             say(f"prequential, {name} features: {len(found)} folds, standard deviation {spread}")
         return means
 
-    def _tested(
-        self, name: str, split: Split, recipe: handbook.Recipe
-    ) -> tuple[Quality, NDArray[np.float32]]:
+    def measured(self) -> list[Measured]:
+        """Return both models of the single split for a report."""
+        amounts = self.traffic.amount_cents[self.test] / 100.0
+        labels = (self.traffic.scenario[self.test] > 0).astype(np.uint8)
+        names = {"published": handbook.PUBLISHED, "own": [feature.name for feature in FEATURES]}
+        rows = {"published": self.published[self.test], "own": self.own[self.test]}
+        return [
+            Measured(
+                f"{name} features",
+                labels,
+                chances_of(trial.margins),
+                amounts,
+                importance_of(trial.forest, rows[name], names[name]),
+            )
+            for name, trial in self.trials.items()
+        ]
+
+    def _tested(self, name: str, split: Split, recipe: handbook.Recipe) -> Trial:
         features = self.published if name == "published" else self.own
         return handbook.trial(features, self.traffic, split, recipe, threads=self.threads)
 
 
 def _model_quality(
     file: Path | None, traffic: Traffic, delay_days: int, progress: Progress
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], Measured]:
     """Return what a model file does on every payment of a stream after its first 30 days."""
     model = load_model(default_model_path() if file is None else file)
     labels = (traffic.scenario > 0).astype(np.uint8)
@@ -163,7 +189,16 @@ def _model_quality(
     labels = labels[rows]
     if not 0 < labels.sum() < len(labels):
         raise ProblemFoundError("the stream has no frauds after its first 30 days")
-    margins, _ = score_rows(model, np.ascontiguousarray(features[rows]))
+    features = np.ascontiguousarray(features[rows])
+    margins, _ = score_rows(model, features)
+    line, names = model.meta.calibration, model.meta.feature_names
+    measured = Measured(
+        model.meta.name,
+        labels,
+        chances_of(margins, line.slope, line.offset),
+        traffic.amount_cents[rows] / 100.0,
+        importance_of(model.forest, features, names),
+    )
     return {
         "model": model.meta.name,
         "version": f"{model.version:08x}",
@@ -172,7 +207,23 @@ def _model_quality(
         "auc": round(roc_auc(labels, margins), 6),
         "ap": round(average_precision(labels, margins), 6),
         "cp100": round(handbook.quality(traffic, rows, margins).cp100, 6),
-    }
+    }, measured
+
+
+def _facts(result: dict[str, Any], before: str = "") -> list[tuple[str, object]]:
+    """Return the figures of a result as lines of a table."""
+    found: list[tuple[str, object]] = []
+    for name, value in result.items():
+        if isinstance(value, dict):
+            found += _facts(value, f"{before}{name} ")
+        else:
+            found.append(
+                (
+                    f"{before}{name}".replace("_", " "),
+                    f"{value:,}" if isinstance(value, int) else value,
+                )
+            )
+    return found
 
 
 def _traffic(path: Path) -> Traffic:
@@ -201,8 +252,8 @@ def _day(traffic: Traffic, text: str) -> int:
 def _write_scores(path: Path, found: _Handbook) -> None:
     """Write the fraud probability of each test row from both models."""
     columns: dict[str, NDArray[Any]] = {"row": found.test.astype(np.int64)}
-    for name, margins in found.margins.items():
-        columns[f"score_{name}"] = 1.0 / (1.0 + np.exp(-margins.astype(np.float64)))
+    for name, trial in found.trials.items():
+        columns[f"score_{name}"] = chances_of(trial.margins)
     with duckdb.connect() as connection:
         try:
             table = connection.from_query("select * from columns")

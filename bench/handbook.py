@@ -8,7 +8,7 @@ published tables are reached by XGBoost only with exact splits and a base score 
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from bench.handbook_kernels import card_windows, delayed_windows
 from bench.traffic import Traffic
 from engine.errors import ProblemFoundError
+from scoring.forest import Forest, forest_from_booster
 from scoring.metrics import average_precision, card_precision, roc_auc
 from scoring.payment import PAYMENT
 from scoring.train import boosted, compute_features
@@ -70,6 +71,14 @@ class Quality:
     auc: float
     ap: float
     cp100: float
+
+
+class Trial(NamedTuple):
+    """What came of a split: measures, margins f32[test rows], and the trees."""
+
+    quality: Quality
+    margins: NDArray[np.float32]
+    forest: Forest
 
 
 def split_rows(traffic: Traffic, split: Split) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -161,8 +170,8 @@ def trial(
     *,
     threads: int = 2,
     progress: Progress | None = None,
-) -> tuple[Quality, NDArray[np.float32]]:
-    """Train on the split's first days, score its last ones; return quality and margins f32."""
+) -> Trial:
+    """Train on the split's first days, score its last ones."""
     train, test = split_rows(traffic, split)
     labels = (traffic.scenario > 0).astype(np.uint8)
     booster: Any = boosted(
@@ -176,7 +185,7 @@ def trial(
         progress=progress,
     )
     margins = np.asarray(booster.inplace_predict(features[test], predict_type="margin"))
-    return quality(traffic, test, margins), margins
+    return Trial(quality(traffic, test, margins), margins, forest_from_booster(booster))
 
 
 def quality(traffic: Traffic, rows: NDArray[np.int64], scores: NDArray[np.float32]) -> Quality:

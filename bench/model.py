@@ -7,6 +7,7 @@ traffic comes without fraud reports, as the demo does; a journal is learnt from 
 import json as json_text
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -15,13 +16,14 @@ import numpy as np
 from cyclopts import Parameter
 
 from bench.history import Examples, journal_examples
+from bench.model_report import Measured, chances_of, importance_of, write_report
 from bench.said import Progress, say
 from bench.stream import StreamError, load_stream
 from bench.traffic import Traffic
 from bench.workload import Workload
 from engine.errors import ProblemFoundError, UsageError, run_command
-from scoring.registry import Model, default_model_path, load_model, save_model
-from scoring.train import compute_features, train_model
+from scoring.registry import CostThreshold, Model, default_model_path, load_model, save_model
+from scoring.train import compute_features, features_with, score_rows, train_model
 
 DAY_S = 86_400
 HISTORY_DAYS = 20  # counters need some days before their values mean anything
@@ -39,6 +41,7 @@ def train(
     seed: int = 20,
     trees: int = 100,
     depth: int = 6,
+    report: Path | None = None,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Train the fraud model and write it as one file.
@@ -60,6 +63,9 @@ def train(
         Of the generated traffic, when there is no stream.
     trees, depth
         Of the forest; depth 1 to 8.
+    report
+        Write an HTML page about the held-out payments: precision and recall, how scores lie,
+        calibration, what features weigh, and money caught against genuine payments declined.
     json
         Print one JSON object.
     """
@@ -81,6 +87,8 @@ def train(
     path = default_model_path() if out is None else out
     path.parent.mkdir(parents=True, exist_ok=True)
     save_model(model, path)
+    if report is not None:
+        write_report(report, f"model {model.meta.name}", _told(model), [_held_out(model, examples)])
     say(f"written in {time.monotonic() - started:.1f} s: {path}")
     _print(model, as_json=json)
 
@@ -113,6 +121,49 @@ def _examples(traffic: Traffic, progress: Progress) -> Examples:
     if not len(used):
         raise ProblemFoundError(f"the stream is shorter than {HISTORY_DAYS} days of history")
     return np.ascontiguousarray(features[used]), labels[used].copy(), payments[used].copy()
+
+
+def _held_out(model: Model, examples: Examples) -> Measured:
+    """Return the payments that the model was not trained on, as it scores them.
+
+    Half of them have set the calibration.
+    """
+    features, labels, payments = examples
+    first = model.meta.rows
+    labels, payments = labels[first:], payments[first:]
+    rows = features_with(model, payments, features[first:])
+    margins, _ = score_rows(model, rows)
+    line, names = model.meta.calibration, model.meta.feature_names
+    return Measured(
+        "held-out payments",
+        labels,
+        chances_of(margins, line.slope, line.offset),
+        payments["amount_minor"] / 10.0 ** payments["exponent"],
+        importance_of(model.forest, rows, names),
+    )
+
+
+def _told(model: Model) -> list[tuple[str, object]]:
+    """Return what the file says of itself, for the head of a report."""
+    meta = model.meta
+    days = [
+        datetime.fromtimestamp(t_s, UTC).date() for t_s in (meta.trained_from_s, meta.trained_to_s)
+    ]
+    return [
+        ("version", f"{model.version:08x}"),
+        ("trained on", f"{meta.rows:,} payments, {meta.frauds:,} frauds, {days[0]} to {days[1]}"),
+        ("seed", meta.seed),
+        ("trees", f"{model.forest.tree_count} of depth {model.forest.depth}"),
+        ("features", f"{len(meta.feature_names)}, hash {meta.schema_hash[:12]}"),
+        ("calibration", f"slope {meta.calibration.slope}, offset {meta.calibration.offset}"),
+        *((f"declining pays: {one.segment}", _cost_text(one)) for one in meta.costs),
+        ("note", meta.note),
+    ]
+
+
+def _cost_text(one: CostThreshold) -> str:
+    costs = f"cost {one.cost:,.2f}, of declining nothing {one.cost_of_nothing:,.2f}"
+    return f"from score {one.score_bp / 10_000:.4f}; {costs}"
 
 
 def _traffic(stream: Path | None, customers: int, days: int, seed: int) -> Traffic:

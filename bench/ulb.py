@@ -12,6 +12,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.model_report import Measured, chances_of, importance_of
 from bench.said import Progress
 from engine.errors import ProblemFoundError
 from scoring.forest import forest_from_booster
@@ -39,8 +40,10 @@ def load_ulb(path: Path) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArra
     return features, np.asarray(columns["fraud"], np.uint8), np.asarray(columns["time_s"], np.int64)
 
 
-def evaluate_ulb(path: Path, threads: int, progress: Progress | None = None) -> dict[str, Any]:
-    """Return sizes and measures; the test rows are scored by the forest kernel."""
+def evaluate_ulb(
+    path: Path, threads: int, progress: Progress | None = None
+) -> tuple[dict[str, Any], Measured]:
+    """Return sizes and measures, and the test rows as scored by the forest kernel."""
     import xgboost
 
     features, labels, time_s = load_ulb(path)
@@ -72,4 +75,10 @@ def evaluate_ulb(path: Path, threads: int, progress: Progress | None = None) -> 
         "test_frauds": int(labels[test].sum()),
         "auc": round(roc_auc(labels[test], margins), 6),
         "ap": round(average_precision(labels[test], margins), 6),
-    }
+    }, Measured(
+        "ULB",
+        labels[test],
+        chances_of(margins),
+        rows[:, -1].astype(np.float64),
+        importance_of(forest, rows, COLUMNS),
+    )

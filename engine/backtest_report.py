@@ -1,21 +1,13 @@
-"""A backtest for people: a table for the terminal and one HTML page with its plots inside.
-
-The page is self-contained: no script, no file beside it, no address. Plots are SVG.
-"""
+"""A backtest for people: a table for the terminal and one HTML page with its plots inside."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
-_WIDTH, _HEIGHT, _LEFT = 860, 200, 60
-_COLORS = ("#8a8f98", "#1c6dd0", "#c8372d")
-_STYLE = (
-    "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;color:#1d2129}"
-    "table{border-collapse:collapse;margin:1rem 0}td,th{padding:.2rem .7rem;text-align:right}"
-    "td:first-child,th:first-child,td.t{text-align:left}tr:nth-child(even){background:#f4f5f7}"
-    "th{border-bottom:2px solid #1d2129}svg{display:block;margin:1rem 0}"
-)
+from engine.report_page import COLORS, WIDTH, page, svg, table
+
+_HEIGHT, _LEFT = 200, 60
 
 
 def text_of(result: dict[str, Any], title: str) -> str:
@@ -76,35 +68,25 @@ def html_of(result: dict[str, Any], title: str) -> str:
     columns = ("rule", "mode", "action", "hits", "frauds", "precision", "refused",
                "refused_frauds", "refused_genuine", "refused_minor")  # fmt: skip
     parts = [
-        f"<!doctype html><meta charset=utf-8><title>{escape(title)}</title>",
-        f"<style>{_STYLE}</style><h1>{escape(title)}</h1>",
         f"<p>Rule set {r['rules_version']}. Amounts are minor units divided by 100.</p>",
-        _table(("", "as decided", "with this set"), facts),
+        table(("", "as decided", "with this set"), facts),
         "<h2>Refused payments a day</h2>",
         _lines(r["days"], ("refused_before", "refused_after")),
         "<h2>Frauds a day: all, caught before, caught after</h2>",
         _lines(r["days"], ("frauds", "caught_before", "caught_after")),
         "<h2>Rules</h2>",
         _bars(r["rules"]),
-        _table(columns, [[_cell(rule[c]) for c in columns] for rule in r["rules"]]),
+        table(columns, [[_cell(rule[c]) for c in columns] for rule in r["rules"]]),
         "<h2>Decided otherwise</h2>",
-        _table(
+        table(
             ("before", "after", "payments"),
             [(c["before"], c["after"], f"{c['payments']:,}") for c in r["changes"]],
         ),
         "<h2>Examples</h2>",
     ]
     keys = tuple(r["examples"][0]) if r["examples"] else ()
-    parts.append(_table(keys, [[_cell(e[k]) for k in keys] for e in r["examples"]]))
-    return "\n".join(parts) + "\n"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    if not rows:
-        return "<p>None.</p>"
-    top = "".join(f"<th>{escape(name.replace('_', ' '))}" for name in head)
-    body = "".join("<tr>" + "".join(f"<td>{escape(str(c))}" for c in row) for row in rows)
-    return f"<table><tr>{top}{body}</table>"
+    parts.append(table(keys, [[_cell(e[k]) for k in keys] for e in r["examples"]]))
+    return page(title, parts)
 
 
 def _lines(days: list[dict[str, int]], names: Sequence[str]) -> str:
@@ -112,9 +94,9 @@ def _lines(days: list[dict[str, int]], names: Sequence[str]) -> str:
     if not days:
         return "<p>No days.</p>"
     most = max(1, *(day[name] for day in days for name in names))
-    step = (_WIDTH - _LEFT) / max(len(days) - 1, 1)
+    step = (WIDTH - _LEFT) / max(len(days) - 1, 1)
     lines = []
-    for name, color in zip(names, _COLORS, strict=False):
+    for name, color in zip(names, COLORS, strict=False):
         points = " ".join(
             f"{_LEFT + i * step:.1f},{_HEIGHT - 20 - day[name] * (_HEIGHT - 40) / most:.1f}"
             for i, day in enumerate(days)
@@ -128,9 +110,9 @@ def _lines(days: list[dict[str, int]], names: Sequence[str]) -> str:
         f'<text x="0" y="24" font-size="12">{most:,}</text>'
         f'<text x="0" y="{_HEIGHT - 18}" font-size="12">0</text>'
         f'<text x="{_LEFT}" y="{_HEIGHT - 4}" font-size="12">{first}</text>'
-        f'<text x="{_WIDTH - 80}" y="{_HEIGHT - 4}" font-size="12">{last}</text>'
+        f'<text x="{WIDTH - 80}" y="{_HEIGHT - 4}" font-size="12">{last}</text>'
     )
-    return _svg(_HEIGHT, axis + "".join(lines))
+    return svg(_HEIGHT, axis + "".join(lines))
 
 
 def _bars(rules: list[dict[str, Any]]) -> str:
@@ -143,20 +125,16 @@ def _bars(rules: list[dict[str, Any]]) -> str:
         rows.append(f'<text x="0" y="{y + 13}" font-size="13">{escape(rule["rule"])}</text>')
         unknown = rule["hits"] - rule["frauds"] - rule["genuine"]
         for value, color in zip(
-            (rule["frauds"], rule["genuine"], unknown), ("#c8372d", "#1c6dd0", "#8a8f98"),
+            (rule["frauds"], rule["genuine"], unknown), reversed(COLORS),
             strict=True,
         ):  # fmt: skip
-            width = value * (_WIDTH - 220) / most
+            width = value * (WIDTH - 220) / most
             rows.append(
                 f'<rect x="{x:.1f}" y="{y}" width="{width:.1f}" height="16" fill="{color}"/>'
             )
             x += width
         rows.append(f'<text x="{x + 6:.1f}" y="{y + 13}" font-size="12">{rule["hits"]:,}</text>')
-    return _svg(8 + 22 * max(len(shown), 1), "".join(rows))
-
-
-def _svg(height: int, inner: str) -> str:
-    return f'<svg width="{_WIDTH}" height="{height}" font-family="system-ui">{inner}</svg>'
+    return svg(8 + 22 * max(len(shown), 1), "".join(rows))
 
 
 def _cell(value: object) -> str:

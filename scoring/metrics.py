@@ -4,6 +4,8 @@ Definitions as in Fawcett 2006 (ROC, ties count half) and Davis and Goadrich 200
 recall without interpolation, ties taken together).
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -98,3 +100,46 @@ def kolmogorov_smirnov(labels: NDArray[np.uint8], scores: NDArray[np.float32]) -
     if frauds == 0 or genuine == 0:
         return float("nan")
     return float(np.max(np.abs(hits / frauds - (rows - hits) / genuine)))
+
+
+def precision_recall(
+    labels: NDArray[np.uint8], scores: NDArray[np.float32]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return recall and precision when acting from each distinct score on, the highest first."""
+    hits, rows = _by_falling_score(labels, scores)
+    return hits / max(int(hits[-1]), 1), hits / rows
+
+
+def caught_amounts(
+    labels: NDArray[np.uint8], scores: NDArray[np.float32], amounts: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return genuine payments declined and money of frauds caught from each distinct score on.
+
+    Parameters: labels u8[n], scores f32[n], amounts f64[n] in major units. The highest score first.
+    """
+    hits, rows = _by_falling_score(labels, scores)
+    order = np.argsort(-scores, kind="stable")
+    caught = np.cumsum(np.where(labels[order] > 0, amounts[order], 0.0))
+    return rows - hits, caught[rows - 1]
+
+
+class CalibrationBin(NamedTuple):
+    """Payments of like stated probability: how many, what was stated, and what came."""
+
+    payments: int
+    stated: float
+    observed: float
+
+
+def calibration_bins(
+    labels: NDArray[np.uint8], chances: NDArray[np.float64], most: int = 10
+) -> list[CalibrationBin]:
+    """Return bins of as many payments each, by rising probability; fewer where many are equal."""
+    edges = np.unique(np.quantile(chances, np.linspace(0.0, 1.0, most + 1)[1:-1]))
+    place = np.searchsorted(edges, chances, side="left")
+    found = []
+    for number in np.unique(place).tolist():
+        chosen = place == number
+        stated, observed = float(chances[chosen].mean()), float(labels[chosen].mean())
+        found.append(CalibrationBin(int(chosen.sum()), stated, observed))
+    return found

@@ -99,8 +99,7 @@ def train_model(
     """
     cut = _training_rows(labels, held_out_share, depth)
     mcc_risk = learn_mcc_risk(payments[:cut], labels[:cut])
-    filled = np.ascontiguousarray(features, np.float32).copy()
-    filled[:, _MCC_RISK] = mcc_risk[np.minimum(payments["mcc"], MCC_COUNT - 1)]
+    filled = _filled(mcc_risk, payments, features)
     if not np.isfinite(filled).all():
         raise ModelError("features hold NaN or infinity; they come from compute_features")
     booster = boosted(
@@ -149,6 +148,21 @@ def train_model(
         note=note,
     )
     return model_from_bytes(model_bytes(forest, cuts, mcc_risk, meta))
+
+
+def features_with(
+    model: Model, payments: NDArray[np.void], features: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return features f32[n, k] of PAYMENT[n] as ``model`` reads them: with its own categories."""
+    return _filled(model.mcc_risk, payments, features)
+
+
+def _filled(
+    mcc_risk: NDArray[np.float32], payments: NDArray[np.void], features: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    filled = np.ascontiguousarray(features, np.float32).copy()
+    filled[:, _MCC_RISK] = mcc_risk[np.minimum(payments["mcc"], MCC_COUNT - 1)]
+    return filled
 
 
 def score_rows(

@@ -44,6 +44,7 @@ def test_another_split_of_another_stream(
         delay_days=2,
         test_days=5,
         scores=scores,
+        report=tmp_path / "report.html",
         json=True,
     )
     found = json.loads(capsys.readouterr().out)
@@ -56,12 +57,20 @@ def test_another_split_of_another_stream(
     assert list(columns) == ["row", "score_published", "score_own"]
     assert len(columns["row"]) == single["test_rows"]
     assert ((columns["score_own"] > 0) & (columns["score_own"] < 1)).all()
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.count("<svg") == 8
+    assert "<td>published features" in page
+    assert f"<td>single test rows<td>{single['test_rows']:,}" in page
 
 
-def test_a_model_file_on_a_stream(stream: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a protocol the shipped model is measured."""
-    command.evaluate(stream=stream, json=True)
+def test_a_model_file_on_a_stream(
+    stream: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a protocol the shipped model is measured; the report names it."""
+    report = tmp_path / "report.html"
+    command.evaluate(stream=stream, report=report, json=True)
     found = json.loads(capsys.readouterr().out)
+    assert f"model default {found['version']}" in report.read_text(encoding="utf-8")
     assert 0 <= found["auc"] <= 1
     assert found["frauds"] > 0
 

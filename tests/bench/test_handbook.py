@@ -80,13 +80,14 @@ def test_published_table_and_our_own_features() -> None:
     """The published row to .002; the engine's own features past their bars over four folds."""
     traffic = load_stream(_stream())
     published = handbook.published_features(traffic).astype(np.float32)
-    single, _ = handbook.trial(published, traffic, Split(115), handbook.DEFAULTS, threads=2)
+    trial = handbook.trial(published, traffic, Split(115), handbook.DEFAULTS, threads=2)
+    single = trial.quality
     assert single.auc == pytest.approx(0.862, abs=0.002)
     assert single.ap == pytest.approx(0.639, abs=0.002)
     assert single.cp100 == pytest.approx(0.273, abs=0.002)
     own = handbook.own_features(traffic)
     found = [
-        handbook.trial(own, traffic, fold, handbook.CHOSEN, threads=2)[0]
+        handbook.trial(own, traffic, fold, handbook.CHOSEN, threads=2).quality
         for fold in handbook.folds(Split(115), traffic)
     ]
     assert np.mean([one.auc for one in found]) >= 0.88

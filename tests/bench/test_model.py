@@ -48,3 +48,17 @@ def test_show_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert f"{len(FEATURES)} features" in out
     assert "precision" in out
+
+
+def test_report_of_a_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A page with its plots and the seed; the model file is the same with and without it."""
+    out, report = tmp_path / "a.de39model", tmp_path / "r.html"
+    model.train(out=out, customers=200, days=60, seed=3, trees=4, depth=3, report=report, json=True)
+    facts = json.loads(capsys.readouterr().out)
+    _train(tmp_path / "b.de39model")
+    assert out.read_bytes() == (tmp_path / "b.de39model").read_bytes()
+    page = report.read_text(encoding="utf-8")
+    assert page.count("<svg") == 5
+    assert "<td>seed<td>3" in page
+    assert f"<td>{int(facts['metrics']['held_out_rows']):,}<td>" in page
+    assert f"<td>{facts['metrics']['roc_auc']:.4f}<td>" in page

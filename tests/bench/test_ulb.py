@@ -14,10 +14,12 @@ def test_day_two_from_day_one() -> None:
     path = data_set("ulb_creditcard/creditcard.parquet")
     if not path.exists():
         pytest.skip(f"the ULB payments are not at {path}")
-    found = evaluate_ulb(path, 2)
+    found, measured = evaluate_ulb(path, 2)
     assert (found["train_rows"], found["test_rows"]) == (144_786, 140_021)
     assert (found["train_frauds"], found["test_frauds"]) == (281, 211)
     assert found["ap"] >= 0.80
+    assert len(measured.labels) == 140_021
+    assert measured.importance[0][1] > measured.importance[-1][1] >= 0.0
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
