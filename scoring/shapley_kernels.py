@@ -17,12 +17,12 @@ No division by a share, so a share of 0 is nothing special. Sums are float64.
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.jit import Int, kernel
+from scoring.jit import Int, allocating_kernel, kernel
 
 FEATURES_MAX = 8  # on the path of a leaf: DEPTH_MAX splits
 
 
-@kernel
+@allocating_kernel
 def shapley_values(
     keys: NDArray[np.int64],
     starts: NDArray[np.int32],
