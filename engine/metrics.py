@@ -17,10 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import metrics_kernels as kernels
+from engine.decision import Decision
 from engine.wire.columns import Fault
-from ledger.record import SCORE_NONE
+from ledger.record import SCORE_NONE, Flag
 
 assert kernels.SCORE_NONE == SCORE_NONE
+assert (kernels.RULE_DECLINED, kernels.STEP_UP) == (Decision.RULE_DECLINED, Decision.STEP_UP)
+assert kernels.REVIEW == Flag.REVIEW
 NO_DECISION = kernels.NO_DECISION
 RULES = 2048
 SCORE_PARTS = 20
@@ -70,6 +73,7 @@ class Counter(IntEnum):
     STAND_IN = 14  # payments decided without the scorer
     REASONS_MADE = 15  # exact reasons of payments that were refused or sent to review
     REASONS_DROPPED = 16  # of which nothing was kept: a bound, or a file that failed
+    MERCHANTS_UNSEEN = 17  # that the engine had not seen before it started
 
 
 class Gauge(IntEnum):
@@ -219,7 +223,7 @@ class Metrics:
         self.rule_last_s = _counts(RULES)  # Unix seconds of the last hit; 0 = none yet
         self.breaker_trips = _counts(1)
         self.scores = _counts(SCORE_PARTS)
-        self.score_facts = _counts(2)  # sum of scores x 10,000; not scored
+        self.score_facts = _counts(3)  # sum of scores x 10,000; not scored; alerts
         self.labels = _counts(2)  # frauds reported, payments confirmed as genuine
         self.label_lag_s = _counts(1)  # of the last labels taken, median
         self.model_changes = _counts(1)
@@ -237,6 +241,7 @@ class Metrics:
         self.table_capacity = _counts(len(Table))
         self.table_growths = _counts(len(Table))
         self.turned_ns = _counts(1)  # time.monotonic_ns() of the loop's last turn; 0 = none yet
+        self._merchants_before = -1  # when the engine started; -1 = not noted yet
         self._mti_slots = _mti_slots()
         self._code_slots = np.zeros(1 << 16, dtype=np.uint8)
         self._duration_edges = np.array(DURATION_EDGES_NS, dtype=np.int64)
@@ -337,6 +342,12 @@ class Metrics:
         for bit, label in enumerate(labels):
             self.rule_hits[bit], self.rule_last_s[bit] = kept.get(label, (0, 0))
         self.rule_labels = tuple(labels)
+
+    def note_merchants(self, count: int) -> None:
+        """Note how many merchants are known; those beyond the first call's are new."""
+        if self._merchants_before < 0:
+            self._merchants_before = count
+        self.counters[Counter.MERCHANTS_UNSEEN] = count - self._merchants_before
 
     def set_table(self, table: Table, count: int, capacity: int) -> None:
         """Show how full a table is."""

@@ -20,6 +20,8 @@ LONGEST_NS = 1 << 40  # 18 minutes; a longer duration is counted as this
 NO_DECISION = 65535  # a row that was answered from memory or not at all
 SCORE_NONE = 65535  # ledger.record.SCORE_NONE
 SCORE_TOP = 10_000  # probability 1
+RULE_DECLINED, STEP_UP = 301, 302  # engine.decision.Decision
+REVIEW = 128  # ledger.record.Flag
 
 
 @kernel
@@ -120,8 +122,9 @@ def count_records(
         Hits of each rule, added to.
     scores : i64[k]
         Scores in k equal parts of 0 to 1, upper ends included, added to.
-    score_facts : i64[2]
-        Sum of the scores x 10,000; authorizations that no scorer saw. Both added to.
+    score_facts : i64[3]
+        Sum of the scores x 10,000; authorizations that no scorer saw; those that a rule refused,
+        stepped up or sent to review. All added to.
     """
     width = SCORE_TOP // len(scores)
     for row in range(record_count):
@@ -142,6 +145,9 @@ def count_records(
         kind = records[row].kind
         if (kind == 0 or kind > 5) and kind != 31:  # ledger.record.Kind: those that are scored
             continue
+        result = records[row].result
+        if result in (RULE_DECLINED, STEP_UP) or records[row].flags & REVIEW:
+            score_facts[2] += 1
         if records[row].score == SCORE_NONE:
             score_facts[1] += 1
             continue

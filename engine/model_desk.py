@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -320,6 +321,7 @@ def _facts(model: Model) -> Answer:
         "trees": model.forest.tree_count,
         "depth": model.forest.depth,
         "metrics": model.meta.metrics,
+        "costs": [msgspec.to_builtins(one) for one in model.meta.costs],
     }
 
 

@@ -110,6 +110,7 @@ class Pipeline:
         self._decisions = np.zeros(authorizer.work.rows, np.uint16)
         self._arena = authorizer.work.arena.data
         self._out = authorizer.work.out.data
+        metrics.note_merchants(int(authorizer.state.cursor[Cursor.MERCHANTS]))
         self._stage_ns = np.zeros(len(Stage), np.int64)
         self._lap_ns = 0
 

@@ -421,6 +421,7 @@ def _note_tables(partition: Partition, metrics: Metrics, log: Log) -> None:
     metrics.set_table(Table.ACCOUNTS, state.account_count, bounds.accounts_max)
     merchants = int(state.cursor[Cursor.MERCHANTS])
     metrics.set_table(Table.MERCHANTS, merchants, bounds.merchants_max)
+    metrics.note_merchants(merchants)
     ring = min(head, bounds.authorizations_max)
     metrics.set_table(Table.AUTHORIZATIONS, ring, bounds.authorizations_max)
     metrics.table_growths[Table.CARDS] = state.card_index.growths

@@ -14,6 +14,18 @@ def _drift(metrics: m.Metrics) -> Values:
 
 
 MODEL_SERIES: tuple[Series, ...] = (
+    single(
+        "de39_alerts_total",
+        "counter",
+        "Authorizations that a rule refused, stepped up or sent to review.",
+        lambda metrics: [((), float(metrics.score_facts[2]))],
+    ),
+    single(
+        "de39_merchants_unseen_total",
+        "counter",
+        "Merchants seen for the first time since the start.",
+        lambda metrics: [((), float(metrics.counters[m.Counter.MERCHANTS_UNSEEN]))],
+    ),
     Series("de39_labels_total", "counter", "", ("label",), "Labels taken in.", _labels),
     single(
         "de39_label_lag_seconds",

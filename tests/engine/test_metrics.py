@@ -122,7 +122,9 @@ def test_a_fault_number_out_of_range_is_counted_in_the_last_place() -> None:
             st.integers(0, 2**64 - 1) | st.sampled_from((0, 1, 1 << 63)),
             st.integers(0, 2**64 - 1) | st.sampled_from((0, 1, 1 << 63)),
             st.sampled_from((0, 1, 499, 500, 501, 9_999, 10_000, 10_001, 65_534, 65_535)),
-            st.sampled_from((0, 1, 2, 3, 6, 101, 122)),
+            st.sampled_from((0, 1, 2, 3, 4, 5, 6, 31, 101, 122)),
+            st.sampled_from((0, 201, 301, 302, 303)),
+            st.sampled_from((0, 64, 128, 192, 256)),
         ),
         max_size=10,
     )
@@ -130,13 +132,13 @@ def test_a_fault_number_out_of_range_is_counted_in_the_last_place() -> None:
 def test_records_are_counted_as_the_oracle_does(facts: Any) -> None:
     """Rule hits of all 128 bits, and scores of what can be scored, match a count by hand."""
     metrics = new_metrics()
-    names = ("hits_lo", "hits_hi", "score", "kind")
+    names = ("hits_lo", "hits_hi", "score", "kind", "result", "flags")
     records = rows(RECORD, **{name: [fact[i] for fact in facts] for i, name in enumerate(names)})
     metrics.count_records(records, len(facts))
-    hits, scores, total, unscored = oracle.record_counts(records[: len(facts)])
+    hits, scores, counted = oracle.record_counts(records[: len(facts)])
     assert [hits[bit] for bit in range(128)] == metrics.rule_hits[:128].tolist()
     assert [scores[part] for part in range(20)] == metrics.scores.tolist()
-    assert [total, unscored] == metrics.score_facts.tolist()
+    assert counted == metrics.score_facts.tolist()
     assert metrics.counters[Counter.RECORDS] == len(facts)
 
 
@@ -225,3 +227,11 @@ def test_more_rows_than_there_are_is_our_mistake() -> None:
     """A count past the array stops at once instead of reading past its end."""
     with pytest.raises(AssertionError, match="within the rows"):
         new_metrics().count_records(np.zeros(2, RECORD), 3)
+
+
+def test_merchants_known_at_the_start_are_not_new() -> None:
+    """Only what comes after the first note counts."""
+    metrics = new_metrics()
+    for known, new in ((40, 0), (41, 1), (45, 5)):
+        metrics.note_merchants(known)
+        assert metrics.counters[Counter.MERCHANTS_UNSEEN] == new

@@ -29,16 +29,21 @@ def batch_counts(
     return counts
 
 
-def record_counts(records: Any) -> tuple[Counter[int], Counter[int], int, int]:
-    """Return hits by rule, scores by twentieth, the sum of scores x 10,000, and not scored."""
+def record_counts(records: Any) -> tuple[Counter[int], Counter[int], list[int]]:
+    """Return hits by rule, scores by twentieth, and facts.
+
+    These are the sum of scores x 10,000, authorizations not scored, and alerts: what a rule has
+    refused (301), stepped up (302) or sent to review.
+    """
     hits: Counter[int] = Counter()
     scores: Counter[int] = Counter()
-    total = unscored = 0
+    total = unscored = alerts = 0
     for record in records:
         both = int(record["hits_lo"]) | int(record["hits_hi"]) << 64
         hits.update(bit for bit in range(128) if both >> bit & 1)
-        if record["kind"] not in {1, 2, 3}:
+        if record["kind"] not in {1, 2, 3, 4, 5, 31}:
             continue
+        alerts += record["result"] in {301, 302} or bool(record["flags"] & 128)
         score = int(record["score"])
         if score == 65535:
             unscored += 1
@@ -47,7 +52,7 @@ def record_counts(records: Any) -> tuple[Counter[int], Counter[int], int, int]:
         # The first part whose upper end, k/20, is not below the score.
         scores[next(k for k in range(20) if score <= (k + 1) * 500)] += 1
         total += score
-    return hits, scores, total, unscored
+    return hits, scores, [total, unscored, alerts]
 
 
 def durations(values_ns: list[int], edges_ns: Any) -> tuple[list[int], int]:

@@ -98,7 +98,7 @@ def test_values_are_those_of_the_arrays() -> None:
     metrics.beat(1, lag_ns=2_500_000)
     metrics.observe(m.Stage.SCORE, 2_000, weight=10)
     metrics.observe_commit(3, 150_000)
-    metrics.score_facts[:] = (15_000, 2)
+    metrics.score_facts[:] = (15_000, 2, 7)
     metrics.scores[[9, 19]] = 1
     seconds = "de39_stage_duration_seconds"
     found = {
@@ -123,6 +123,7 @@ def test_values_are_those_of_the_arrays() -> None:
         "scores": value(metrics, "de39_score_count"),
         "score sum": value(metrics, "de39_score_sum"),
         "unscored": value(metrics, "de39_unscored_total"),
+        "alerts": value(metrics, "de39_alerts_total"),
     }
     assert found == {
         "in": 4,
@@ -146,6 +147,7 @@ def test_values_are_those_of_the_arrays() -> None:
         "scores": 2,
         "score sum": 1.5,
         "unscored": 2,
+        "alerts": 7,
     }
 
 
