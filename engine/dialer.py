@@ -22,6 +22,7 @@ from engine.links import LinkProtocol
 from engine.metrics import Counter, Shed, Upstream
 from engine.originate import Answered, Exchange, Exchanges, Purpose, reversal_of
 from engine.outbox import Outbox, Stored
+from engine.security.errors import SecurityError
 from engine.server import Server
 from engine.session import Profile
 from engine.tls import PeerFacts, client_context
@@ -83,10 +84,18 @@ class Line:
             failures += 1
 
     def ask(self, exchange: Exchange) -> bool:
-        """Send a question; False when the line is down. ValueError names a field that cannot be."""
+        """Send a question; False when the line is down, or without the MAC that it needs.
+
+        ValueError names a field that cannot be.
+        """
         if self._protocol is None or self.state == "down" or not self.exchanges.has_room:
             return False
-        return self._protocol.send(self.exchanges.open(exchange))
+        try:
+            frame = self.exchanges.open(exchange)
+        except SecurityError as problem:
+            self._desk.log.error("line.no_mac", peer=self.dial.name, reason=str(problem))  # noqa: TRY400
+            return False
+        return self._protocol.send(frame)
 
     def wake(self) -> None:
         """Something new is in the outbox."""
@@ -233,7 +242,8 @@ class Desk:
         terms = Terms(dial.name, profile, dialect, 1)
         reverse = self._reverser(dial.name)
         counts = server.metrics.upstream
-        exchanges = Exchanges(server.codec(dialect), server.numbers, counts, reverse)
+        mac = server.mac(profile.security)
+        exchanges = Exchanges(server.codec(dialect), server.numbers, counts, reverse, mac)
         self.lines[dial.name] = Line(dial, terms, exchanges, client_context(dial), self)
 
     def start(self) -> None:

@@ -149,7 +149,7 @@ class Dial(Section, frozen=True):
     address: Annotated[str, Meta(description="HOST:PORT of the network")] = ""
     dialect: Annotated[str, Meta(description="as of a listener")] = "iso87-bin"
     security: Annotated[
-        str, Meta(description="as of a listener, for what is served; own messages have no MAC")
+        str, Meta(description="as of a listener; own messages carry a MAC where it has a key")
     ] = ""
     sign_on: Annotated[
         bool, Meta(description="sign on with 0800/001 when connected, off when the switch stops")

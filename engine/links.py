@@ -15,11 +15,12 @@ from engine.limits import (
     WRITE_BUFFER_HIGH_BYTES,
     WRITE_BUFFER_LOW_BYTES,
 )
-from engine.messages import MessageCodec
+from engine.messages import Mac, MessageCodec
 from engine.metrics import Counter, FrameError, Metrics, Shed
 from engine.observe import Log
 from engine.originate import Answered, Exchanges, Numbers, Purpose
 from engine.pipeline import Pipeline
+from engine.security.errors import SecurityError
 from engine.session import Link
 from engine.tls import PeerFacts, facts_of
 
@@ -60,6 +61,10 @@ class Hall(Protocol):
 
     def codec(self, dialect: int) -> MessageCodec:
         """Return the codec of a row of the dialect table."""
+        ...
+
+    def mac(self, security: int) -> Mac | None:
+        """Return what makes the MACs of own messages on links of a security profile, if any."""
         ...
 
 
@@ -115,6 +120,7 @@ class LinkProtocol(asyncio.Protocol):
         self.link.dialect, self.link.profile = terms.dialect, terms.profile
         if self._exchanges is not None and not len(self._exchanges):
             self._exchanges.codec = self._hall.codec(terms.dialect)
+            self._exchanges.mac = self._hall.mac(terms.profile.security)
 
     def data_received(self, data: bytes) -> None:
         """Hand the bytes on."""
@@ -227,9 +233,14 @@ class LinkProtocol(asyncio.Protocol):
         exchanges = self._exchanges
         if exchanges is None:
             codec, counts = self._hall.codec(self.link.dialect), self._hall.metrics.upstream
-            exchanges = self._exchanges = Exchanges(codec, self._hall.numbers, counts)
+            mac = self._hall.mac(self.link.profile.security)
+            exchanges = Exchanges(codec, self._hall.numbers, counts, mac=mac)
+            self._exchanges = exchanges
         until_ns = now_ns + self.link.profile.answer_timeout_ns
-        self.send(exchanges.open(exchanges.network(code, purpose, now_ns, until_ns)))
+        try:
+            self.send(exchanges.open(exchanges.network(code, purpose, now_ns, until_ns)))
+        except SecurityError as problem:  # nothing is sent, so nothing will be answered
+            self._hall.log.error("link.no_mac", link=self.link.number, reason=str(problem))  # noqa: TRY400
         return until_ns
 
     def _is_stuck(self, now_ns: int) -> bool:

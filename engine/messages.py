@@ -4,12 +4,12 @@ The hot path never comes here. Values are text as people write it, binary fields
 shown of a message is decided by the dialect (``engine.wire.text``).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from engine.wire.canon import plain_value, units_of
+from engine.wire.canon import plain_value, units_of, wire_data
 from engine.wire.columns import FIELD_COUNT, REQUEST, Fault
 from engine.wire.dialect import Dialect
 from engine.wire.kernels import decode_batch
@@ -18,6 +18,8 @@ from engine.wire.table import SEGMENT, compile_dialects
 from engine.wire.text import add_header, build_message, frame_length, keepalive
 
 _SPARE_BYTES = 16  # kernels read whole words
+_MAC_1, _MAC_2 = 64, 128
+Mac = Callable[[bytes], bytes]  # the authentication code, 8 bytes, of some bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,20 @@ class MessageCodec:
             is_binary = field is not None and field.format == "b"
             values[number] = bytes.fromhex(value) if is_binary else value
         return build_message(self.dialect, mti, values)
+
+    def sealed(self, mti: str, fields: Mapping[int, str], mac: Mac) -> bytes:
+        """Return the frame of a message with its authentication code in its last field.
+
+        That is DE128 where a second bitmap is there anyway, else DE64; a dialect without the field
+        gets no code. ``mac`` is given the bytes before it.
+        """
+        place = _MAC_2 if any(number > _MAC_1 for number in fields) else _MAC_1
+        field = self.dialect.fields.get(place)
+        if field is None or max(fields) > _MAC_2:
+            return self.frame(mti, fields)
+        width = field.size // (1 + field.is_hex)
+        raw = self.message(mti, {**fields, place: "00" * width})[: -field.size]
+        return self.framed(raw + wire_data(self.dialect, field, mac(raw)[:width]))
 
     def framed(self, message: bytes) -> bytes:
         """Return the frame of a message."""

@@ -162,6 +162,7 @@ class Upstream(IntEnum):
     DELIVERED = 7  # messages of the outbox
     REFUSED = 8  # messages of the outbox that the other side will not have
     GAVE_UP = 9  # messages of the outbox after their last try
+    UNPROVEN = 10  # answers whose authentication code was wrong, or missing where it must be there
 
 
 class Table(IntEnum):

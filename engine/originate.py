@@ -14,7 +14,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.messages import MessageCodec
+from engine.messages import Mac, MessageCodec
 from engine.metrics import Upstream
 
 LATE_MAX = 4096  # exchanges given up that are still known; an answer after more is unmatched
@@ -78,7 +78,9 @@ class Exchanges:
     """Questions to one peer that wait for their answers.
 
     Parameters: ``numbers`` gives STANs, ``counts`` is i64[len(Upstream)], added to, ``reverse`` is
-    called with an exchange whose approval came too late.
+    called with an exchange whose approval came too late, ``mac`` makes the authentication code of
+    each question where the link has a key for it. That of an answer is checked before it comes
+    here.
     """
 
     def __init__(
@@ -87,8 +89,10 @@ class Exchanges:
         numbers: Numbers,
         counts: NDArray[np.int64],
         reverse: Callable[[Exchange], None] = lambda _: None,
+        mac: Mac | None = None,
     ) -> None:
         self.codec = codec
+        self.mac = mac
         self._numbers = numbers
         self._counts = counts
         self._reverse = reverse
@@ -112,8 +116,16 @@ class Exchanges:
         }
 
     def open(self, exchange: Exchange) -> bytes:
-        """Wait for the answer; return the frame. ValueError names a field that cannot be."""
-        frame = self.codec.frame(exchange.mti, exchange.fields)
+        """Wait for the answer; return the frame.
+
+        ValueError names a field that cannot be; SecurityError says why there is no MAC.
+        """
+        mti, fields = exchange.mti, exchange.fields
+        frame = (
+            self.codec.frame(mti, fields)
+            if self.mac is None
+            else self.codec.sealed(mti, fields, self.mac)
+        )
         self._open[exchange.key] = exchange
         self._counts[Upstream.SENT] += 1
         if int(exchange.mti) & 1:

@@ -30,6 +30,7 @@ from engine.metrics import (
     Shed,
     Stage,
     Unanswered,
+    Upstream,
 )
 from engine.reason_store import Captured
 from engine.replies import decisions_of, segment_ends
@@ -399,10 +400,16 @@ class Pipeline:
                 metrics.unanswered[Unanswered.RESPONSE_MTI] += 1
 
     def _hand_answer(self, row: int, links: list[Link]) -> bool:
-        """Give an answer that came in to the link that may have asked; False when it has not."""
+        """Give an answer that came in to the link that may have asked; False when it has not.
+
+        One whose MAC is wrong, or missing where it must be there, is nobody's answer.
+        """
         work = self.authorizer.work
         request = work.request[row]
         if int(request["stan"]) < 0:
+            return False
+        if work.checks["decision"][row] != 0:
+            self.metrics.upstream[Upstream.UNPROVEN] += 1
             return False
         start = int(request["start"])
         message = bytes(self._arena[start : start + int(request["size"])])

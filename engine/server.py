@@ -15,7 +15,7 @@ from engine.errors import UnavailableError
 from engine.gate import Gate, Places
 from engine.link_config import Listen, Peer
 from engine.links import LinkProtocol
-from engine.messages import MessageCodec
+from engine.messages import Mac, MessageCodec
 from engine.metrics import Gauge, Metrics, Queue, Shed
 from engine.observe import Log
 from engine.originate import Numbers
@@ -70,6 +70,17 @@ class Server:
         if dialect not in self._codecs:
             self._codecs[dialect] = MessageCodec(self._dialects[dialect])
         return self._codecs[dialect]
+
+    def mac(self, security: int) -> Mac | None:
+        """Return what makes the MACs of own messages on links of a security profile, if any."""
+        guard = self.pipeline.authorizer.guard
+        if guard is None or not guard.has_macs(security):
+            return None
+
+        def mac(data: bytes) -> bytes:
+            return guard.mac_of(security, data, self.pipeline.now_ns() // 1_000_000_000)
+
+        return mac
 
     async def listen(
         self, listen: Listen, peers: Sequence[Peer], places: Places

@@ -60,6 +60,14 @@ class Guard(Protocol):
         """Write the MACs of the encoded answers."""
         ...
 
+    def has_macs(self, number: int) -> bool:
+        """Whether links of a security profile have a key for authentication codes."""
+        ...
+
+    def mac_of(self, number: int, data: bytes, now_s: int) -> bytes:
+        """Return the authentication code of what the host says by itself on such a link."""
+        ...
+
     def note_pin_value(self, card: int, index: int, digits: str) -> None:
         """Take what proves the PIN of a card from now on: PVKI and PVV, or 0 and an offset."""
         ...

@@ -125,6 +125,19 @@ class Guard:
                     continue  # the room stays filled with 0: no MAC, and the peer will see it
                 put_macs(made, at[mine], sizes[mine], codes[mine], batch.out)
 
+    def has_macs(self, number: int) -> bool:
+        """Whether links of a profile have a key for authentication codes; 0 = no profile."""
+        return bool(self.profiles[number].mac_key)
+
+    def mac_of(self, number: int, data: bytes, now_s: int) -> bytes:
+        """Return the MAC, 8 bytes, of what the host says by itself on a link of a profile.
+
+        Under the newest key that is valid at ``now_s``; ``SecurityError`` when none is.
+        """
+        key = self._mac_keys(self.profiles[number], now_s)[0]
+        whole = np.array([0], np.int64), np.array([len(data)], np.int64)
+        return key.of(np.frombuffer(data, np.uint8), *whole).tobytes()
+
     def note_pin_value(self, card: int, index: int, digits: str) -> None:
         """Take what proves the PIN of a card from now on: PVKI and PVV, or 0 and an offset."""
         keep_pin_value(self.cards.values, card, index, digits)

@@ -6,7 +6,7 @@ from iso8583.specs import default
 
 from engine.messages import MessageCodec
 from engine.wire.columns import Fault
-from engine.wire.dialect import load_builtin
+from engine.wire.dialect import BUILTIN_DIALECTS, load_builtin, parse_dialect
 
 _FIELDS = {7: "1124120000", 11: "000042", 52: "0102030405060708", 70: "301"}
 
@@ -50,3 +50,38 @@ def test_a_field_that_cannot_be_is_named() -> None:
     for fields, name in (({11: "1"}, "DE11"), ({65: "1"}, "DE65")):
         with pytest.raises(ValueError, match=name):
             codec.frame("0800", fields)
+
+
+@pytest.mark.behaviour(59)
+@pytest.mark.parametrize("name", BUILTIN_DIALECTS)
+def test_a_sealed_message_ends_with_its_code(name: str) -> None:
+    """DE64, or DE128 behind fields of a second bitmap; made of all bytes before it."""
+    dialect = load_builtin(name)
+    codec = MessageCodec(dialect)
+    given: list[bytes] = []
+
+    def mac(data: bytes) -> bytes:
+        given.append(data)
+        return bytes(range(1, 9))
+
+    stan = "0" * (dialect.fields[11].limit - 2) + "42"
+    number = f"{dialect.version}800"
+    for fields, place in (({11: stan}, 64), ({11: stan, 100: "12345"}, 128)):
+        frame = codec.sealed(number, fields, mac)
+        size = codec.size_of(frame[: codec.header_bytes])
+        message = codec.read(frame[codec.header_bytes :])
+        width = dialect.fields[place].size // (1 + dialect.fields[place].is_hex)
+        assert size == len(frame) - codec.header_bytes
+        assert message.fault in (Fault.NONE, Fault.MISSING)
+        assert message.fields == {**fields, place: bytes(range(1, 9))[:width].hex().upper()}
+        assert message.raw.startswith(given[-1])
+        assert len(message.raw) == len(given[-1]) + dialect.fields[place].size
+
+
+def test_a_dialect_without_the_field_gets_no_code() -> None:
+    """The message is what it is without."""
+    lacking = parse_dialect('without = [64]\nextends = "iso87-bin"\nname = "x"\n', "x.toml")
+    codec = MessageCodec(lacking)
+    assert codec.sealed("0800", {11: "000001"}, lambda _: bytes(8)) == codec.frame(
+        "0800", {11: "000001"}
+    )

@@ -57,8 +57,19 @@ class Network:
 
     def send(self, fields: Fields) -> None:
         """Send a message on the newest line."""
-        data = bytes(iso8583.encode(dict(fields), default)[0])
+        data = self.encode(fields)
         self._links[-1].sendall(len(data).to_bytes(2, "big") + data)
+
+    def encode(self, fields: Fields) -> bytes:
+        """Return the bytes of a message."""
+        return bytes(iso8583.encode(dict(fields), default)[0])
+
+    def note(self, raw: bytes) -> Fields:
+        """Keep a message that came; return its fields."""
+        fields, _ = iso8583.decode(raw, default)
+        ask = {n: v for n, v in fields.items() if n not in ("h", "p", "1", "bm")}
+        self.got.append(ask)
+        return ask
 
     def of(self, mti: str, **wanted: str) -> list[Fields]:
         """Return what was got of a type, with fields as given."""
@@ -77,12 +88,10 @@ class Network:
         with link, link.makefile("rb") as stream, contextlib.suppress(OSError, ValueError):
             while len(head := stream.read(2)) == 2:
                 raw = stream.read(int.from_bytes(head, "big"))
-                fields, _ = iso8583.decode(raw, default)
-                ask = {n: v for n, v in fields.items() if n not in ("h", "p", "1", "bm")}
-                self.got.append(ask)
+                ask = self.note(raw)
                 if int(ask["t"][2]) % 2 == 0:
                     for answer in self.answers(ask):
-                        data = bytes(iso8583.encode(dict(answer), default)[0])
+                        data = self.encode(answer)
                         link.sendall(len(data).to_bytes(2, "big") + data)
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pyemv import cvn
 
 from bench.messages import authorization
+from engine.messages import MessageCodec
 from engine.replay import Replayer
 from engine.security.file_store import FileStore
 from engine.security.store import KeyStore
@@ -111,6 +112,23 @@ def test_a_dialect_may_demand_macs_whatever_the_link_says(tmp_path: Path, requir
     )
 
     assert (bare["39"], signed["39"]) == ("63" if required else "00", "00")
+
+
+def test_the_mac_of_an_own_message_is_one_that_the_host_would_take(engine: s.SecureEngine) -> None:
+    """Under the newest key: an own message sent back is answered; a key change counts."""
+    guard = engine.authorizer.guard
+    assert guard is not None
+    assert (guard.has_macs(0), guard.has_macs(1)) == (False, True)
+    codec = MessageCodec(s.DIALECT)
+    now_s = s.START_NS // 10**9
+    fields = {n: str(v) for n, v in s.payment(1, 1).items()}
+    (answer,) = engine.ask(codec.sealed("0100", fields, lambda raw: guard.mac_of(1, raw, now_s)))
+    assert answer["39"] == "00"
+
+    assert engine.ask(s.message("0800", s.key_change(2, s.MAC_NEXT)))[0]["39"] == "00"
+    data = b"0800" + bytes(8)
+    expected = s.psec.mac.generate_retail_mac(s.MAC_NEXT[:8], s.MAC_NEXT[8:], data, 1)
+    assert guard.mac_of(1, data, now_s) == expected
 
 
 def test_shorter_macs_are_filled_with_zeros(tmp_path: Path) -> None:
