@@ -10,7 +10,7 @@ Every operand is a uint64: Numba turns uint64 with int64 into float64.
 import numpy as np
 from numpy.typing import NDArray
 
-from ledger.jit import kernel
+from ledger.jit import kernel, load_word
 
 State = tuple[np.uint64, np.uint64, np.uint64, np.uint64]
 
@@ -57,21 +57,13 @@ def _finish(v0: np.uint64, v1: np.uint64, v2: np.uint64, v3: np.uint64) -> State
 
 
 @kernel
-def _load(data: NDArray[np.uint8], start: int, size: int) -> np.uint64:
-    """Return up to seven bytes as a little-endian word."""
+def _tail(data: NDArray[np.uint8], start: int, size: int, rest: int) -> np.uint64:
+    """Return the last ``rest`` bytes, seven at most, of ``size`` as a little-endian word."""
     word = np.uint64(0)
-    for k in range(size):
-        word |= np.uint64(data[np.uint64(start + k)]) << np.uint64(8 * k)
-    return word
-
-
-@kernel
-def _load_word(data: NDArray[np.uint8], start: int) -> np.uint64:
-    """Return eight bytes as a little-endian word; uint64 indexes make it one load."""
-    base = np.uint64(start)
-    word = np.uint64(0)
-    for k in range(8):
-        word |= np.uint64(data[base + np.uint64(k)]) << np.uint64(8 * k)
+    if size >= 8 and rest != 0:
+        return load_word(data, start + size - 8) >> np.uint64(64 - 8 * rest)
+    for k in range(rest):
+        word |= np.uint64(data[np.uint64(start + size - rest + k)]) << np.uint64(8 * k)
     return word
 
 
@@ -83,8 +75,8 @@ def siphash_bytes(
     v0, v1, v2, v3 = k0 ^ _INIT0, k1 ^ _INIT1, k0 ^ _INIT2, k1 ^ _INIT3
     whole = size // 8
     for block in range(whole):
-        v0, v1, v2, v3 = _absorb(v0, v1, v2, v3, _load_word(data, start + 8 * block))
-    last = _load(data, start + 8 * whole, size - 8 * whole)
+        v0, v1, v2, v3 = _absorb(v0, v1, v2, v3, load_word(data, start + 8 * block))
+    last = _tail(data, start, size, size - 8 * whole)
     last |= np.uint64(size) << _LENGTH_SHIFT
     v0, v1, v2, v3 = _absorb(v0, v1, v2, v3, last)
     v0, v1, v2, v3 = _finish(v0, v1, v2 ^ _NARROW, v3)
@@ -102,9 +94,9 @@ def siphash_bytes_word(
     v0, v1, v2, v3 = k0 ^ _INIT0, k1 ^ _INIT1, k0 ^ _INIT2, k1 ^ _INIT3
     whole = size // 8
     for block in range(whole):
-        v0, v1, v2, v3 = _absorb(v0, v1, v2, v3, _load_word(data, start + 8 * block))
+        v0, v1, v2, v3 = _absorb(v0, v1, v2, v3, load_word(data, start + 8 * block))
     rest = size - 8 * whole
-    tail = _load(data, start + 8 * whole, rest)
+    tail = _tail(data, start, size, rest)
     last = np.uint64(0)
     if rest == 0:  # a shift by 64 is undefined
         v0, v1, v2, v3 = _absorb(v0, v1, v2, v3, word)

@@ -26,6 +26,7 @@ Row: TypeAlias = Any  # one row of a structured array inside a kernel; Numba kno
 
 LINE_BYTES = 64  # of a cache line
 
+_IS_CHECKED = bool(vars(numba.config)["BOUNDSCHECK"])
 _njit: Any = numba.njit  # its types do not know ``_nrt``, the switch of reference counts
 
 
@@ -88,3 +89,75 @@ def _prefetch(_typing: Any, array: Any, _place: Any) -> Any:
 
 
 prefetch: Any = intrinsic(_prefetch)
+
+
+def _place(context: Any, builder: Any, kind: Any, array: Any, at: Any, size: int) -> Any:
+    """Return a pointer to ``size`` bytes at an index, checked where NUMBA_BOUNDSCHECK says so."""
+    made = context.make_array(kind)(context, builder, array)
+    if _IS_CHECKED:
+        last = builder.sub(builder.extract_value(made.shape, 0), at.type(size))
+        is_before = builder.icmp_signed("<", at, at.type(0))
+        is_after = builder.icmp_signed(">", at, last)
+        with builder.if_then(builder.or_(is_before, is_after), likely=False):
+            message = f"{size} bytes reach outside their array"
+            context.call_conv.return_user_exc(builder, IndexError, (message,))
+    return builder.bitcast(builder.gep(made.data, [at]), ir.IntType(8 * size).as_pointer())
+
+
+def _is_place(array: Any, at: Any) -> bool:
+    is_bytes = isinstance(array, types.Array) and array.dtype == types.uint8
+    return (
+        is_bytes and array.ndim == 1 and array.layout == "C" and at in (types.int64, types.uint64)
+    )
+
+
+def _load_word(_typing: Any, data: Any, at: Any) -> Any:
+    """``load_word(data, at)``: the eight bytes at an offset, the first one lowest: uint64."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.load(
+            _place(context, builder, signature.args[0], values[0], values[1], 8), align=1
+        )
+
+    return (types.uint64(data, at), generate) if _is_place(data, at) else None
+
+
+def _store_word(_typing: Any, out: Any, at: Any, word: Any) -> Any:
+    """``store_word(out, at, word)``: write a uint64 to eight bytes."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        place = _place(context, builder, signature.args[0], values[0], values[1], 8)
+        builder.store(values[2], place, align=1)
+        return context.get_dummy_value()
+
+    is_right = _is_place(out, at) and word == types.uint64
+    return (types.void(out, at, word), generate) if is_right else None
+
+
+def _move_sixteen(_typing: Any, data: Any, source: Any, out: Any, at: Any) -> Any:
+    """``move_sixteen(data, source, out, at)``: copy sixteen bytes."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        read = _place(context, builder, signature.args[0], values[0], values[1], 16)
+        written = _place(context, builder, signature.args[2], values[2], values[3], 16)
+        builder.store(builder.load(read, align=1), written, align=1)
+        return context.get_dummy_value()
+
+    is_right = _is_place(data, source) and _is_place(out, at)
+    return (types.void(data, source, out, at), generate) if is_right else None
+
+
+def _lowest_bit(_typing: Any, word: Any) -> Any:
+    """``lowest_bit(word)``: the position of the lowest set bit of a uint64; 64 = none is."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+        return builder.cttz(values[0], ir.IntType(1)(0))
+
+    return (types.int64(word), generate) if word == types.uint64 else None
+
+
+# One instruction each, where Numba would write a loop. Offsets are int64 or uint64.
+load_word: Any = intrinsic(_load_word)
+store_word: Any = intrinsic(_store_word)
+move_sixteen: Any = intrinsic(_move_sixteen)
+lowest_bit: Any = intrinsic(_lowest_bit)

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.wire.elements import Code, Prefix, Unit
-from engine.wire.scan_kernels import Int, digits_value, is_class, load_word, zoned_value
+from engine.wire.scan_kernels import Int, digits_value, is_class, zoned_value
 from engine.wire.table import IS_HEX, Char
 from engine.wire.write_kernels import copy
-from ledger.jit import hot_kernel, kernel
+from ledger.jit import hot_kernel, kernel, load_word
 
 Array = NDArray[Any]
 Bytes = NDArray[np.uint8]

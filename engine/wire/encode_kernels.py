@@ -12,31 +12,31 @@ from numpy.typing import NDArray
 
 from engine.wire.elements import Code
 from engine.wire.profile import Profile
-from engine.wire.scan_kernels import Int, lone_position, reverse_bits
+from engine.wire.scan_kernels import Int, reverse_bits
 from engine.wire.table import DialectTable, Envelope
 from engine.wire.write_kernels import (
     copy,
     fits,
-    store_word,
     write_bitmap,
     write_field,
     write_length,
     write_mti,
 )
-from ledger.jit import allocating_kernel, kernel
+from ledger.jit import kernel, load_word, lowest_bit, store_word
 
 Array = NDArray[Any]
 Bytes = NDArray[np.uint8]
 
 # Bytes an answer may have beyond those of its request, envelope included, and of its extra fields,
 # counted twice: length 6, MTI 4, three bitmaps in hex 48, DE38 6, DE39 4, prefixes of the extra
-# fields 4 x 6, MAC 16, trailer 1; and a word written too far.
-REPLY_OVERHEAD_BYTES = 120
+# fields 4 x 6, MAC 16, trailer 1; and fifteen bytes written too far.
+REPLY_OVERHEAD_BYTES = 128
 
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
 _TOP = np.uint64(1 << 63)
 _APPROVAL, _RESPONSE = np.uint64(38), np.uint64(39)
 _BIT_38, _BIT_39 = np.uint64(1 << 26), np.uint64(1 << 25)
+_OWN = _BIT_38 | _BIT_39
 _MAC, _MAC_SECOND = 64, 128
 _ASCII, _EBCDIC = int(Code.ASCII), int(Code.EBCDIC)
 _TPDU, _VISA = int(Envelope.TPDU), int(Envelope.VISA)
@@ -74,7 +74,7 @@ def encode_batch(
     """
     at: Int = 0
     fields, messages, message_of = table.fields, table.messages, table.message_of
-    framing, lowest_bit, from_ascii = table.framing, table.lowest_bit, table.from_ascii
+    framing, from_ascii = table.framing, table.from_ascii
     profile = table.profile
     for r in range(np.uint64(reply_count)):
         answer = reply[r]
@@ -94,13 +94,15 @@ def encode_batch(
             return -1
         high |= added_high
         low |= added_low
-        mac: Int = 0
+        own_high, own_low = high & _OWN, _ZERO  # written here, not echoed
         if answer.wants_mac:
             mac = _mac_field(fields, dialect, low)
             if mac == _MAC_SECOND:
-                low |= _ONE
+                own_low = _ONE
             elif mac == _MAC:
-                high |= _ONE
+                own_high |= _ONE
+            low |= own_low
+            high |= own_high
         if low != _ZERO:
             high |= _TOP
 
@@ -119,20 +121,36 @@ def encode_batch(
         if low != _ZERO:
             at = write_bitmap(out, at, low, rule.bitmap_hex, from_ascii, dialect)
 
+        # What stands side by side in the request and in the answer is copied in one run.
+        run, run_end = np.int64(0), np.int64(0)
         left = reverse_bits(high & ~_TOP)
         base, added = 1, added_high
+        own = added_high | own_high
         while True:
             if left == _ZERO:
                 if base == 65 or low == _ZERO:
                     break
                 left = reverse_bits(low)
                 base, added = 65, added_low
-            lone = left & (~left + _ONE)
-            left ^= lone
-            position = lone_position(lone, lowest_bit)
+                own = added_low | own_low
+            position = lowest_bit(left)
+            left &= left - _ONE
             number = np.uint64(base + position)
             field = fields[dialect, number]
-            if added & (_TOP >> np.uint64(position)):
+            bit = _TOP >> np.uint64(position)
+            source, size = np.int64(0), np.int64(0)
+            if own & bit == _ZERO:
+                prefix = np.int64(field.prefix_bytes)
+                source = start + np.int64(spans[i, number, 0]) - prefix
+                size = prefix + np.int64(spans[i, number, 1])
+                if source == run_end:
+                    run_end += size
+                    continue
+            at = copy(arena, run, out, at, run_end - run)
+            run, run_end = source, source + size
+            if own & bit == _ZERO:
+                continue
+            if added & bit:
                 at = _write_added(answer, number, field, extra, from_ascii, dialect, out, at)
             elif number == _RESPONSE:
                 width = np.int64(rule.action_width)
@@ -142,21 +160,18 @@ def encode_batch(
                 store_word(out, at, code)
                 if field.data_code != _ASCII:
                     _recode(out, at, width, field, from_ascii, dialect)
-                at += field.size
+                at += np.int64(field.size)
             elif number == _APPROVAL:
                 store_word(out, at, answer.approval)
                 if field.data_code != _ASCII:
                     _recode(out, at, 6, field, from_ascii, dialect)
-                at += field.size
-            elif np.int64(number) == mac:
+                at += np.int64(field.size)
+            else:
                 answer.mac_at = at
                 for k in range(np.int64(field.size)):
                     out[np.uint64(at + k)] = 48
                 at += np.int64(field.size)
-            else:
-                prefix = np.int64(field.prefix_bytes)
-                source = start + np.int64(spans[i, number, 0]) - prefix
-                at = copy(arena, source, out, at, prefix + np.int64(spans[i, number, 1]))
+        at = copy(arena, run, out, at, run_end - run)
         if rule.has_trailer:
             out[np.uint64(at)] = rule.trailer
             at += 1
@@ -246,7 +261,7 @@ def _place(character: Int) -> Int:
     return letter - 55 if 65 <= letter <= 90 else 0
 
 
-@allocating_kernel
+@kernel
 def _recode(
     out: Bytes, at: Int, size: Int, field: Any, from_ascii: NDArray[np.uint8], dialect: np.uint64
 ) -> None:
@@ -255,8 +270,9 @@ def _recode(
         for k in range(size):
             out[np.uint64(at + k)] = from_ascii[dialect, out[np.uint64(at + k)]]
     else:
-        characters = out[at : at + 8].copy()
-        write_field(characters, 0, size, field, from_ascii, dialect, out, at)
+        # They move eight bytes on, where even hex characters do not overtake them.
+        store_word(out, at + 8, load_word(out, at))
+        write_field(out, at + 8, size, field, from_ascii, dialect, out, at)
 
 
 @kernel

@@ -28,7 +28,6 @@ from engine.wire.scan_kernels import (
     first_outside,
     is_class,
     is_sign,
-    lone_position,
     mti_value,
     read_bitmap,
     reverse_bits,
@@ -37,7 +36,7 @@ from engine.wire.structure_kernels import check_parts
 from engine.wire.table import IS_COUNTED, IS_DIVIDED, IS_HEX, IS_TURNED, Char, DialectTable
 from engine.wire.uses import USE_LIMIT, Use
 from engine.wire.value_kernels import check_presence, take_values
-from ledger.jit import allocating_kernel, kernel
+from ledger.jit import allocating_kernel, kernel, lowest_bit
 
 Array = NDArray[Any]
 Bytes = NDArray[np.uint8]
@@ -57,7 +56,7 @@ _TEXT_ROOM = 128  # characters of a field that is turned into ASCII
 _TEXT_BEGIN = 16  # a word that ends where the first one ends is read
 
 
-@kernel
+@allocating_kernel
 def decode_batch(
     arena: Bytes,
     segments: Array,
@@ -84,11 +83,16 @@ def decode_batch(
     pan_block : uint8[cap, 16], out: digit count, ten bytes of BCD padded with F, "de39", 1.
     """
     rows = cut_frames(arena, segments, segment_count, table.framing, request)
-    _decode_rows(arena, table, hash_key, request, spans, pan_block, rows)
+    # By use of a field: its value (-1 = none), where it can be read in ASCII (-1 = absent), its
+    # length there. Every field writes here, those without a use into entry 0, so
+    # that the loop does not branch on the use.
+    found = np.empty((3, _USES), np.int64)
+    scratch = np.empty(_TEXT_BEGIN + _USES * _TEXT_ROOM, np.uint8)
+    _decode_rows(arena, table, hash_key, request, spans, pan_block, rows, found, scratch)
     return rows
 
 
-@allocating_kernel
+@kernel
 def _decode_rows(
     arena: Bytes,
     table: DialectTable,
@@ -97,6 +101,8 @@ def _decode_rows(
     spans: NDArray[np.uint16],
     pan_block: Bytes,
     rows: Int,
+    found: NDArray[np.int64],
+    scratch: Bytes,
 ) -> None:
     """Decode the messages that ``cut_frames`` found.
 
@@ -104,14 +110,9 @@ def _decode_rows(
     """
     fields, messages, message_of = table.fields, table.messages, table.message_of
     framing, chars, variants = table.framing, table.chars, table.variants
-    number_of, lowest_bit = table.number_of, table.lowest_bit
+    number_of = table.number_of
     parts, part_fields, to_ascii = table.parts, table.part_fields, table.to_ascii
     ascii_chars, profile = chars[0], table.profile
-    # By use of a field: its value (-1 = none), where it can be read in ASCII (-1 = absent), its
-    # length there. Every field writes here, those without a use into entry 0, so
-    # that the loop does not branch on the use.
-    found = np.empty((3, _USES), np.int64)
-    scratch = np.empty(_TEXT_BEGIN + _USES * _TEXT_ROOM, np.uint8)
     for i in range(np.uint64(rows)):
         row = request[i]
         start, dialect = np.int64(row.start), np.uint64(row.dialect)
@@ -143,9 +144,8 @@ def _decode_rows(
                 base += 64
                 left = reverse_bits(low if base == 65 else third)
                 continue
-            lone = left & (~left + _ONE)
-            left ^= lone
-            position = lone_position(lone, lowest_bit)
+            position = lowest_bit(left)
+            left &= left - _ONE
             number = np.uint64(base + position)
             field = fields[dialect, number]
             limit, code = np.int64(field.limit), field.data_code
@@ -220,7 +220,7 @@ def _decode_rows(
         if row.fault == 0:
             if message.has_variants and row.pcode >= 0:
                 message = messages[dialect, variants[dialect, kind, row.pcode // 10_000]]
-            check_presence(row, message, number_of, lowest_bit)
+            check_presence(row, message, number_of)
 
 
 @kernel

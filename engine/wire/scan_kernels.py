@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.wire.table import DE_BRUIJN, Char
-from ledger.jit import hot_kernel, kernel
+from engine.wire.table import Char
+from ledger.jit import hot_kernel, kernel, load_word
 
 Array = NDArray[Any]
 Bytes = NDArray[np.uint8]
@@ -20,7 +20,6 @@ Int = Any  # an int64 in the kernels; np.int64 and int are one thing there, not 
 
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
-_BRUIJN, _BRUIJN_SHIFT = np.uint64(DE_BRUIJN), np.uint64(58)
 _PAIRS, _QUADS = np.uint64(0x5555555555555555), np.uint64(0x3333333333333333)
 _NIBBLES, _BYTES = np.uint64(0x0F0F0F0F0F0F0F0F), np.uint64(0x00FF00FF00FF00FF)
 _SHORTS, _TWO = np.uint64(0x0000FFFF0000FFFF), np.uint64(2)
@@ -41,16 +40,6 @@ _MYRIADS = np.uint64(42949672960001)  # 10000 * 2**32 + 1
 
 _DIGIT, _PRINTABLE, _ANY = int(Char.DIGIT), int(Char.PRINTABLE), int(Char.ANY)
 _HEX, _SIGN = int(Char.HEX), int(Char.SIGN)
-
-
-@hot_kernel
-def load_word(data: Bytes, at: Int) -> np.uint64:
-    """Return the eight bytes at ``at`` as a little-endian word; compiles to one load."""
-    base = np.uint64(at)
-    word = _ZERO
-    for k in range(8):
-        word |= np.uint64(data[base + np.uint64(k)]) << np.uint64(8 * k)
-    return word
 
 
 @hot_kernel
@@ -229,9 +218,3 @@ def reverse_bits(word: np.uint64) -> np.uint64:
     word = ((word >> _EIGHT) & _BYTES) | ((word & _BYTES) << _EIGHT)
     word = ((word >> _SIXTEEN) & _SHORTS) | ((word & _SHORTS) << _SIXTEEN)
     return (word >> _THIRTY_TWO) | (word << _THIRTY_TWO)
-
-
-@hot_kernel
-def lone_position(lone: np.uint64, lowest_bit: NDArray[np.uint8]) -> Int:
-    """Return the position of the only bit that is set (De Bruijn product, H. Warren 2013, 5-4)."""
-    return np.int64(lowest_bit[(lone * _BRUIJN) >> _BRUIJN_SHIFT])

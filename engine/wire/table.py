@@ -166,7 +166,6 @@ class DialectTable(NamedTuple):
     lifts: NDArray[np.int64]  # i8[D, 2]: see ``engine.wire.lift_kernels``
     parts: Array  # PART[P + 1]: how fields are divided; row 0 unused
     part_fields: Array  # FIELD[P + 1, 65]
-    lowest_bit: NDArray[np.uint8]  # u1[64]: position of a lone bit, by De Bruijn product
 
 
 def compile_dialects(dialects: Sequence[Dialect]) -> DialectTable:
@@ -203,7 +202,6 @@ def compile_dialects(dialects: Sequence[Dialect]) -> DialectTable:
         lifts=np.array([_lift_of(dialect) for dialect in dialects], np.int64),
         parts=np.zeros(part_rows, PART),
         part_fields=np.zeros((part_rows, PART_FIELDS), FIELD),
-        lowest_bit=_lowest_bit_table(),
     )
     table.chars[0] = character_classes()
     next_part = 1
@@ -382,13 +380,3 @@ def mask_words(numbers: Iterable[int]) -> tuple[int, int]:
 def response_number(code: str) -> int:
     """Return the two characters of DE39 as columns hold them: the first in the low byte."""
     return int.from_bytes(code.encode("ascii"), "little")
-
-
-DE_BRUIJN = 0x03F79D71B4CB0A89  # every six consecutive bits differ, so a lone bit is known by them
-
-
-def _lowest_bit_table() -> NDArray[np.uint8]:
-    table = np.zeros(64, np.uint8)
-    for position in range(64):
-        table[((DE_BRUIJN << position) & ((1 << 64) - 1)) >> 58] = position
-    return table

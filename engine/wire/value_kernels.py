@@ -13,13 +13,11 @@ from engine.wire.profile import Profile
 from engine.wire.scan_kernels import (
     Int,
     digits_value,
-    load_word,
-    lone_position,
     reverse_bits,
     word_before,
 )
 from engine.wire.uses import Use
-from ledger.jit import kernel
+from ledger.jit import kernel, load_word, lowest_bit
 
 Array = NDArray[Any]
 Bytes = NDArray[np.uint8]
@@ -346,9 +344,7 @@ def _take_pan(arena: Bytes, row: Any, pan_block: Bytes, i: Int, at: Int, size: I
 
 
 @kernel
-def check_presence(
-    row: Any, message: Any, number_of: NDArray[np.uint8], lowest_bit: NDArray[np.uint8]
-) -> None:
+def check_presence(row: Any, message: Any, number_of: NDArray[np.uint8]) -> None:
     """Report the lowest mandatory field that is absent."""
     missing_high = message.mandatory_hi & ~row.bitmap_hi
     missing_low = message.mandatory_lo & ~row.bitmap_lo
@@ -359,5 +355,5 @@ def check_presence(
     base, left = 1, reverse_bits(missing_high)
     if missing_high == _ZERO:
         base, left = 65, reverse_bits(missing_low)
-    number = base + lone_position(left & (~left + _ONE), lowest_bit)
+    number = base + lowest_bit(left)
     set_fault(row, _MISSING, number, row.size)
