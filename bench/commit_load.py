@@ -1,4 +1,4 @@
-"""Load on a committer: one job being synced, one waiting, nothing else in the way."""
+"""Load on a committer: a job for each of its stages, nothing else in the way."""
 
 import threading
 import time
@@ -10,13 +10,16 @@ from ledger.journal import Records
 from ledger.record import RECORD
 from ledger.stores.base import Store
 
-_IN_FLIGHT = 2
+_IN_FLIGHT = 3  # one being synced, one hashed, one handed in
 _SEED = 39
 _TS_NS = 1_700_000_000_000_000_000
 
 
 class CommitLoad:
     """Keeps a committer busy: one job being synced, one waiting, arrays used again.
+
+    Each job is one journal batch: waiting jobs are not joined, so that a batch has the size that a
+    figure says.
 
     Parameters
     ----------
@@ -32,7 +35,9 @@ class CommitLoad:
         self._seq = store.position.seq
         self._free = threading.Semaphore(_IN_FLIGHT)
         self._failure: Exception | None = None
-        self._committer = Committer(store, self._on_durable, self._on_failure)
+        self._committer = Committer(
+            store, self._on_durable, self._on_failure, group_records_max=batch
+        )
         self._pool = [bench_records(batch) for _ in range(_IN_FLIGHT + 1)]
         self._turn = 0
 
@@ -53,11 +58,11 @@ class CommitLoad:
 
     def commit_one(self) -> None:
         """Hand in one job, waiting while the earlier ones are on their way."""
-        self._free.acquire()
-        records = self._pool[self._turn]
+        records = self._pool[self._turn]  # one more than are in flight: nobody reads this one
         self._turn = (self._turn + 1) % len(self._pool)
         records["seq"] = np.arange(self._seq, self._seq + self._batch, dtype=np.uint64)
         self._seq += self._batch
+        self._free.acquire()
         if self._failure is None:
             self._committer.submit(CommitJob(records, _TS_NS))
 
@@ -75,7 +80,7 @@ class CommitLoad:
 
     def _on_failure(self, error: Exception) -> None:
         self._failure = error
-        self._free.release(_IN_FLIGHT * 1_000_000)
+        self._free.release(1_000_000)  # nobody waits any more
 
 
 def bench_records(count: int) -> Records:

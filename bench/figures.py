@@ -53,6 +53,39 @@ def rate_figure(
     return Figure(name, unit, value, baseline_name, baseline_rate, ratio, len(rates), spread)
 
 
+def paired_figures(
+    name: str, unit: str, pairs: Sequence[tuple[float, float]], baseline_name: str
+) -> list[Figure]:
+    """Make two figures of rates that were measured turn by turn with their baseline.
+
+    Parameters
+    ----------
+    name, unit
+        What was measured.
+    pairs
+        (rate, rate of the baseline just before it) of each turn.
+    baseline_name
+        What it is compared with.
+
+    Returns
+    -------
+    list[Figure]
+        The medians, with the median of the turns' own ratios: a machine that slows down slows both
+        of a turn. Then, named ``.best``, the fastest turn of each: what others on the machine
+        disturbed least.
+    """
+    rates = [rate for rate, _ in pairs]
+    others = [other for _, other in pairs]
+    value, other = statistics.median(rates), statistics.median(others)
+    ratio = statistics.median(rate / other for rate, other in pairs)
+    best = (max(rates), baseline_name, max(others), max(rates) / max(others))
+    spread = (max(rates) - min(rates)) / value
+    return [
+        Figure(name, unit, value, baseline_name, other, ratio, len(rates), spread),
+        Figure(f"{name}.best", unit, *best, len(rates), spread),
+    ]
+
+
 def cost_figure(
     name: str,
     unit: str,

@@ -9,12 +9,10 @@ the first failure nothing is acknowledged any more: the engine stops and recover
 the journal.
 """
 
-import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,7 +26,9 @@ from ledger.journal import (
     batch_bytes,
     blob_bytes,
     blob_is_valid,
+    head_of,
 )
+from ledger.priority import raise_priority
 from ledger.record import RECORD
 from ledger.stores.base import Expect, Outcome, StagedStore, Store
 
@@ -38,7 +38,6 @@ QUEUE_BYTES_MAX = 64 * 1024 * 1024
 AHEAD_BYTES = 16 * 1024  # less than this is hashed sooner than another thread wakes up
 FLUSHING_MAX = 4  # groups of a staged store that are sent and not durable
 _RING = 4096
-_NICE = -10  # a sync that must wait for a scheduler slice costs 4 ms, not 0.1
 
 
 @dataclass(slots=True, eq=False)
@@ -78,12 +77,21 @@ class _Group:
     record_count: int = 0
     blob_bytes: int = 0
     started_ns: int = 0
+    batch: memoryview | None = None  # its bytes, once finished
+    after: Position | None = None  # what follows it, then; its segment and offset are not known
+    _finished_for: tuple[int, bytes] = (0, b"")
+
+    @property
+    def bytes_held(self) -> int:
+        """Return the record and blob bytes of the jobs."""
+        return self.record_count * RECORD.itemsize + self.blob_bytes
 
     def take(self, job: CommitJob) -> None:
         """Make ``job`` the last of the group."""
         self.jobs.append(job)
         self.record_count += len(job.records)
         self.blob_bytes += blob_bytes(job.blobs)
+        self.batch = None
 
     def encode_next(self) -> None:
         """Copy and hash the first job that is not in the encoder yet."""
@@ -91,6 +99,17 @@ class _Group:
         if len(job.records):
             self.encoder.add(job.records, job.blobs)
         self.added_count += 1
+
+    def finish(self, at: Position) -> memoryview:
+        """Return the bytes of the batch that it is at ``at``; made only if they are not yet."""
+        place = (at.batch_no, at.head)
+        if self.batch is None or place != self._finished_for:
+            self.batch = self.encoder.finish(at, max(job.ts_ns for job in self.jobs))
+            self._finished_for = place
+            self.after = Position(
+                at.batch_no + 1, at.seq + self.record_count, 0, head_of(self.batch)
+            )
+        return self.batch
 
 
 class CommitStats:
@@ -153,11 +172,14 @@ class Committer:
         self._ahead = threading.Condition(lock)  # the gathering thread does
         self._waiting: deque[CommitJob] = deque()
         self._waiting_bytes = 0
+        self._full: deque[_Group] = deque()  # encoded, and the next job did not fit
         self._gathering = _Group(BatchEncoder(store.writer))
-        self._spare_encoder = BatchEncoder(store.writer)
+        # With these one group can be written, one be full and one gather.
+        self._encoders = [BatchEncoder(store.writer) for _ in range(2)]
         self._is_writing = False
         self._writing_since_ns = 0
         self._is_adding = False
+        self._after = store.position  # after all groups that are closed, written or not
         self._next_seq = store.position.seq
         self._jobs_held = 0  # waiting and being written
         self._bytes_held = 0
@@ -269,11 +291,13 @@ class Committer:
 
     def _run(self) -> None:
         """Write and sync group after group: the commit thread."""
-        _raise_priority()
+        raise_priority()
         try:
             while group := self._next_group():
                 if self._commit(group):
                     self._report([group], self._store.position)
+                group.encoder.clear()
+                self._encoders.append(group.encoder)
         except Exception as error:  # whatever it is, the engine must stop
             self._fail(error)
         with self._ready:
@@ -328,12 +352,20 @@ class Committer:
 
     def _run_ahead(self) -> None:
         """Copy and hash what gathers while the commit thread waits for the disk."""
+        raise_priority(1)  # the next group cannot be written before this is done
         try:
             while group := self._next_to_add():
                 group.encode_next()
+                if self._may_be_whole(group):
+                    group.finish(self._after)
                 self._added(None)
         except Exception as error:  # the commit thread says so: it knows what it has reported
             self._added(error)
+
+    def _may_be_whole(self, group: _Group) -> bool:
+        """Return whether nothing that waits now will join ``group``."""
+        with self._ready:
+            return group.record_count > 0 and not (self._waiting and self._fits(group))
 
     def _added(self, trouble: Exception | None) -> None:
         with self._ready:
@@ -345,28 +377,35 @@ class Committer:
         """Forget what is not being written; the lock is held."""
         self._waiting.clear()
         self._waiting_bytes = 0
+        self._full.clear()
         self._gathering = _Group(BatchEncoder(self._store.writer))
 
     def _next_group(self) -> _Group | None:
         """Return the next jobs, waiting for one; None when closed and nothing is left."""
         with self._ready:
             self._is_writing = False
-            while self._is_adding or not (self._waiting or self._gathering.jobs or self._trouble):
+            while not self._full and (
+                self._is_adding or not (self._waiting or self._gathering.jobs or self._trouble)
+            ):
                 if self._is_closing and not self._is_adding:
                     return None
                 self._ready.wait()
             if self._trouble is not None:
                 raise self._trouble
-            group = self._gathering
-            while self._waiting and self._fits(group):
-                group.take(self._take_waiting())
-            self._gathering = _Group(self._spare_encoder)
-            self._spare_encoder = group.encoder
+            group = self._full.popleft() if self._full else self._gathered()
             self._is_writing = True
             if self._waiting_bytes >= AHEAD_BYTES:
                 self._ahead.notify()
         while group.added_count < len(group.jobs):
             group.encode_next()
+        return group
+
+    def _gathered(self) -> _Group:
+        """Return the gathering group with all that waits and fits; another begins to gather."""
+        group = self._gathering
+        while self._waiting and self._fits(group):
+            group.take(self._take_waiting())
+        self._gathering = _Group(self._encoders.pop())
         return group
 
     def _next_to_add(self) -> _Group | None:
@@ -375,11 +414,15 @@ class Committer:
             while not (
                 self._is_writing
                 and self._waiting_bytes >= AHEAD_BYTES
-                and self._fits(self._gathering)
+                and (self._encoders or self._fits(self._gathering))
             ):
                 if self._is_closing or self._failure is not None:
                     return None
                 self._ahead.wait()
+            if not self._fits(self._gathering):
+                self._full.append(self._gathering)
+                self._after = self._gathering.after or self._after
+                self._gathering = _Group(self._encoders.pop())
             self._gathering.take(self._take_waiting())
             self._is_adding = True
             return self._gathering
@@ -403,7 +446,9 @@ class Committer:
         is_ahead = self._goes_ahead(group)
         if group.record_count:
             at = self._store.position if self._staged is None else self._staged.written
-            batch = group.encoder.finish(at, max(job.ts_ns for job in group.jobs))
+            batch = group.finish(at)
+            if group.after and group.after.batch_no > self._after.batch_no:
+                self._after = group.after
             group.started_ns = time.perf_counter_ns()
             self._writing_since_ns = self._writing_since_ns or time.monotonic_ns()
             expect = Expect(self._store.writer.epoch, at.seq, at.head)
@@ -433,10 +478,9 @@ class Committer:
             return bool(self._flushing) or group.record_count * RECORD.itemsize >= AHEAD_BYTES
 
     def _release(self, group: _Group) -> None:
-        size = sum(job.records.nbytes + blob_bytes(job.blobs) for job in group.jobs)
         with self._ready:
             self._jobs_held -= len(group.jobs)
-            self._bytes_held -= size
+            self._bytes_held -= group.bytes_held
 
 
 def _require_ok(outcome: Outcome, at: Position) -> None:
@@ -446,9 +490,3 @@ def _require_ok(outcome: Outcome, at: Position) -> None:
     if outcome is Outcome.UNKNOWN:
         message = f"unknown whether batch {at.batch_no} was kept: restart to read the journal again"
         raise UnknownOutcomeError(message)
-
-
-def _raise_priority() -> None:
-    """Ask for a place before other threads; without the right to, go on as before."""
-    with suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)

@@ -8,7 +8,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -20,8 +20,14 @@ Buffer = bytes | bytearray | memoryview
 class Disk(Protocol):
     """File operations by handle (an int); offsets and sizes in bytes."""
 
-    def open(self, path: Path, *, write: bool = False, create: bool = False) -> int:
-        """Open a file; ``create`` makes it, mode 0600, and empties it if it is there."""
+    def open(
+        self, path: Path, *, write: bool = False, create: bool = False, direct: bool = False
+    ) -> int:
+        """Open a file; ``create`` makes it, mode 0600, and empties it if it is there.
+
+        ``direct`` asks for reads and writes past the kernel's page cache: whole pages at offsets
+        of whole pages, from and into ``page_memory``.
+        """
         ...
 
     def close(self, handle: int) -> None:
@@ -40,8 +46,16 @@ class Disk(Protocol):
         """Write at ``offset``; return how many bytes were taken."""
         ...
 
+    def allocate(self, handle: int, size: int) -> None:
+        """Give an empty file ``size`` bytes that read as zeros, and blocks for them."""
+        ...
+
     def fdatasync(self, handle: int) -> None:
         """Return when the bytes written so far, and the size they need, are on the medium."""
+        ...
+
+    def pwrite_durably(self, handle: int, data: Buffer, offset: int) -> int:
+        """Write at ``offset`` and sync that; return how many bytes were taken."""
         ...
 
     def rename(self, source: Path, target: Path) -> None:
@@ -72,10 +86,16 @@ class Disk(Protocol):
 class OsDisk:
     """The operating system's file calls."""
 
-    def open(self, path: Path, *, write: bool = False, create: bool = False) -> int:
-        """See ``Disk``."""
+    def open(
+        self, path: Path, *, write: bool = False, create: bool = False, direct: bool = False
+    ) -> int:
+        """See ``Disk``. Where the file system knows no direct access, the handle has none."""
         flags = os.O_CLOEXEC | (os.O_RDWR if write or create else os.O_RDONLY)
-        return os.open(path, flags | (os.O_CREAT | os.O_TRUNC if create else 0), 0o600)
+        flags |= os.O_CREAT | os.O_TRUNC if create else 0
+        if direct:
+            with suppress(OSError):  # whatever else is wrong is told by the second try
+                return os.open(path, flags | os.O_DIRECT, 0o600)
+        return os.open(path, flags, 0o600)
 
     def close(self, handle: int) -> None:
         """See ``Disk``."""
@@ -89,19 +109,45 @@ class OsDisk:
         """See ``Disk``."""
         done = 0
         while done < len(buffer):
-            count = os.preadv(handle, [buffer[done:]], offset + done)
+            count = self._read_once(handle, buffer[done:], offset + done)
             if count == 0:
                 break
             done += count
         return done
 
+    def _read_once(self, handle: int, buffer: memoryview, offset: int) -> int:
+        try:
+            return os.preadv(handle, [buffer], offset)
+        except OSError as error:
+            if not _direct_was_refused(handle, error):
+                raise
+            return os.preadv(handle, [buffer], offset)
+
     def pwrite(self, handle: int, data: Buffer, offset: int) -> int:
         """See ``Disk``."""
-        return os.pwrite(handle, data, offset)
+        try:
+            return os.pwrite(handle, data, offset)
+        except OSError as error:
+            if not _direct_was_refused(handle, error):
+                raise
+            return os.pwrite(handle, data, offset)
+
+    def allocate(self, handle: int, size: int) -> None:
+        """See ``Disk``."""
+        os.posix_fallocate(handle, 0, size)
 
     def fdatasync(self, handle: int) -> None:
         """See ``Disk``."""
         os.fdatasync(handle)
+
+    def pwrite_durably(self, handle: int, data: Buffer, offset: int) -> int:
+        """See ``Disk``. One call: between two the caller may have to wait for the interpreter."""
+        try:
+            return os.pwritev(handle, [data], offset, os.RWF_DSYNC)
+        except OSError as error:
+            if not _direct_was_refused(handle, error):
+                raise
+            return os.pwritev(handle, [data], offset, os.RWF_DSYNC)
 
     def rename(self, source: Path, target: Path) -> None:
         """See ``Disk``."""
@@ -145,23 +191,39 @@ class OsDisk:
         return handle
 
 
+def _direct_was_refused(handle: int, error: OSError) -> bool:
+    """Whether ``error`` says that direct access cannot do this; ``handle`` has none any more then.
+
+    Some file systems and devices open a file for it and refuse the first call.
+    """
+    flags = fcntl.fcntl(handle, fcntl.F_GETFL)
+    if error.errno != errno.EINVAL or not flags & os.O_DIRECT:
+        return False
+    fcntl.fcntl(handle, fcntl.F_SETFL, flags & ~os.O_DIRECT)
+    return True
+
+
 @contextmanager
 def storage_errors(action: str, path: Path) -> Iterator[None]:
     """Turn an ``OSError`` inside the block into a ``StorageError`` that says what to do."""
     try:
         yield
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        if error.errno == errno.ENOSPC:
-            message = f"disk full while {action} {path}: free space there, then start again"
-        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            message = f"not allowed while {action} {path} ({reason}): make it this user's own"
-        else:
-            message = (
-                f"input/output error while {action} {path} ({reason}): "
-                "check the disk and the system log before starting again"
-            )
-        raise StorageError(message) from error
+        raise _storage_error(error, action, path) from error
+
+
+def _storage_error(error: OSError, action: str, path: Path) -> StorageError:
+    reason = error.strerror or type(error).__name__
+    if error.errno == errno.ENOSPC:
+        return StorageError(f"disk full while {action} {path}: free space there, then start again")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return StorageError(
+            f"not allowed while {action} {path} ({reason}): make it this user's own"
+        )
+    return StorageError(
+        f"input/output error while {action} {path} ({reason}): "
+        "check the disk and the system log before starting again"
+    )
 
 
 def write_exact(disk: Disk, handle: int, data: Buffer, offset: int, path: Path) -> None:
@@ -175,8 +237,21 @@ def write_exact(disk: Disk, handle: int, data: Buffer, offset: int, path: Path) 
     with storage_errors("writing", path):
         taken = disk.pwrite(handle, data, offset)
     if taken != len(data):
-        message = (
-            f"short write to {path}: {taken} of {len(data)} bytes at {offset}; "
-            "the disk is probably full, free space there, then start again"
-        )
-        raise StorageError(message)
+        raise _short_write(taken, data, offset, path)
+
+
+def write_durably(disk: Disk, handle: int, data: Buffer, offset: int, path: Path) -> None:
+    """Write all of ``data`` as ``write_exact`` does; return when it is on the medium."""
+    try:  # not ``storage_errors``: every commit passes here, and it costs some microseconds
+        taken = disk.pwrite_durably(handle, data, offset)
+    except OSError as error:
+        raise _storage_error(error, "writing", path) from error
+    if taken != len(data):
+        raise _short_write(taken, data, offset, path)
+
+
+def _short_write(taken: int, data: Buffer, offset: int, path: Path) -> StorageError:
+    return StorageError(
+        f"short write to {path}: {taken} of {len(data)} bytes at {offset}; "
+        "the disk is probably full, free space there, then start again"
+    )

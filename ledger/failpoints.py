@@ -62,9 +62,11 @@ class FailingDisk(OsDisk):
         self._is_at_sync = point.endswith("-sync")
         self._journal: set[int] = set()
 
-    def open(self, path: Path, *, write: bool = False, create: bool = False) -> int:
+    def open(
+        self, path: Path, *, write: bool = False, create: bool = False, direct: bool = False
+    ) -> int:
         """See ``Disk``; notes which handles are segments being written."""
-        handle = super().open(path, write=write, create=create)
+        handle = super().open(path, write=write, create=create, direct=direct)
         if write and not create:
             self._journal.add(handle)
         else:
@@ -99,6 +101,12 @@ class FailingDisk(OsDisk):
             raise OSError(FAILURES[self._point], os.strerror(FAILURES[self._point]))
         super().fdatasync(handle)
         _die()
+
+    def pwrite_durably(self, handle: int, data: Buffer, offset: int) -> int:
+        """See ``Disk``; the write and the sync are two calls, each with its points."""
+        taken = self.pwrite(handle, data, offset)
+        self.fdatasync(handle)
+        return taken
 
     def _is_due(self, handle: int) -> bool:
         if handle not in self._journal:

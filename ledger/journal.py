@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ledger.pages import page_memory
 from ledger.record import RECORD, RECORD_BYTES
 
 HEADER_BYTES = 256
@@ -33,6 +34,7 @@ ZERO_HEAD = bytes(32)  # head before the first batch
 
 Records = NDArray[np.void]
 _HEADER = struct.Struct("<8sHHHH16s4Q4I32s32s16s92x")
+_ZERO_PAGE = bytes(PAGE_BYTES)
 _BLOB = struct.Struct("<IHH")
 _CRC = struct.Struct("<I")
 BLOB_DATA_MAX = 400  # so that two kinds are never a whole sector apart
@@ -148,7 +150,7 @@ class BatchEncoder:
     """Writes batches into one buffer that is used again and again.
 
     A batch may be made piece by piece: ``add`` copies and hashes records while the batch before is
-    still on its way to the disk, ``finish`` then only adds what needs to be known last.
+    still on its way to the disk, ``finish`` then only puts in what needs to be known last.
 
     Parameters
     ----------
@@ -158,7 +160,7 @@ class BatchEncoder:
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
-        self._buffer: NDArray[np.uint8] = np.zeros(batch_bytes(1024, 0), np.uint8)
+        self._buffer: NDArray[np.uint8] = page_memory(batch_bytes(1024, 0))
         self._blobs: list[bytes] = []
         self._digest = hashlib.sha256()
         self.record_count = 0
@@ -166,10 +168,12 @@ class BatchEncoder:
     def encode(
         self, parts: Sequence[tuple[Records, Sequence[Blob]]], position: Position, ts_ns: int
     ) -> memoryview:
-        """Return the bytes of one batch made of ``parts`` in order: ``add`` each, ``finish``."""
+        """Return one batch made of ``parts`` in order: ``add`` each, ``finish``, ``clear``."""
         for records, blobs in parts:
             self.add(records, blobs)
-        return self.finish(position, ts_ns)
+        batch = self.finish(position, ts_ns)
+        self.clear()
+        return batch
 
     def add(self, records: Records, blobs: Sequence[Blob]) -> None:
         """Put ``records`` at the end of the batch being made.
@@ -184,14 +188,15 @@ class BatchEncoder:
         at = HEADER_BYTES + self.record_count * RECORD_BYTES
         end = at + len(records) * RECORD_BYTES
         self._make_room(end)
-        self._buffer[at:end] = records.view(np.uint8)
-        self._digest.update(self._buffer[at:end].data)
+        view = self._buffer.data[at:end]
+        view[:] = records.view(np.uint8).data  # numpy would let go of the interpreter for it
+        self._digest.update(view)
         base = self.record_count
         self._blobs += [_BLOB.pack(base + b.row, b.kind, len(b.data)) + b.data for b in blobs]
         self.record_count += len(records)
 
     def finish(self, position: Position, ts_ns: int) -> memoryview:
-        """Return the bytes of the batch made so far; the next ``add`` begins another.
+        """Return the bytes of the batch made so far; more may be added, and this called again.
 
         Parameters
         ----------
@@ -203,13 +208,19 @@ class BatchEncoder:
         Returns
         -------
         memoryview
-            Whole pages, valid until the next call.
+            Whole pages in ``page_memory``, valid until the next call.
         """
         blobs_size = sum(map(len, self._blobs))
         size = batch_bytes(self.record_count, blobs_size)
         self._make_room(size)
-        end = self._put_tail(size)
-        header = _HEADER.pack(
+        # A digest that was fed much lets go of the interpreter at every update, even of a few
+        # bytes, and the way back to the disk waits for whoever takes it. A copy does not.
+        digest = self._digest.copy()
+        end = self._put_tail(size, digest)
+        view = self._buffer.data
+        _HEADER.pack_into(
+            view,
+            0,
             BATCH_MAGIC,
             FORMAT_VERSION,
             self._writer.partition,
@@ -225,34 +236,30 @@ class BatchEncoder:
             end - HEADER_BYTES,
             blobs_size,
             position.head,
-            self._digest.digest(),
+            digest.digest(),
             self._writer.writer,
         )
-        view = self._buffer.data
-        view[: len(header)] = header
-        view[len(header) : HEADER_BYTES] = _CRC.pack(zlib.crc32(header))
-        self.clear()
+        _CRC.pack_into(view, _HEADER.size, zlib.crc32(view[: _HEADER.size]))
         return view[:size]
 
     def clear(self) -> None:
-        """Forget what was added since the last ``finish``."""
+        """Begin another batch."""
         self._blobs = []
         self._digest = hashlib.sha256()
         self.record_count = 0
 
-    def _put_tail(self, size: int) -> int:
+    def _put_tail(self, size: int, digest: "hashlib._Hash") -> int:
         """Put blobs, end mark and zeros behind the records; return where the end mark ends."""
         at = HEADER_BYTES + self.record_count * RECORD_BYTES
         tail = b"".join([*self._blobs, END_MARK])
         end = at + len(tail)
-        self._buffer[at:end] = np.frombuffer(tail, np.uint8)
-        self._digest.update(tail)
-        self._buffer[end:size] = 0
+        self._buffer.data[at:size] = tail + _ZERO_PAGE[: size - end]
+        digest.update(tail)
         return end
 
     def _make_room(self, size: int) -> None:
         if size > len(self._buffer):
-            larger: NDArray[np.uint8] = np.zeros(max(size, 2 * len(self._buffer)), np.uint8)
+            larger = page_memory(padded(max(size, 2 * len(self._buffer))))
             larger[: len(self._buffer)] = self._buffer
             self._buffer = larger
 
@@ -264,7 +271,7 @@ def blob_is_valid(blob: Blob, record_count: int) -> bool:
     )
 
 
-def header_from_bytes(data: bytes) -> BatchHeader | None:
+def header_from_bytes(data: bytes | memoryview) -> BatchHeader | None:
     """Return the header in the first 256 bytes, or None if magic or checksum do not hold."""
     if data[:8] != BATCH_MAGIC:
         return None

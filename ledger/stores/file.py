@@ -1,8 +1,9 @@
 """The embedded store: a folder with segment files on a local disk, no service needed.
 
-One ``pwrite`` and one ``fdatasync`` a batch, into blocks that were written with zeros before. The
-folder is locked for one process. The first failed write or sync ends the store: what the disk then
-holds is unknown, and asking again may be answered "done" falsely.
+One ``pwrite`` and one ``fdatasync`` a batch, into blocks that were written with zeros before, and
+past the page cache where the file system can: nothing is copied, and a failed write is told to the
+one who wrote. The folder is locked for one process. The first failed write or sync ends the store:
+what the disk then holds is unknown, and asking again may be answered "done" falsely.
 """
 
 import os
@@ -10,11 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ledger.ahead import read_ahead
-from ledger.disk import Disk, OsDisk, storage_errors, write_exact
+from ledger.disk import Disk, OsDisk, storage_errors, write_durably, write_exact
 from ledger.errors import LedgerError, NoJournalError, StorageError
 from ledger.failpoints import make_disk
 from ledger.journal import (
-    HEADER_BYTES,
     PAGE_BYTES,
     Batch,
     Position,
@@ -24,6 +24,7 @@ from ledger.journal import (
     header_from_bytes,
     padded,
 )
+from ledger.pages import in_page_memory, page_memory
 from ledger.recovery import Scan, TornTail
 from ledger.segment import (
     SEGMENT_BYTES,
@@ -39,7 +40,7 @@ from ledger.stores.spare import SpareSegment
 
 LOCK_NAME = "lock"
 _ID_BYTES = 16
-_ZEROS = bytes(1024 * 1024)
+_ZERO_BYTES = 1024 * 1024
 
 
 class FileStore:
@@ -65,6 +66,7 @@ class FileStore:
         self._spare = SpareSegment(disk, data, segment_bytes, in_background=in_background)
         self._position = Position()
         self._handle: int | None = None
+        self._path = journal_folder(data)  # of the open segment
         self._size = 0  # of the open segment; an older one may have another size
         self._failure: LedgerError | None = None
         self.writer = Writer(bytes(_ID_BYTES), 0, 0, bytes(_ID_BYTES))
@@ -77,9 +79,9 @@ class FileStore:
         return self._position
 
     @property
-    def wait_count(self) -> int:
-        """Return how often an append had to wait for the next segment to be written ahead."""
-        return self._spare.wait_count
+    def early_count(self) -> int:
+        """Return how many segments were begun before all their zeros were written."""
+        return self._spare.early_count
 
     def append(self, batch: memoryview, expect: Expect) -> Outcome:
         """Write and sync ``batch`` at the end.
@@ -109,7 +111,7 @@ class FileStore:
         at = self._position
         if expect != (self.writer.epoch, at.seq, at.head):
             return Outcome.STALE
-        header = header_from_bytes(bytes(batch[:HEADER_BYTES]))
+        header = header_from_bytes(batch)
         if header is None or header.batch_no != at.batch_no or header.prev_head != at.head:
             raise ValueError("append takes the encoded batch that follows the journal's end")
         if not 0 < len(batch) <= self.max_batch_bytes:
@@ -122,7 +124,7 @@ class FileStore:
             raise
         head = head_of(batch)
         self._position = advanced(self._position, header, head, len(batch))
-        if self._position.offset > self._size // 4:
+        if self._position.offset > self._size // 16:
             self._spare.begin()
         return Outcome.OK
 
@@ -141,10 +143,7 @@ class FileStore:
         if self._position.offset + len(batch) > self._size:
             self._begin_segment(self._position.segment + 1)
         assert self._handle is not None, "a segment is open after recovery"
-        path = segment_path(self._data, self._position.segment)
-        write_exact(self._disk, self._handle, batch, self._position.offset, path)
-        with storage_errors("syncing", path):
-            self._disk.fdatasync(self._handle)
+        write_durably(self._disk, self._handle, batch, self._position.offset, self._path)
 
     def _begin_segment(self, index: int) -> None:
         """Turn the spare file into segment ``index``; it has its name only with a good header."""
@@ -155,9 +154,9 @@ class FileStore:
         owner = self.writer
         page = segment_page(owner.cluster, owner.partition, uuid, start, self._segment_bytes)
         with storage_errors("beginning", path):
-            handle = self._disk.open(spare, write=True)
+            handle = self._disk.open(spare, write=True, direct=True)
             try:
-                write_exact(self._disk, handle, page, 0, spare)
+                write_exact(self._disk, handle, in_page_memory(page), 0, spare)
                 self._disk.fdatasync(handle)
                 self._disk.rename(spare, path)
                 self._disk.fsync_dir(path.parent)
@@ -166,7 +165,7 @@ class FileStore:
                 raise
             if self._handle is not None:
                 self._disk.close(self._handle)
-        self._handle = handle
+        self._handle, self._path = handle, path
         self._size = self._segment_bytes
         self._position = start
 
@@ -222,7 +221,8 @@ class FileStore:
         self._position = scan.end
         path = segment_path(self._data, scan.end.segment)
         with storage_errors("opening", path):
-            self._handle = self._disk.open(path, write=True)
+            self._handle = self._disk.open(path, write=True, direct=True)
+            self._path = path
             self._size = self._disk.size(self._handle)
         self._write_last_again(scan, path)
         self.torn = scan.torn
@@ -240,16 +240,16 @@ class FileStore:
         if scan.last_bytes:
             assert self._handle is not None, "the segment was opened by the caller"
             offset = scan.end.offset - scan.last_bytes
-            pages = bytearray(scan.last_bytes)
+            pages = page_memory(scan.last_bytes).data
             with storage_errors("reading", path):
-                self._disk.read_into(self._handle, memoryview(pages), offset)
+                self._disk.read_into(self._handle, pages, offset)
             write_exact(self._disk, self._handle, pages, offset, path)
 
     def _zero(self, start: int, end: int, path: Path) -> None:
         assert self._handle is not None, "the segment was opened by the caller"
-        for offset in range(start, end, len(_ZEROS)):
-            zeros = memoryview(_ZEROS)[: end - offset]
-            write_exact(self._disk, self._handle, zeros, offset, path)
+        zeros = page_memory(_ZERO_BYTES).data
+        for offset in range(start, end, len(zeros)):
+            write_exact(self._disk, self._handle, zeros[: end - offset], offset, path)
 
 
 def open_file_store(

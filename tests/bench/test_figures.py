@@ -4,7 +4,14 @@ import json
 
 import pytest
 
-from bench.figures import Figure, cost_figure, print_figures, rate_figure, seconds_of_runs
+from bench.figures import (
+    Figure,
+    cost_figure,
+    paired_figures,
+    print_figures,
+    rate_figure,
+    seconds_of_runs,
+)
 
 RATE = Figure("frames", "frames/s", 200.0, "one by one", 50.0, 4.0, 3, 0.5)
 
@@ -19,6 +26,14 @@ def test_cost_is_the_median_and_lower_is_better() -> None:
     """2 us where the baseline needs 50 us is 25 times better."""
     figure = cost_figure("row", "us", [2.0, 1.0, 4.0], "library", 50.0)
     assert figure == Figure("row", "us", 2.0, "library", 50.0, 25.0, 3, 1.5)
+
+
+def test_pairs_are_compared_turn_by_turn() -> None:
+    """The ratio is the median of each turn's own; the best of each side is told beside it."""
+    pairs = [(100.0, 50.0), (10.0, 10.0), (60.0, 20.0)]
+    middle, best = paired_figures("commits", "records/s", pairs, "bare")
+    assert middle == Figure("commits", "records/s", 60.0, "bare", 20.0, 2.0, 3, 1.5)
+    assert best == Figure("commits.best", "records/s", 100.0, "bare", 50.0, 2.0, 3, 1.5)
 
 
 def test_first_run_is_not_counted() -> None:

@@ -12,6 +12,8 @@ from bench.recovery import start_figures
 from bench.snapshot import snapshot_figures
 from tests.support.postgres import require_programs
 
+_KINDS = ("", ".best", ".by-record")
+
 
 def test_figures_name_their_baseline(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -24,7 +26,7 @@ def test_figures_name_their_baseline(
     )
     run(json=True, runs=1, seconds=0.02, folder=tmp_path, store="file")
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
-    names = [f"journal.commit.{batch}{kind}" for batch in BATCHES for kind in ("", ".by-record")]
+    names = [f"journal.commit.{batch}{kind}" for batch in BATCHES for kind in _KINDS]
     starts = ["journal.start", "journal.start.by-core"]
     starts += ["journal.snapshot.pause", "journal.snapshot.beside"]
     assert [figure["name"] for figure in figures] == [*names, "journal.recovery", *starts]

@@ -85,7 +85,9 @@ class FakeDisk:
         """Return how many pieces of the fullest file wait for a sync."""
         return max((len(file.pieces) for file in self.names_now.values()), default=0)
 
-    def open(self, path: Path, *, write: bool = False, create: bool = False) -> int:
+    def open(
+        self, path: Path, *, write: bool = False, create: bool = False, direct: bool = False
+    ) -> int:
         if create:
             self.names_now[path] = self.names_synced[path] = _File(b"", self.piece)
         if path not in self.names_now:
@@ -112,9 +114,18 @@ class FakeDisk:
         self._open[handle].write(bytes(data), offset)
         return len(data)
 
+    def allocate(self, handle: int, size: int) -> None:
+        self._fails()
+        self._open[handle].now.extend(bytes(size - len(self._open[handle].now)))
+
     def fdatasync(self, handle: int) -> None:
         self._fails()
         self._open[handle].sync()
+
+    def pwrite_durably(self, handle: int, data: Buffer, offset: int) -> int:
+        taken = self.pwrite(handle, data, offset)
+        self.fdatasync(handle)
+        return taken
 
     def rename(self, source: Path, target: Path) -> None:
         self._fails()

@@ -135,6 +135,43 @@ def test_what_is_hashed_ahead_gives_the_same_records() -> None:
     assert written == expected
 
 
+def test_full_groups_wait_encoded() -> None:
+    """While one group is written the next are encoded and finished; each is as if made alone."""
+    store = HeldStore()
+    written: list[bytes] = []
+    answer = store.append
+
+    def keep(batch: memoryview, expect: Expect) -> Outcome:
+        outcome = answer(batch, expect)
+        written.append(bytes(batch))
+        store.position = _after(written[-1], store.position)
+        return outcome
+
+    store.append = keep
+    done: list[list[CommitJob]] = []
+    committer = Committer(store, done.append, lambda _: None, group_records_max=300)
+    jobs = jobs_of([100, 200, 100, 250, 300, 90, 90, 90, 299])
+    committer.submit(jobs[0])
+    assert store.entered.wait(30)
+    for job in jobs[1:]:
+        committer.submit(job)
+    store.gate.set()
+    committer.close()
+    groups = [jobs[:1], jobs[1:3], jobs[3:4], jobs[4:5], jobs[5:8], jobs[8:]]
+    assert done == groups
+    at = Position()
+    for group, batch in zip(groups, written, strict=True):
+        parts = [(job.records, ()) for job in group]
+        assert batch == bytes(BatchEncoder(store.writer).encode(parts, at, 5))
+        at = _after(batch, at)
+
+
+def _after(batch: bytes, at: Position) -> Position:
+    header = header_from_bytes(batch)
+    assert header is not None
+    return advanced(at, header, head_of(batch), len(batch))
+
+
 def test_trouble_of_the_second_thread_stops_the_committer() -> None:
     """A job that cannot be encoded ahead fails the committer once, after what was written."""
     store = HeldStore()
