@@ -4,7 +4,10 @@ Commands that live in bench/ are registered by name, so nothing here imports upw
 """
 
 import ast
+import atexit
+import os
 import sys
+import threading
 from pathlib import Path
 
 from cyclopts import App
@@ -153,7 +156,26 @@ def main() -> None:
         raise SystemExit(Exit.USAGE)
     kernel_cache.configure()
     _register(is_list=not _names_a_command(sys.argv[1:]))
-    app()
+    try:
+        app()
+    except SystemExit as end:
+        _end_at_once(end.code)
+        raise
+
+
+def _end_at_once(code: object) -> None:
+    """End the process here when it holds compiled kernels and nothing else is left to do.
+
+    The command has closed what it had open. To take the machine code apart again costs Python a
+    third of a second, for which a restart, and everyone who waits for a command, would wait.
+    """
+    others = [t for t in threading.enumerate() if t is not threading.main_thread()]
+    if "numba" not in sys.modules or not isinstance(code, int) or any(not t.daemon for t in others):
+        return
+    atexit._run_exitfuncs()  # noqa: SLF001 - os._exit leaves them out
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code & 0xFF)
 
 
 if __name__ == "__main__":

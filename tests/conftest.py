@@ -11,11 +11,31 @@ import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
 from tests.support import postgres  # noqa: E402
+from tests.support.effort import examples  # noqa: E402
+from tests.support.shared_switch import switch  # noqa: E402, F401 - a fixture
 
 settings.register_profile(
-    "de39", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+    "de39",
+    deadline=None,
+    max_examples=examples(100),
+    suppress_health_check=[HealthCheck.too_slow],
+    print_blob=True,
 )
 settings.load_profile("de39")
+
+
+# Where tests take long or wait for processes: first, so that no worker ends alone with one of them.
+_FIRST = ("properties/test_lifecycle.py", "adversity/", "system/", "properties/", "fuzz/", "bench/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long files first; a worker of the suite takes them one by one in this order."""
+
+    def place(item: pytest.Item) -> int:
+        found = (n for n, part in enumerate(_FIRST) if f"tests/{part}" in item.nodeid)
+        return next(found, len(_FIRST))
+
+    items.sort(key=place)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

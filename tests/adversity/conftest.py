@@ -4,8 +4,6 @@ import os
 
 import pytest
 
-from tests.system.conftest import switch  # noqa: F401 - the same shared switch
-
 _ROUNDS = 5
 _FAULT_ROUNDS = 20
 

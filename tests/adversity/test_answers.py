@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from engine.replies import approval_code
+from tests.support.commands import de39
 from tests.system.link import Fields, changed, payment, reversal
-from tests.system.process import Card, Switch, de39
+from tests.system.process import Card, Switch
 
 MESSAGES = int(os.environ.get("DE39_AUDIT_MESSAGES", "240"))
 _WIRE_KINDS = frozenset(

@@ -16,8 +16,9 @@ from typing import NamedTuple
 import pytest
 
 from ledger.pan import luhn_digit
+from tests.support.commands import de39
 from tests.system.link import Fields, changed, network, payment, reversal
-from tests.system.process import BIN, HEX, Switch, de39
+from tests.system.process import BIN, HEX, Switch
 
 _LISTENERS = ('dialect = "iso87-bin"', 'dialect = "iso87-hex"')
 _KNOWN = "520473160001479" + luhn_digit("520473160001479")  # a good card of the vault

@@ -17,8 +17,9 @@ from engine.security.file_store import FileStore
 from engine.security.keys import Usage
 from tests.adversity.test_canary import _files, _forms, _Shown
 from tests.support import secure_engine as s
+from tests.support.commands import de39
 from tests.support.keys import put
-from tests.system.process import Switch, de39
+from tests.system.process import Switch
 
 pytestmark = pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
 _PIN, _WRONG_PIN = "739152846037", "860427519384"

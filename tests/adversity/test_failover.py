@@ -200,7 +200,7 @@ def test_every_approval_on_the_wire_is_with_the_successor(trio: Trio, tmp_path: 
         payer.stop()
         assert len(payer.approved) >= seen + 50
         assert switch.held(card) == 3 * len(payer.approved)
-        assert switch.metric("de39_ledger_unknown_commits_total") > 0
+        assert eventually(lambda: switch.metric("de39_ledger_unknown_commits_total") > 0)
         assert switch.stop() == 0
     records = records_at(dsn_of(new))
     paid = records[(records["kind"] == Kind.AUTHORIZE) & (records["result"] == 0)]

@@ -17,8 +17,9 @@ from engine.wire.dialect import DIALECT_FOLDER
 from ledger.journal import HEADER_BYTES, PAGE_BYTES
 from ledger.record import RECORD_BYTES
 from ledger.segment import segment_path
+from tests.support.commands import de39
 from tests.system.link import changed, payment
-from tests.system.process import PLAIN, Card, Switch, de39, eventually, is_one_line
+from tests.system.process import PLAIN, Card, Switch, eventually, is_one_line
 
 _RULE = 'rule R1 pre decline(59) "x" when amount > 1.00\nrule R2 pre declin(59) "y" when cnp\n'
 _NO_RULES = '[rules]\nfile = "none"\n'

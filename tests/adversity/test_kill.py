@@ -21,8 +21,9 @@ from bench.switch_process import open_test_cards
 from bench.workload import Workload
 from engine.config import load_config
 from ledger.recovery import scan_running
+from tests.support.commands import de39
 from tests.system.link import Fields, changed, payment, reversal
-from tests.system.process import Card, Switch, de39, eventually
+from tests.system.process import Card, Switch, eventually
 
 _CARDS = 400
 _NUMBERS_A_ROUND = 10**8

@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 from bench import handbook
 from bench.traffic import Traffic
 from tests.oracle import handbook as oracle
+from tests.support.effort import examples
 
 pytestmark = pytest.mark.kernels
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     st.lists(
         st.tuples(

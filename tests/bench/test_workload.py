@@ -12,6 +12,7 @@ from bench.workload_kernels import CELLS, pick_terminals
 from engine.entry import CONDITION_BITS, entry_class, is_card_not_present
 from scoring.payment import PaymentFlag
 from tests.oracle import load as oracle
+from tests.support.effort import examples
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +108,7 @@ def test_impossible_workloads_are_refused(bad: tuple[int, int, int, int]) -> Non
     st.tuples(st.floats(0, 99.99), st.floats(0, 99.99)),
     st.integers(0, 2**60),
 )
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 def test_picked_terminals_are_exactly_those_in_reach(
     terminals: list[tuple[float, float]], customer: tuple[float, float], seed: int
 ) -> None:

@@ -14,6 +14,7 @@ from ledger.authorizations import Cursor
 from ledger.record import Flag, Kind
 from scoring.payment import Entry
 from tests.oracle import core
+from tests.support.effort import examples
 from tests.support.small_engine import START_NS, SmallEngine, pan
 from tests.support.streams import Message, Player, at
 
@@ -47,7 +48,7 @@ def _player(**settings_: int) -> Player:
     return player
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.lists(_requests, min_size=2, max_size=8))
 def test_two_messages_share_an_identity_exactly_when_they_are_repeats(
     requests: list[dict[str, Any]],
@@ -108,7 +109,7 @@ def test_a_card_is_good_to_the_end_of_its_month(days: int, expected: str) -> Non
 
 
 @given(st.integers(-1, 999), st.integers(-1, 99))
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_presence_is_the_rule_of_de22_and_de25(mode: int, condition: int) -> None:
     """The kernel says what the table's own functions say: class of read, card there or not."""
     player = _player()

@@ -10,8 +10,6 @@ from ledger.stores.place import StoreChoice
 from tests.ledger.test_place import used
 from tests.support.postgres import Database
 
-pytestmark = pytest.mark.kernels
-
 
 def run(capsys: pytest.CaptureFixture[str], **words: object) -> tuple[int, dict, str]:  # type: ignore[type-arg]
     """Run the command; return exit code, its JSON and what it said on stderr."""

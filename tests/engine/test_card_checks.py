@@ -10,6 +10,7 @@ from engine.decision import Decision
 from engine.items import ITEM, Role, Setting
 from ledger.record import Flag
 from tests.oracle.security import Card
+from tests.support.effort import examples
 
 pytestmark = pytest.mark.kernels
 _FINDINGS = st.sampled_from(["none", "right", "right", "wrong", "unknown"])
@@ -26,7 +27,7 @@ def _items(count: int) -> np.ndarray:
 
 
 @given(_STEPS, st.integers(1, 4))
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_a_card_is_judged_as_by_the_twin(
     steps: list[tuple[str, str, str, int]], tries_max: int
 ) -> None:

@@ -6,18 +6,13 @@ import sys
 import pytest
 
 from engine import cli
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _registered() -> None:
-    """Register the commands once: ``main`` would, but it also chooses the kernel cache."""
-    cli._register()
+from tests.support.commands import registered_app
 
 
 def run(words: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
     """Run a command line in this process; return its exit code and all it wrote."""
     with pytest.raises(SystemExit) as ended:
-        cli.app(words.split())
+        registered_app()(words.split())
     told = capsys.readouterr()
     return int(ended.value.code or 0), told.out + told.err
 
@@ -33,7 +28,7 @@ def run_process(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_every_command_loads_and_helps(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     """``--help`` imports the command, names it and says in a sentence what it does."""
     with pytest.raises(SystemExit) as ended:
-        cli.app([*words.split(), "--help"])
+        registered_app()([*words.split(), "--help"])
     usage, _, text = capsys.readouterr().out.partition("\n\n")
     assert ended.value.code in (0, None)
     assert usage.startswith(f"Usage: de39 {words}")

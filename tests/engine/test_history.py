@@ -15,6 +15,7 @@ from engine.rules.language import parse
 from engine.rules.program import Program, program_from_file
 from ledger.journal import Blob, BlobKind
 from tests.support.draws import Traffic, stream
+from tests.support.effort import examples
 from tests.support.small_engine import SmallEngine
 from tests.support.steps import play_steps
 from tests.support.streams import Message, Player
@@ -61,7 +62,7 @@ def _again(player: Player, program: Program) -> NDArray[np.void]:
     return np.concatenate(parts) if parts else np.zeros(0, player.played.all_records().dtype)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.integers(0, 2**32 - 1), st.integers(1, 20), st.booleans())
 def test_a_journal_run_again_equals_the_live_run(seed: int, size: int, is_same: bool) -> None:
     """With a velocity rule that was not on, or with the rules that were: payment by payment."""

@@ -7,7 +7,8 @@ import psec.des
 import psec.tr31
 import pytest
 
-from tests.system.process import de39, is_one_line
+from tests.support.commands import de39
+from tests.system.process import is_one_line
 
 pytestmark = pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
 _ONE, _TWO = "0123456789ABCDEFFEDCBA9876543210", "1A2B3C4D5E6F708192A3B4C5D6E7F809"

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from engine.label_events import Label
 from engine.replay import Replayer
+from tests.support.effort import examples
 from tests.support.labelled import Labelled, played
 from tests.support.small_engine import HASH_KEY, TABLES, SmallEngine
 
@@ -31,7 +32,7 @@ def test_a_report_raises_its_merchant_alone() -> None:
     assert after["frauds_15d"][changed].tolist() == [1.0]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(st.integers(0, 10**6))
 def test_no_feature_looks_ahead(seed: int) -> None:
     """Until a label arrives every record is the same byte for byte; after it, features differ."""
@@ -49,7 +50,7 @@ def test_no_feature_looks_ahead(seed: int) -> None:
     assert (told["customer"] == untold["customer"])[~there].all()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(st.integers(0, 10**6), st.lists(st.integers(1, 9), max_size=8), st.integers(1, 40))
 def test_any_cut_and_replay_give_the_same(seed: int, cuts: list[int], chunk: int) -> None:
     """Labels between batches: any cut is the same records, and replay is the live state."""

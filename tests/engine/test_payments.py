@@ -13,6 +13,7 @@ from engine.wire.columns import REQUEST
 from ledger.record import Flag
 from scoring.payment import PAYMENT
 from tests.support.draws import Traffic, streams
+from tests.support.effort import examples
 from tests.support.small_engine import SmallEngine
 from tests.support.streams import Player
 
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.kernels
 _AFTERWARDS = np.uint32(Flag.REVIEW | Flag.STEP_UP | Flag.OVER_LIMIT)
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(streams(Traffic(cards=4, events=False), most=25))
 def test_payments_of_records_are_the_payments_of_requests(messages: list[Any]) -> None:
     """A backtest sees the very columns that the decision was taken on."""

@@ -11,6 +11,7 @@ from ledger.accounts import AMOUNT_MINOR_MAX
 from ledger.authorizations import State
 from ledger.record import SCORE_NONE, Flag, Kind
 from tests.support.draws import SECONDS_S, Traffic, streams
+from tests.support.effort import examples
 from tests.support.small_engine import RULES, START_NS, SmallEngine, pan
 from tests.support.streams import Message, Player, at
 
@@ -130,7 +131,7 @@ def test_amounts_near_the_bound_do_not_wrap() -> None:
     assert (row["hold_minor"], row["otb_minor"]) == (0, AMOUNT_MINOR_MAX)
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(streams(Traffic(cards=4, events=False, gaps_s=SECONDS_S)))
 def test_duplicates_change_nothing(messages: list[Any]) -> None:
     """I7: every recorded message once more, in any batch: same answers, no record, same state."""

@@ -14,6 +14,7 @@ from engine.wire.columns import REPLY, REQUEST
 from engine.wire.profile import Profile
 from tests.oracle import core
 from tests.support.draws import Traffic, streams
+from tests.support.effort import examples
 from tests.support.small_engine import START_NS, TABLE, SmallEngine, pan
 from tests.support.streams import Message, Player, at
 
@@ -52,7 +53,7 @@ def test_neighbouring_records_never_share_a_code() -> None:
     assert np.gcd(1_586_752_429, 36**6) == 1
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(streams(Traffic(cards=4, events=False)))
 def test_every_answer_echoes_what_it_must_and_nothing_else(messages: list[Any]) -> None:
     """Echoed fields are as they came; 39 always, 38 on approvals, nothing secret, no surprise."""

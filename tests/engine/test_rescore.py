@@ -7,13 +7,14 @@ from hypothesis import strategies as st
 
 from engine.replay import Replayer
 from engine.rescore import Rescorer, ScoreCheck, features_for, scores_of
+from tests.support.effort import examples
 from tests.support.labelled import played
 from tests.support.small_engine import HASH_KEY, MODEL, TABLES, SmallEngine
 
 pytestmark = pytest.mark.kernels
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 @given(st.integers(0, 10**6), st.lists(st.integers(1, 9), max_size=8), st.integers(1, 40))
 def test_every_score_and_hash_comes_out_again(seed: int, cuts: list[int], chunk: int) -> None:
     """Any cut of the live run and of the replay, labels among the payments."""

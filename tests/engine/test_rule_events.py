@@ -17,6 +17,7 @@ from engine.rules.tree import Mode
 from engine.state import EngineState
 from ledger.journal import BlobKind
 from ledger.record import Kind
+from tests.support.effort import examples
 from tests.support.small_engine import HASH_KEY, START_NS, TABLES, SmallEngine, frame
 
 pytestmark = pytest.mark.kernels
@@ -93,7 +94,7 @@ def test_a_rule_that_declines_everything_trips_and_approvals_recover() -> None:
     assert engine.state.rules.mode_of("CAREFUL") is Mode.ACTIVE
 
 
-@settings(max_examples=10)
+@settings(max_examples=examples(10))
 @given(st.lists(st.integers(1, 380), max_size=9))
 def test_breakers_trip_at_the_same_record_in_any_cut(cuts: list[int]) -> None:
     """Whatever the batches, the records are the same bytes, the trip's among them."""

@@ -8,13 +8,14 @@ from hypothesis import strategies as st
 from ledger.authorizations import new_cursor
 from ledger.clearings import find_posted, new_posted, posted_of_seq, remember_posted
 from ledger.index import Index
+from tests.support.effort import examples
 
 pytestmark = pytest.mark.kernels
 
 _CAPACITY = 8
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(st.lists(st.integers(1, 40), max_size=60, unique=True))
 def test_the_last_items_are_found_by_id_and_by_record(ids: list[int]) -> None:
     """As many as there are rows; those before them are not found any more."""

@@ -30,6 +30,7 @@ from ledger.recovery import Scan
 from ledger.stores.base import Expect, Outcome
 from tests.ledger.fake_disk import FakeDisk
 from tests.ledger.journals import CLUSTER, DATA, commit_all, opened, read_all, records_from
+from tests.support.effort import examples
 
 
 class HeldStore:
@@ -62,7 +63,7 @@ def jobs_of(counts: list[int], start: int = 1) -> list[CommitJob]:
     ]
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(counts=st.lists(st.integers(0, 30), min_size=1, max_size=20))
 def test_any_grouping_gives_the_same_records(counts: list[int]) -> None:
     """However jobs fall into batches, the journal holds their records in order, all reported."""

@@ -15,6 +15,7 @@ from ledger.deadlines import (
     schedule,
     unschedule,
 )
+from tests.support.effort import examples
 
 pytestmark = pytest.mark.kernels
 
@@ -30,7 +31,7 @@ _steps = st.lists(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(_steps)
 def test_holds_fall_due_by_deadline_then_by_entry(steps: list[tuple[str, int, int]]) -> None:
     """Holds of all lives, closed at any time, restarts between: due in the order of the list."""

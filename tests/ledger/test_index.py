@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from ledger.index import CAPACITY_MIN, Index, Keys, Rows, index_find, index_remove
 from tests.oracle.index import ListIndex
+from tests.support.effort import examples
 
 pytestmark = pytest.mark.kernels
 
@@ -141,7 +142,9 @@ class GrowingIndex(RuleBasedStateMachine):
             self.owner.index.close()
 
 
-GrowingIndex.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+GrowingIndex.TestCase.settings = settings(
+    max_examples=examples(40), stateful_step_count=25, deadline=None
+)
 TestGrowingIndex = GrowingIndex.TestCase
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ledger.accounts import has_headroom, identity_gap_minor, new_accounts, post
 from ledger.lifecycle import TABLE, Fin, Memo, Position, settlement_of, table_lines
 from ledger.record import RECORD, Kind
+from tests.support.effort import examples
 
 pytestmark = pytest.mark.kernels
 
@@ -49,7 +50,7 @@ def _record(kind: Kind, whole: int, hold_after: int, pcode: int) -> Any:
     return record
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(_amounts, _steps, st.sampled_from([0, 10_000]))
 def test_kernel_and_books_move_the_same_and_all_invariants_hold(
     limit: int, steps: list[tuple[Kind, int, int]], pcode: int

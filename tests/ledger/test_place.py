@@ -22,8 +22,6 @@ from tests.support.draws import SECONDS_S, Traffic, stream
 from tests.support.postgres import Database, place_for_servers, remove, require_programs
 from tests.support.streams import Player
 
-pytestmark = pytest.mark.kernels
-
 TRAFFIC = Traffic(cards=6, accounts=3, events=False, gaps_s=SECONDS_S, stans=40, merchants=9)
 
 

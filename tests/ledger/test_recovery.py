@@ -24,6 +24,7 @@ from ledger.segment import segment_path
 from tests.ledger.fake_disk import FakeDisk
 from tests.ledger.journals import DATA, append, opened, read_all, records_from
 from tests.oracle.journal import read_journal
+from tests.support.effort import examples
 
 TINY = 16 * 1024
 PAGE = 4096
@@ -54,7 +55,7 @@ def damage(disk: FakeDisk) -> LedgerError | None:
     return None
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(
     counts=st.lists(st.integers(1, 30), min_size=1, max_size=8),
     operator=st.binary(min_size=1, max_size=40),
@@ -226,7 +227,7 @@ def test_folder_without_a_journal_is_named(tmp_path: Path) -> None:
         list(Scan(tmp_path))
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(counts=st.lists(st.integers(1, 30), min_size=1, max_size=8), data=st.data())
 def test_reading_from_any_position_gives_the_rest(counts: list[int], data: st.DataObject) -> None:
     """Every position a scan passes is a place to start the next one."""

@@ -16,6 +16,7 @@ from ledger.record import RECORD
 from ledger.snapshot import latest_seq, load_latest, snapshot_folder, state_hash, write_snapshot
 from tests.ledger.fake_disk import FakeDisk, PowerCut
 from tests.ledger.journals import DATA, records_from
+from tests.support.effort import examples
 
 AT = Position(batch_no=4, seq=9, epoch=2, head=bytes(range(32)), segment=1, offset=8192)
 dtypes = st.sampled_from(
@@ -42,7 +43,7 @@ states = st.dictionaries(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(arrays=states)
 def test_any_state_comes_back(arrays: dict[str, np.ndarray]) -> None:
     """Names, dtypes, shapes and bytes return, writable, under the same hash."""

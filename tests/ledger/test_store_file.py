@@ -26,6 +26,7 @@ from ledger.stores.base import Expect, Outcome
 from ledger.stores.file import lock_folder, open_file_store
 from tests.ledger.fake_disk import FakeDisk, PowerCut
 from tests.ledger.journals import CLUSTER, DATA, append, opened, read_all, records_from
+from tests.support.effort import examples
 
 TINY = 16 * 1024
 COUNTS = (1, 25, 3, 40, 2)  # a page, two, one, two, one: the third and fifth begin new segments
@@ -259,7 +260,7 @@ def test_power_loss_at_any_call_keeps_what_was_acknowledged() -> None:
                 check_recovery(disk.after_power_loss(keep, names), acknowledged)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(data=st.data())
 def test_power_loss_with_any_subset_and_a_second_crash(data: st.DataObject) -> None:
     """Any subset of pieces, then a second power loss anywhere in the recovery."""

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from engine.decision import Decision
 from ledger.record import Kind
 from tests.support.draws import SECONDS_S, Traffic, stream, streams
+from tests.support.effort import examples
 from tests.support.small_engine import START_NS, SmallEngine, pan
 from tests.support.steps import play_steps
 from tests.support.streams import Message, Player, in_its_own_time
@@ -40,7 +41,7 @@ def _same(one: Player, other: Player) -> None:
         assert array.tobytes() == theirs[name].tobytes(), name
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(streams(_SLOW), st.lists(st.integers(1, 7), max_size=12))
 def test_any_cut_of_days_of_traffic_gives_the_same_bytes(
     messages: list[Any], cuts: list[int]
@@ -52,7 +53,7 @@ def test_any_cut_of_days_of_traffic_gives_the_same_bytes(
     _same(single, _play(messages, cuts))
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(streams(_FAST, most=60), st.lists(st.integers(1, 20), max_size=12))
 def test_any_cut_of_a_burst_gives_the_same_bytes(messages: list[Any], cuts: list[int]) -> None:
     """Many messages of a few accounts in seconds: long waves, reversals beside their originals."""
@@ -62,7 +63,7 @@ def test_any_cut_of_a_burst_gives_the_same_bytes(messages: list[Any], cuts: list
     _same(single, _play(messages, cuts))
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(st.integers(0, 2**32 - 1), st.lists(st.integers(1, 4), min_size=1, max_size=40))
 def test_any_cut_gives_the_same_bytes_while_the_ring_wraps(seed: int, cuts: list[int]) -> None:
     """Rows are forgotten and written anew in the batches that still answer from them."""
@@ -75,7 +76,7 @@ def test_any_cut_gives_the_same_bytes_while_the_ring_wraps(seed: int, cuts: list
     _same(single, _play(messages, cuts, **options))
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(st.integers(0, 2**32 - 1), st.lists(st.integers(1, 7), max_size=12))
 def test_operators_events_stand_at_their_place_in_any_cut(seed: int, cuts: list[int]) -> None:
     """Limits and statuses change between the same two messages, however those are cut."""
@@ -90,7 +91,7 @@ def test_operators_events_stand_at_their_place_in_any_cut(seed: int, cuts: list[
 _HOURS_S = (0, 0, 0, 60, 600, 3_600, 3_600, 5_400, 9 * 3_600, 30 * 3_600)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.integers(0, 2**32 - 1), st.lists(st.integers(1, 7), max_size=12))
 def test_a_batch_may_span_more_than_the_life_of_a_hold(seed: int, cuts: list[int]) -> None:
     """Time comes with the messages: holds are placed, reversed and expire within one batch."""

@@ -14,6 +14,7 @@ from ledger.authorizations import State
 from ledger.record import Kind
 from tests.oracle.core import Account, Answer, Card, Core
 from tests.support.draws import Event, Traffic, stream, streams
+from tests.support.effort import examples
 from tests.support.small_engine import START_NS, SmallEngine, pan
 from tests.support.streams import Message, Player, Result
 
@@ -75,7 +76,7 @@ def _check_books(core: Core, engine: SmallEngine) -> None:
         assert account.hold == int(held)
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @example(stream(Random(500), _TRAFFIC, 15))  # a late reversal whose DE90 names itself
 @given(streams(_TRAFFIC))
 def test_every_message_is_answered_as_the_naive_core_answers_it(stream: list[Any]) -> None:
@@ -99,7 +100,7 @@ def test_every_message_is_answered_as_the_naive_core_answers_it(stream: list[Any
         assert core.next_seq == engine.state.next_seq
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(streams(_TRAFFIC))
 def test_batches_decide_as_the_naive_core_does(stream: list[Any]) -> None:
     """With everything between two events in one batch, decisions and balances still agree."""

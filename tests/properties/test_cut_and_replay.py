@@ -10,6 +10,7 @@ from engine.state import EngineState
 from ledger.accounts import identity_gap_minor
 from ledger.authorizations import State
 from ledger.snapshot import state_hash
+from tests.support.effort import examples
 from tests.support.small_engine import HASH_KEY, START_NS, TABLES, SmallEngine, frame
 
 pytestmark = pytest.mark.kernels
@@ -45,7 +46,7 @@ def _same(one: EngineState, other: EngineState) -> None:
     assert state_hash(mine) == state_hash(theirs)
 
 
-@settings(max_examples=60, phases=PHASES)
+@settings(max_examples=examples(60), phases=PHASES)
 @given(_messages(), st.lists(st.integers(1, 6), max_size=8))
 def test_any_cut_gives_the_same_records_answers_and_state(
     frames: list[tuple[int, bytes]], cuts: list[int]
@@ -62,7 +63,7 @@ def test_any_cut_gives_the_same_records_answers_and_state(
         _same(whole.state, engine.state)
 
 
-@settings(max_examples=60, phases=PHASES)
+@settings(max_examples=examples(60), phases=PHASES)
 @given(_messages(), _messages(), st.sampled_from([64, 256]))
 def test_replay_equals_live_state_and_answers_alike_afterwards(
     first: list[tuple[int, bytes]], second: list[tuple[int, bytes]], ring: int
@@ -85,7 +86,7 @@ def test_replay_equals_live_state_and_answers_alike_afterwards(
         assert expected[2] == engine.play(later, [3])[2]
 
 
-@settings(max_examples=60, phases=PHASES)
+@settings(max_examples=examples(60), phases=PHASES)
 @given(_messages())
 def test_the_memo_book_balances_and_holds_add_up(frames: list[tuple[int, bytes]]) -> None:
     """LIMIT + PREPAID = OTB + HOLD + USED - OVER, and HOLD is the sum of what is held."""

@@ -19,6 +19,7 @@ from engine.items import LINK, Role, Setting
 from engine.wire.table import SEGMENT
 from ledger.authorizations import Cursor
 from tests.support.draws import SECONDS_S, Traffic, stream
+from tests.support.effort import examples
 from tests.support.small_engine import START_NS, SmallEngine
 from tests.support.streams import Message, encode
 
@@ -122,7 +123,7 @@ def _frames(seed: int, length: int) -> list[tuple[Message, bytes]]:
     return [(m, _damaged(random, encode(m.request))) for m in stream(random, _TRAFFIC, length)]
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(_seeds, st.integers(1, 50), _cuts)
 @example(4, 30, [1] * 400)  # byte by byte
 def test_the_bytes_of_a_link_may_be_cut_anywhere(seed: int, length: int, cuts: list[int]) -> None:
@@ -140,7 +141,7 @@ def test_the_bytes_of_a_link_may_be_cut_anywhere(seed: int, length: int, cuts: l
     _same(whole, cut)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(_seeds, st.integers(1, 60))
 def test_damaged_frames_of_several_links_may_share_a_batch(seed: int, length: int) -> None:
     """Alone or beside the frames of other links, at the same time or later: the same bytes."""
@@ -167,7 +168,7 @@ def test_damaged_frames_of_several_links_may_share_a_batch(seed: int, length: in
     _same(single, together)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(_seeds, st.integers(1, 50), _cuts)
 def test_time_from_messages_does_not_depend_on_the_cut(
     seed: int, length: int, cuts: list[int]

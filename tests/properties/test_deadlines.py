@@ -14,6 +14,7 @@ from engine.workspace import Settings
 from ledger.record import SCORE_NONE, Flag
 from tests.oracle.core import Account, Card, Core
 from tests.support.draws import SECONDS_S, Traffic, stream
+from tests.support.effort import examples
 from tests.support.small_engine import START_NS, SmallEngine, pan
 from tests.support.streams import Message, Player
 
@@ -47,7 +48,7 @@ def _player() -> Player:
     return player
 
 
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40))
 def test_behaviour_54_late_requests_are_shed_as_the_naive_core_sheds_them(
     seed: int, length: int
@@ -68,7 +69,7 @@ def test_behaviour_54_late_requests_are_shed_as_the_naive_core_sheds_them(
         assert (account.otb, account.hold) == (int(row["otb_minor"]), int(row["hold_minor"]))
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.integers(0, 2**32 - 1), st.lists(st.integers(1, 7), max_size=12))
 def test_behaviour_54_the_same_waits_give_the_same_bytes_in_any_cut(
     seed: int, cuts: list[int]
@@ -98,7 +99,7 @@ def test_behaviour_56_advices_and_reversals_are_never_shed() -> None:
     assert int(player.engine.state.accounts[1]["hold_minor"]) == 0
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     st.integers(0, 2**32 - 1),
     st.integers(1, 30),

@@ -17,6 +17,7 @@ from ledger.index import Index
 from ledger.record import Kind
 from ledger.snapshot import state_hash
 from tests.support.draws import SECONDS_S, Traffic, stream
+from tests.support.effort import examples
 from tests.support.small_engine import HASH_KEY, START_NS, TABLES, SmallEngine
 from tests.support.steps import play_steps
 from tests.support.streams import Player
@@ -55,7 +56,7 @@ def _replayed(player: Player, chunk: int, **options: Any) -> SmallEngine:
     return again
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(_seeds, _SIZES, st.integers(1, 40))
 def test_replay_gives_the_live_state(seed: int, options: dict[str, int], chunk: int) -> None:
     """The records alone, in pieces of any size, fold into the same arrays and the same hash."""
@@ -67,7 +68,7 @@ def test_replay_gives_the_live_state(seed: int, options: dict[str, int], chunk: 
     _same(live.engine.state, again.state)
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(_seeds, st.sampled_from([1, 24]), st.sampled_from([64, 256]))
 def test_a_journal_opens_into_a_larger_ring_with_the_same_books(
     seed: int, hold_life_h: int, ring: int
@@ -83,7 +84,7 @@ def test_a_journal_opens_into_a_larger_ring_with_the_same_books(
         assert mine[name].tobytes() == theirs[name].tobytes(), name
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(_seeds, _SIZES)
 def test_a_snapshot_and_its_tail_give_the_live_state(seed: int, options: dict[str, int]) -> None:
     """I9: snapshot and tail fold into the same state as the whole journal."""
@@ -105,7 +106,7 @@ def test_a_snapshot_and_its_tail_give_the_live_state(seed: int, options: dict[st
     _same(live.engine.state, restored.state)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(_seeds, _SIZES)
 def test_a_restarted_engine_goes_on_as_the_live_one(seed: int, options: dict[str, int]) -> None:
     """Repeats, reversals and payments after a restart get the bytes and records of the live engine.

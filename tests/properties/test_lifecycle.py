@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from engine.wire.profile import Profile
+from tests.support.effort import examples
 from tests.support.histories import ACCOUNTS, History, profiles
 
 pytestmark = pytest.mark.kernels
@@ -69,7 +70,7 @@ class Lifecycle(RuleBasedStateMachine):
 
 
 Lifecycle.TestCase.settings = settings(
-    max_examples=HISTORIES or 12, stateful_step_count=40, deadline=None
+    max_examples=HISTORIES or examples(12), stateful_step_count=40, deadline=None
 )
 TestLifecycle = Lifecycle.TestCase
 
@@ -105,7 +106,7 @@ def _play(seed: int, events: int) -> None:
 @pytest.mark.timeout(3600 if HISTORIES else 300)
 def test_a_hundred_thousand_events_leave_no_invariant_broken() -> None:
     """Long histories, half of them under a drawn profile, in batches of up to 40 messages."""
-    for seed in range(HISTORIES or 100):
+    for seed in range(HISTORIES or examples(100)):
         _play(seed, _EVENTS)
 
 

@@ -15,6 +15,7 @@ from scoring.kernels import contributions, explain_rows, feature_checks
 from scoring.reasons import TEXTS
 from tests.oracle import explain as oracle
 from tests.oracle.forest import trees_of
+from tests.support.effort import examples
 
 pytestmark = pytest.mark.kernels
 VERDICT = np.dtype([("action", "u1"), ("review", "u1")])
@@ -66,7 +67,7 @@ def test_reasons_are_the_strongest_over_zero() -> None:
         assert told == [int(c) for c in order[:4] if parts[row][c] > 0]
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=40))
 def test_hashes_equal_the_oracle(values: list[float]) -> None:
     """Any row of finite and infinite numbers, -0 told from 0."""

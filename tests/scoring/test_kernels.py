@@ -25,6 +25,7 @@ from scoring.tables import tables
 from scoring.velocity import new_cards, new_merchants
 from tests.oracle import velocity as oracle
 from tests.scoring import streams
+from tests.support.effort import examples
 
 pytestmark = pytest.mark.kernels
 TABLES = tables()
@@ -199,7 +200,7 @@ def test_unwind_of_the_only_payment_leaves_nothing() -> None:
     assert not engine.cards["amount"][1].any()
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(st.lists(st.integers(0, 200_000), min_size=2, max_size=60))
 def test_counts_are_sums_of_decayed_payments(gaps_s: list[int]) -> None:
     """The lazily decayed counters stay within 1e-5 of the definition over the whole history."""

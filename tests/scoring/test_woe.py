@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scoring.woe import SHARE_MIN, bin_of, fit_bins
+from tests.support.effort import examples
 
 
 def test_weights_by_hand() -> None:
@@ -30,7 +31,7 @@ def test_what_cannot_be_measured_has_its_own_bin() -> None:
     assert bins.weights[-1] > 0
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.integers(0, 2**32 - 1))
 def test_rates_are_monotone_and_bins_hold_enough(seed: int) -> None:
     """Whatever the data, weights only rise or only fall and each bin has its share of rows."""

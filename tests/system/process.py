@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
 
 from bench.frames import test_pan
+from tests.support.commands import de39
 from tests.system.link import SPEC_OF, Link
 
 DE39 = Path(sys.executable).with_name("de39")
 READY_S = 150.0  # the first start of a changed source compiles the kernels
-BIN, HEX, SIGN_ON, TIGHT = range(4)  # listeners of the shared switch, see conftest.py
+BIN, HEX, SIGN_ON, TIGHT = range(4)  # listeners of support.shared_switch
 T = TypeVar("T")
 
 # No scorer and no rules, so that only card, account and funds decide.
@@ -255,8 +256,8 @@ class Switch:
         return self._process.poll() is not None and not self._reader.is_alive()
 
 
-def de39(*words: object, stdin: str | None = None, **env: str) -> tuple[int, str, str]:
-    """Run a command of de39; return exit code, stdout and stderr."""
+def de39_process(*words: object, stdin: str | None = None, **env: str) -> tuple[int, str, str]:
+    """Run a command of de39 in a process of its own; return exit code, stdout and stderr."""
     done = subprocess.run(
         [DE39, *map(str, words)],
         input=stdin,

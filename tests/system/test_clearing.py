@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from bench.frames import test_pan
+from tests.support.commands import de39
 from tests.system.link import payment
-from tests.system.process import Card, Switch, de39
+from tests.system.process import Card, Switch
 
 _HEADER = "id,type,pan,amount_minor,currency,rrn,terminal,acquirer,final,original_id"
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from bench.conformance.profile import PROFILES
-from tests.system.process import Switch, de39
+from tests.support.commands import de39
+from tests.system.process import Switch
 
 _SHIPPED = ""  # rules and model as they ship
 

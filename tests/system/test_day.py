@@ -18,9 +18,10 @@ from bench.workload import Workload
 from engine.config import load_config
 from ledger.record import Kind
 from ledger.recovery import scan_running
+from tests.support.commands import de39
 from tests.support.postgres import Database
 from tests.system.link import payment, reversal
-from tests.system.process import Card, Switch, de39
+from tests.system.process import Card, Switch
 
 _CARDS = 200
 _SECONDS = float(os.environ.get("DE39_DAY_SECONDS") or 2)

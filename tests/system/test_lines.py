@@ -11,8 +11,9 @@ import iso8583
 import pytest
 from iso8583.specs import default
 
+from tests.support.commands import de39
 from tests.system.link import Fields, changed, payment
-from tests.system.process import PLAIN, Switch, de39, eventually
+from tests.system.process import PLAIN, Switch, eventually
 
 Answer = Callable[[Fields], list[Fields]]
 
@@ -184,7 +185,7 @@ def test_behaviour_04_the_host_signs_on_tests_an_idle_line_and_serves_on_it(
     answer = network.of("0110")[0]
     assert (answer["11"], answer["39"]) == (ask["11"], "00")
     assert host.held(card) == 700
-    assert host.metric("de39_lines_up") == 1
+    assert eventually(lambda: host.metric("de39_lines_up") == 1)
     assert host.stop() == 0
     assert eventually(lambda: network.got[-1].get("70") == "002")  # 10: it signs off
 

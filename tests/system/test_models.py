@@ -11,8 +11,9 @@ import pytest
 
 from scoring.registry import Model, default_model_path, load_model, model_bytes, save_model
 from scoring.registry import model_from_bytes as read
+from tests.support.commands import de39
 from tests.system.link import payment
-from tests.system.process import Card, Switch, de39, is_one_line
+from tests.system.process import Card, Switch, is_one_line
 
 MODEL = load_model(default_model_path())
 SWAPS = 100

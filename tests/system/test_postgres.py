@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from ledger.postgres.server import running_pid
+from tests.support.commands import de39
 from tests.support.postgres import Database, place_for_servers, remove, require_programs
 from tests.system.link import changed, payment
-from tests.system.process import DE39, PLAIN, Switch, de39, eventually
+from tests.system.process import DE39, PLAIN, Switch, eventually
 
 EMBEDDED = PLAIN + '[ledger]\nstore = "postgres"\n'
 QUICK = "commit_timeout_s = 2\nretry_s = 5\n"
@@ -39,7 +40,7 @@ def test_an_embedded_database_outlives_a_kill(place: Path) -> None:
             first = link.receive_bytes()
         assert switch.call("GET", "/readyz").json["checks"]["ledger_store"]
         assert eventually(lambda: switch.metric("de39_ledger_store_reachable") == 1)
-        assert switch.metric("de39_ledger_connects_total") == 1
+        assert eventually(lambda: switch.metric("de39_ledger_connects_total") == 1)
         cluster = switch.data / "postgres" / "cluster"
         switch.kill()
         left = running_pid(cluster)

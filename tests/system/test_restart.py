@@ -13,8 +13,9 @@ from bench.switch_process import open_test_cards
 from bench.workload import Workload
 from engine.config import load_config
 from ledger.recovery import scan_running
+from tests.support.commands import de39
 from tests.system.link import Fields, changed, payment, reversal
-from tests.system.process import BIN, HEX, Card, Switch, de39, eventually
+from tests.system.process import BIN, HEX, Card, Switch, eventually
 
 _LISTENERS = ('dialect = "iso87-bin"', 'dialect = "iso87-hex"')
 

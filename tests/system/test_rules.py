@@ -11,8 +11,9 @@ import pytest
 
 from engine.rules.language import parse
 from engine.rules.program import program_from_file
+from tests.support.commands import de39
 from tests.system.link import Fields, payment
-from tests.system.process import PATIENT, Answer, Card, Switch, de39, eventually
+from tests.system.process import PATIENT, Answer, Card, Switch, eventually
 
 _FILE = """
 list bad terminal =

@@ -11,8 +11,9 @@ import pytest
 
 from engine.security.file_store import FileStore
 from tests.support import secure_engine as s
+from tests.support.commands import de39
 from tests.support.keys import PIN, TOKEN, soft_module, with_token
-from tests.system.process import PLAIN, Switch, de39
+from tests.system.process import PLAIN, Switch
 
 pytestmark = pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
 _MORE = (

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 from ledger.snapshot import latest_seq
+from tests.support.commands import de39
 from tests.system.link import payment
-from tests.system.process import PATIENT, PLAIN, Switch, de39, eventually
+from tests.system.process import PATIENT, PLAIN, Switch, eventually
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "verify_receipt.py"
 _LISTEN = ('dialect = "iso87-bin"\n' + PATIENT,)

@@ -10,9 +10,10 @@ from engine.rules.explain import explained
 from engine.rules.language import parse
 from tests.oracle.rule_sets import random_file, random_rows, rows_of
 from tests.oracle.rules import holds
+from tests.support.effort import examples
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(st.integers(0, 2**32 - 1))
 def test_explanations_hold_where_conditions_do(seed: int) -> None:
     """On any rules and rows, the first line of an explanation is the condition's truth."""

@@ -14,6 +14,7 @@ from engine.rules.format import formatted
 from engine.rules.language import parse
 from engine.rules.program import default_rules_path
 from tests.oracle.rule_sets import random_file
+from tests.support.effort import examples
 
 _MESSY = """\
 # first
@@ -59,7 +60,7 @@ def test_shipped_file_is_in_its_form() -> None:
     assert formatted(text) == text
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(seed=st.integers(0, 2**32 - 1), rule_count=st.integers(0, 8))
 def test_formatting_keeps_meaning_and_settles(seed: int, rule_count: int) -> None:
     """Any set means the same after formatting, and a second time changes nothing."""

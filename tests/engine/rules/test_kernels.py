@@ -26,6 +26,7 @@ from ledger.record import SCORE_NONE
 from scoring.payment import PAYMENT
 from tests.oracle.rule_sets import random_file, random_rows, rows_of
 from tests.oracle.rules import hits_of, score_after_points, verdict_of
+from tests.support.effort import examples
 
 pytestmark = pytest.mark.kernels
 
@@ -72,7 +73,7 @@ def _run(program: Program, values: NDArray[np.float64]) -> tuple[NDArray[np.uint
     return hits, verdict
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(seed=st.integers(0, 2**32 - 1), rule_count=st.integers(1, 6))
 def test_kernel_equals_interpreter(seed: int, rule_count: int) -> None:
     """On any rows, in any batch cut, the rules that hit are those that the tree says."""
@@ -107,7 +108,7 @@ def test_a_hundred_thousand_pairs() -> None:
     assert pairs >= 100_000
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(seed=st.integers(0, 2**32 - 1), rule_count=st.integers(1, 12))
 @example(seed=1, rule_count=128)
 @example(seed=2, rule_count=65)

@@ -28,6 +28,7 @@ from engine.rules.tree import (
     Rule,
 )
 from tests.oracle.rule_sets import random_file
+from tests.support.effort import examples
 
 
 def _rule(text: str) -> Rule:
@@ -274,7 +275,7 @@ def test_lists_and_comments() -> None:
     assert [(v.name, v.values) for v in found.lists] == [("a", (276.0, 250.0)), ("b", ())]
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(seed=st.integers(0, 2**32 - 1), rule_count=st.integers(0, 8))
 def test_canonical_text_parses_to_same_tree(seed: int, rule_count: int) -> None:
     """The canonical text of any tree parses to that tree again."""
@@ -285,7 +286,7 @@ def test_canonical_text_parses_to_same_tree(seed: int, rule_count: int) -> None:
     assert text == text_from_file(again)
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(data=st.data())
 def test_any_typo_is_taken_or_refused(data: st.DataObject) -> None:
     """However a good file is damaged, it parses or raises RuleError with a place."""

@@ -12,6 +12,7 @@ from engine.security.ciphers import SoftCipher
 from engine.security.digits import Bytes
 from engine.security.keys import Usage
 from engine.tokens import pan_blocks
+from tests.support.effort import examples
 
 pytestmark = pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
 _KEYS = st.binary(min_size=16, max_size=16)
@@ -29,7 +30,7 @@ def _text(row: Bytes) -> str:
 @given(
     key=_KEYS, pans=_PANS, pin=st.from_regex(r"[0-9]{4}", fullmatch=True), index=st.integers(0, 9)
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_pvvs_equal_psec(key: bytes, pans: list[str], pin: str, index: int) -> None:
     """Many cards in one call."""
     cipher = SoftCipher(bytearray(key), "T", Usage.PVK_VISA.ops)
@@ -48,7 +49,7 @@ def test_pvvs_equal_psec(key: bytes, pans: list[str], pin: str, index: int) -> N
     table=st.permutations("0123456789012345").map("".join),
     first=st.integers(0, 4),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_offsets_equal_psec(key: bytes, pans: list[str], pin: str, table: str, first: int) -> None:
     """IBM 3624 with any decimalisation table and validation data."""
     cipher = SoftCipher(bytearray(key), "T", Usage.PVK_IBM.ops)
@@ -69,7 +70,7 @@ def test_offsets_equal_psec(key: bytes, pans: list[str], pin: str, table: str, f
     date=st.from_regex(r"[0-9]{4}", fullmatch=True),
     service=st.sampled_from(["000", "101", "201", "999"]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_cvvs_equal_psec(key: bytes, pans: list[str], date: str, service: str) -> None:
     """CVV of a track, CVV2 (000) and iCVV (999)."""
     cipher = SoftCipher(bytearray(key), "T", Usage.CVK.ops)

@@ -28,6 +28,7 @@ from tests.engine.security.chip_cards import (
     ChipCard,
     tlv,
 )
+from tests.support.effort import examples
 
 pytestmark = pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
 _CASES: list[tuple[str, ChipCard, Any]] = [
@@ -50,7 +51,7 @@ EACH = pytest.mark.parametrize(("scheme", "card", "kind"), _CASES)
     number=st.binary(min_size=4, max_size=4),
     is_approved=st.booleans(),
 )
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 def test_arqc_and_arpc_equal_pyemv(
     scheme: str, card: ChipCard, kind: Any, master: bytes, pan: str, sequence: int, atc: int,
     number: bytes, is_approved: bool,
@@ -99,7 +100,7 @@ def test_a_missing_or_short_signed_tag_is_named(tag: int) -> None:
 
 
 @given(st.binary(max_size=60))
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     """18: TLV that is cut or malformed is a ValueError, never anything else."""
     try:

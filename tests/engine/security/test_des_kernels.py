@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.security.des_kernels import SP, des_chains, schedule
+from tests.support.effort import examples
 
 pytestmark = [
     pytest.mark.kernels,
@@ -32,7 +33,7 @@ def _chains(key: bytes, messages: list[bytes]) -> list[bytes]:
     lengths=st.lists(st.integers(0, 9), min_size=1, max_size=7),
     seed=st.integers(0, 2**32),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_chains_equal_the_library(key: bytes, lengths: list[int], seed: int) -> None:
     """CBC from zeros over any number of blocks, many messages at once, none of some."""
     random = np.random.default_rng(seed)

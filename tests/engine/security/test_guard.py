@@ -24,6 +24,7 @@ from engine.wire.text import add_header, build_message
 from ledger.record import Flag, Kind
 from tests.engine.security.chip_cards import VISA_10
 from tests.support import secure_engine as s
+from tests.support.effort import examples
 from tests.support.small_engine import HASH_KEY, TABLES, pan
 
 pytestmark = [
@@ -319,7 +320,9 @@ def _traffic(draw: st.DataObject) -> list[bytes]:
 
 @given(data=st.data())
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(25),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_any_cut_and_replay_give_the_same(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory

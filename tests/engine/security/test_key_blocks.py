@@ -9,6 +9,7 @@ from engine.security.errors import KeyBlockError, KeyUsageError
 from engine.security.key_blocks import unwrap, wrap
 from engine.security.keys import KeyInfo, Usage
 from engine.security.store import KeyStore, draft
+from tests.support.effort import examples
 from tests.support.keys import put
 
 pytestmark = pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
@@ -48,7 +49,9 @@ def test_blocks_of_psec_are_read(store: KeyStore, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["T", "A"])
 @given(usage=st.sampled_from(list(Usage)), data=st.data())
 @settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(20),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_psec_reads_what_is_written(
     tmp_path_factory: pytest.TempPathFactory, kind: str, usage: Usage, data: st.DataObject

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from engine.security.lay_kernels import lay_blocks, put_macs, read_track2, take_bytes
 from engine.wire.elements import Code
 from tests.oracle import security as oracle
+from tests.support.effort import examples
 
 pytestmark = pytest.mark.kernels
 _CODES = [Code.RAW, Code.ASCII_HEX, Code.EBCDIC_HEX]
@@ -58,7 +59,7 @@ def test_what_is_put_is_taken(values: list[bytes], data: st.DataObject) -> None:
     skip=st.integers(0, 8),
     code=st.sampled_from([Code.ASCII, Code.EBCDIC, Code.BCD, Code.BCD_LEFT]),
 )
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_track_2_is_read_as_the_twin_reads_it(digits: str, skip: int, code: Code) -> None:
     """Expiry, service code and CVV behind the separator, whatever the track is written in."""
     wire = oracle.track_bytes(digits, code)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from engine.security.ciphers import SoftCipher
 from engine.security.keys import Usage
 from engine.security.macs import Padding, differ, macs
+from tests.support.effort import examples
 
 pytestmark = [
     pytest.mark.kernels,
@@ -36,7 +37,7 @@ def _all(
 
 
 @given(_KEY, _MESSAGES, st.sampled_from([Padding.ZEROS, Padding.MARK]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_retail_and_cbc_macs_equal_psec(
     key: bytes, messages: list[bytes], padding: Padding
 ) -> None:
@@ -50,7 +51,7 @@ def test_retail_and_cbc_macs_equal_psec(
 
 
 @given(_KEY, st.lists(st.binary(max_size=90), min_size=1, max_size=9))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_cmacs_equal_the_library(key: bytes, messages: list[bytes]) -> None:
     """CMAC under AES of messages whose last block is whole, cut or missing."""
     expected = []

@@ -14,6 +14,7 @@ from engine.security.errors import KeyUsageError
 from engine.security.keys import Usage
 from engine.security.pin_blocks import FORMATS, Pins, block_bytes, make_blocks, read_pins, translate
 from engine.tokens import pan_blocks
+from tests.support.effort import examples
 
 pytestmark = pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
 _KEY, _OTHER = bytes(range(16)), bytes(range(50, 66))
@@ -40,7 +41,7 @@ def _texts(pins: Pins) -> list[str]:
 
 @pytest.mark.parametrize("block_format", FORMATS)
 @given(texts=_PINS, data=st.data())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_what_is_made_is_read(block_format: int, texts: list[str], data: st.DataObject) -> None:
     """Every format gives back the PINs that went in, of all lengths, for cards of all lengths."""
     pans = [data.draw(_PAN) for _ in texts]
@@ -54,7 +55,7 @@ def test_what_is_made_is_read(block_format: int, texts: list[str], data: st.Data
 
 
 @given(pin=st.from_regex(r"[0-9]{4,12}", fullmatch=True), pan=_PAN)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_blocks_of_psec_are_read(pin: str, pan: str) -> None:
     """Formats 0, 3 and 4 as an independent library makes them; format 0 is byte-equal ours."""
     card = pan_blocks([pan])

@@ -13,6 +13,7 @@ from engine.wire.encode_kernels import REPLY_OVERHEAD_BYTES, reply_mti
 from engine.wire.text import build_message, default_envelope
 from tests.engine.wire.support import BIN, DIALECTS, KEY, SAMPLE, decode, encode, frame, messages
 from tests.oracle import codec as oracle
+from tests.support.effort import examples
 
 pytestmark = pytest.mark.kernels
 
@@ -42,7 +43,7 @@ def _answer(dialect: Dialect, message: bytes) -> dict[str, str]:
 
 @EVERY
 @given(data=st.data())
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_encode_equals_the_oracle(dialect: Dialect, data: st.DataObject) -> None:
     """Answers to valid and to damaged requests, with and without more fields, are byte-equal."""
     mti, values = data.draw(messages(dialect))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from engine.wire.dialect import Dialect
 from engine.wire.text import build_message
 from tests.engine.wire.support import BIN, DIALECTS, HEX, decode, drawn_value, field_spans, frame
+from tests.support.effort import examples
 
 pytestmark = pytest.mark.kernels
 
@@ -21,7 +22,7 @@ EVERY_FIELD = sorted(set(BIN.fields) - {65})
 
 @pytest.mark.parametrize("dialect", [BIN, HEX], ids=lambda d: d.name)
 @given(seed=st.integers(0, 1 << 32))
-@settings(max_examples=12)
+@settings(max_examples=examples(12))
 def test_each_field_alone_is_read_and_written_alike(dialect: Dialect, seed: int) -> None:
     """A message of DE11 and one field: pyiso8583 writes our bytes, and reads them as we do."""
     random = Random(seed)

@@ -28,6 +28,7 @@ from tests.engine.wire.support import (
     messages,
 )
 from tests.oracle import codec as oracle
+from tests.support.effort import examples
 
 pytestmark = pytest.mark.kernels
 
@@ -51,7 +52,7 @@ def assert_like_oracle(dialect: Dialect, message: bytes) -> None:
 
 @EVERY
 @given(data=st.data())
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_decode_equals_the_oracle_on_valid_messages(dialect: Dialect, data: st.DataObject) -> None:
     """Every column, span and card block of a valid message is as the plain decoder has it."""
     mti, values = data.draw(messages(dialect))
@@ -62,7 +63,7 @@ def test_decode_equals_the_oracle_on_valid_messages(dialect: Dialect, data: st.D
 
 @EVERY
 @given(data=st.data())
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 def test_decode_equals_the_oracle_on_mutated_messages(
     dialect: Dialect, data: st.DataObject
 ) -> None:
@@ -79,7 +80,7 @@ def test_decode_equals_the_oracle_on_mutated_messages(
 
 @EVERY
 @given(body=st.binary(max_size=120), high=st.sets(st.integers(2, 64), max_size=8))
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_decode_equals_the_oracle_on_random_bytes(
     dialect: Dialect, body: bytes, high: set[int]
 ) -> None:
@@ -107,7 +108,7 @@ def test_decode_survives_any_byte_stream(data: bytes, cuts: list[int]) -> None:
 
 @EACH
 @given(data=st.data())
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 def test_decode_agrees_with_pyiso8583(dialect: Dialect, data: st.DataObject) -> None:
     """Messages that pyiso8583 encodes are read with the same fields, and the other way round."""
     mti, values = data.draw(messages(dialect))

@@ -9,6 +9,7 @@ from ledger.books.expand_kernels import BALANCES, POSTING, POSTINGS_MAX, expand
 from ledger.lifecycle import TABLE, Position
 from ledger.record import RECORD, Kind
 from tests.ledger.test_lifecycle import _plan
+from tests.support.effort import examples
 
 pytestmark = pytest.mark.kernels
 
@@ -52,7 +53,7 @@ def history(
     return records[:count], lines, positions
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(
     limits=st.lists(_amounts, min_size=_ACCOUNTS, max_size=_ACCOUNTS),
     steps=_steps,

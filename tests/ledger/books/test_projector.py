@@ -20,8 +20,6 @@ from tests.ledger.books.test_expand_kernels import history
 from tests.ledger.journals import opened
 from tests.support.postgres import Database, dsn_at
 
-pytestmark = pytest.mark.kernels
-
 _KINDS = sorted(set(TABLE) - {Kind.ACCOUNT_OPEN} | {Kind.CARD_ISSUE})
 _DAY_NS = 86_400_000_000_000
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from ledger.lifecycle import TABLE, Position
 from ledger.record import Kind
 from tests.ledger.proof.test_receipt import tool
+from tests.support.effort import examples
 
 _KINDS = sorted(kind for kind in TABLE if kind != Kind.ACCOUNT_OPEN)  # an account opens once
 _GROWS = (Kind.AUTHORIZE, Kind.PARTIAL, Kind.INCREMENT)
@@ -36,7 +37,7 @@ def _event(kind: Kind, amount: int, share: int, at: Position) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     steps=st.lists(
         st.tuples(st.sampled_from(_KINDS), st.integers(0, 500), st.integers(0, 100)), max_size=40

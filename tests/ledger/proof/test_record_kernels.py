@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from ledger.proof.record_kernels import record_root
 from ledger.record import RECORD_BYTES
 from tests.oracle.merkle import mth
+from tests.support.effort import examples
 
 
 @pytest.mark.kernels
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(count=st.integers(1, 70), seed=st.integers(0, 2**32))
 def test_root_of_a_batch(count: int, seed: int) -> None:
     """Any records, any number of them."""
