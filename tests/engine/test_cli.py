@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -104,3 +105,17 @@ def test_version_and_help_need_no_numba() -> None:
     done = run_process("-c", code)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == cli.app.version
+
+
+def test_a_process_with_kernels_ends_whole(tmp_path: Path) -> None:
+    """Output is flushed, what waits for the end of the process is run, the exit code is kept."""
+    (tmp_path / "bad.rules").write_text("rule R1 pre declin", encoding="utf-8")
+    left = tmp_path / "left"
+    code = (
+        "import sys, atexit, pathlib; from engine import cli\n"
+        f"atexit.register(pathlib.Path({str(left)!r}).touch)\n"
+        f"sys.argv = ['de39', 'rules', 'check', {str(tmp_path / 'bad.rules')!r}]; cli.main()"
+    )
+    done = run_process("-c", code)
+    assert (done.returncode, left.exists()) == (78, True)
+    assert "bad.rules:1:" in done.stdout + done.stderr
