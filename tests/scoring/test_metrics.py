@@ -16,6 +16,7 @@ from scoring.metrics import (
     roc_auc,
     threshold_table,
 )
+from tests.support.effort import examples
 
 ROWS = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 6)), min_size=1, max_size=40)
 
@@ -58,7 +59,7 @@ def test_threshold_table() -> None:
     assert (table[-1].precision, table[-1].recall) == (0.5, 0.5)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(seed=st.integers(0, 10**6), count=st.integers(2, 200), levels=st.integers(1, 40))
 def test_curves_equal_scikit_learn(seed: int, count: int, levels: int) -> None:
     """Precision and recall at each distinct score, ties taken together."""
@@ -71,7 +72,7 @@ def test_curves_equal_scikit_learn(seed: int, count: int, levels: int) -> None:
     assert precision[::-1].tolist() == pytest.approx(wanted_precision[:-1].tolist())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(seed=st.integers(0, 10**6), count=st.integers(2, 60), levels=st.integers(1, 20))
 def test_caught_amounts_are_sums(seed: int, count: int, levels: int) -> None:
     """From each score on: genuine payments counted, amounts of frauds added, one by one."""
@@ -84,7 +85,7 @@ def test_caught_amounts_are_sums(seed: int, count: int, levels: int) -> None:
         assert caught[place] == amounts[chosen & (labels > 0)].sum()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(seed=st.integers(0, 10**6), count=st.integers(2, 300))
 def test_calibration_bins_hold_every_payment_once(seed: int, count: int) -> None:
     """Rising, and together they are all payments and all frauds."""

@@ -18,6 +18,7 @@ from scoring.shapley import Explainer, reasons_of
 from scoring.train import score_rows
 from tests.oracle import shapley as oracle
 from tests.oracle.forest import trees_of
+from tests.support.effort import examples
 
 pytestmark = pytest.mark.kernels
 AS_XGBOOST = 1e-5  # it adds in float32
@@ -47,7 +48,7 @@ def _check(booster: Any, rows: NDArray[np.float32]) -> None:
     np.testing.assert_allclose(sums, margins, rtol=0, atol=AS_XGBOOST)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     features=st.integers(2, 9),
@@ -72,7 +73,7 @@ def test_a_forest_as_large_as_the_shipped_one() -> None:
     _check(booster, rows)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(seed=st.integers(0, 10**6), features=st.integers(1, 5), depth=st.integers(1, 5))
 def test_values_equal_the_definition(seed: int, features: int, depth: int) -> None:
     """Every coalition asked one by one gives the same, to the precision of float32 shares."""

@@ -9,8 +9,9 @@ import pytest
 
 from engine.reason_store import FILE
 from scoring.features import FEATURES
+from tests.support.commands import de39
 from tests.system.link import payment
-from tests.system.process import Card, Switch, de39, eventually, is_one_line
+from tests.system.process import Card, Switch, eventually, is_one_line
 
 RULES = """
 rule D01 post decline(59) "too much" when amount >= 500.00

@@ -9,8 +9,9 @@ import pytest
 
 from engine.security.file_store import FileStore
 from tests.support import secure_engine as s
+from tests.support.commands import de39
 from tests.system.link import Fields, network
-from tests.system.process import PLAIN, Switch, de39, eventually
+from tests.system.process import PLAIN, Switch, eventually
 from tests.system.test_lines import Network
 
 pytestmark = [
