@@ -354,8 +354,7 @@ class Authorizer:
             )
             self._evaluate(live, rows, Phase.PRE)
             lap("rules")
-        scored = self.scorer.asked(work, rows, self.settings)
-        self.scorer.score(work, scored)
+        scored = self.scorer.score(work, rows, self.settings)
         lap("score")
         if program.rule_count:
             add_points(rows, work.hits, program.rules, live.modes, work.scores)

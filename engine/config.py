@@ -19,6 +19,7 @@ from engine import config_tree, limits
 from engine.authorization_config import Authorization
 from engine.errors import ConfigError
 from engine.link_config import Dial, Links, Listen, OutboxSection, Peer, Section
+from engine.scoring_config import Scoring
 from engine.security.settings import Issuer, Security, SecurityProfile, faults_of
 from ledger.postgres.dsn import hosts_of
 
@@ -51,25 +52,6 @@ class Rules(Section, frozen=True):
     four_eyes: Annotated[
         bool, Meta(description="a set that comes over HTTP needs a second operator")
     ] = False
-
-
-class Scoring(Section, frozen=True):
-    """The fraud scorer."""
-
-    model: Annotated[
-        str, Meta(description='path of a model; "default" = the shipped one; "none" = no scorer')
-    ] = SHIPPED
-    required: Annotated[
-        bool, Meta(description="do not start without the model; false = let the stand-in decide")
-    ] = True
-    stand_in: Annotated[
-        Literal["rules", "decline", "floor"],
-        Meta(description="without a score: rules and limits only, nothing, or up to floor_minor"),
-    ] = "rules"
-    stand_in_after_ms: Annotated[
-        int, Meta(ge=0, le=60_000, description="decide without a score what waited longer; 0 = no")
-    ] = 0
-    floor_minor: Annotated[int, Meta(ge=0, le=10**15, description="most that floor approves")] = 0
 
 
 class Ledger(Section, frozen=True):

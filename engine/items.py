@@ -87,6 +87,7 @@ class Setting(IntEnum):
     STAND_IN = 5  # StandIn: what becomes of a payment without a score
     FLOOR_MINOR = 6  # the most that StandIn.FLOOR takes, in minor units of its currency
     SCORER_LOST = 7  # 1 = the model that should be there could not be loaded
+    SCORER_OFF = 8  # 1 = out of use for a while: it failed or was slow (engine.scorer_watch)
 
 
 class StandIn(IntEnum):

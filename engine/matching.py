@@ -194,7 +194,8 @@ def _stand_in(item: Row, link: Row, settings: NDArray[np.int64]) -> None:
     """
     after_ns = settings[Setting.STAND_IN_AFTER_MS] * _NS_A_MS
     is_slow = 0 < after_ns < link["waited_ns"]
-    if (not is_slow and settings[Setting.SCORER_LOST] == 0) or item["flags"] & Flag.ADVICE:
+    is_away = settings[Setting.SCORER_LOST] != 0 or settings[Setting.SCORER_OFF] != 0
+    if not (is_slow or is_away) or item["flags"] & Flag.ADVICE:
         return
     item["flags"] |= Flag.STAND_IN
     policy = settings[Setting.STAND_IN]

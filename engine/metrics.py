@@ -74,6 +74,7 @@ class Counter(IntEnum):
     REASONS_MADE = 15  # exact reasons of payments that were refused or sent to review
     REASONS_DROPPED = 16  # of which nothing was kept: a bound, or a file that failed
     MERCHANTS_UNSEEN = 17  # that the engine had not seen before it started
+    SCORER_FAILURES = 18  # scoring stages of a batch that came to nothing
 
 
 class Gauge(IntEnum):
@@ -93,6 +94,7 @@ class Gauge(IntEnum):
     LINES_UP = 11  # that the host has opened and signed on to
     OUTBOX_WAITING = 12  # messages that the host must still deliver
     REASONS_WAITING = 13  # payments whose exact reasons are still to be made
+    SCORER_OFF = 14  # 1 = it failed or was slow; the stand-in decides until it is tried again
 
 
 class Queue(IntEnum):

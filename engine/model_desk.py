@@ -20,6 +20,7 @@ from engine.admin import operations as api
 from engine.admin.models_api import LabelOf, PutLabels, PutModel, RollBack, WithdrawModel
 from engine.admin.rules_api import Answer
 from engine.events import apply_events, event_record
+from engine.items import Setting
 from engine.label_events import Label, apply_labels, label_record
 from engine.metrics import Metrics
 from engine.pipeline import Pipeline, event_job
@@ -139,6 +140,7 @@ class EngineModelDesk:
     def _swap(self, model: Model) -> None:
         self._metrics.model_changes[0] += 1
         self._scorer.model = model
+        self._pipeline.authorizer.settings[Setting.SCORER_LOST] = 0  # one that was lost is replaced
         self._scorer.challengers.pop(model.version, None)
         self._metrics.challengers[0] = len(self._scorer.challengers)
 

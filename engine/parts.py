@@ -49,16 +49,17 @@ def load_parts(config: Config) -> Parts:
     dialects = [_load(name, most) for name, most in _dialect_rows(config)]
     _check_macs(config, dialects)
     program = no_rules() if rules is None else load_rules(rules)
-    scorer, lost = None, ""
+    scorer = champion = None
+    lost = ""
     if model != NONE:
         try:
             scorer = load_model(default_model_path() if model == SHIPPED else Path(model))
+            champion = ModelFolder(Path(config.data) / "models").champion(scorer)
         except ModelError as problem:
             if config.scoring.required:
                 raise
             lost = str(problem)
-    champion = ModelFolder(Path(config.data) / "models").champion(scorer)
-    return Parts(dialects, program, champion, scorer, "" if champion is not None else lost)
+    return Parts(dialects, program, champion, scorer, lost)
 
 
 def _dialect_rows(config: Config) -> list[tuple[str, int]]:

@@ -34,6 +34,7 @@ from engine.metrics import (
 )
 from engine.reason_store import Captured
 from engine.replies import decisions_of, segment_ends
+from engine.scorer_watch import ScorerWatch
 from engine.session import Link
 from engine.wire.table import SEGMENT, FrameFault, keepalive_of
 from ledger.authorizations import Cursor
@@ -63,6 +64,7 @@ _FRAME_ERRORS = {
     FrameFault.ENVELOPE: FrameError.BAD_HEADER,
     FrameFault.TRAILER: FrameError.BAD_HEADER,
 }
+_STAND_IN = [Setting.STAND_IN_AFTER_MS, Setting.SCORER_LOST, Setting.SCORER_OFF]
 Event = Callable[[], CommitJob | None]  # changes the state, returns what must be durable first
 
 
@@ -93,6 +95,7 @@ class Pipeline:
         self.committer: Committer | None = None
         self.on_trips: Callable[[list[str]], None] | None = None
         self.explaining: Explaining | None = None
+        self.watch = ScorerWatch(authorizer.scorer, authorizer.settings, metrics)
         self._loop = loop
         self._clock_ns = clock_ns
         self._ready: deque[Link] = deque()
@@ -211,7 +214,9 @@ class Pipeline:
         links = self._gather(self._clock_ns())
         self._stage_ns[:] = -1
         self._lap_ns = time.monotonic_ns()
+        self.watch.before_batch(self._lap_ns)
         outcome = self.authorizer.run(self._segments, len(links), self._links, self._lap)
+        self.watch.after_batch(int(self._stage_ns[Stage.SCORE]), self._lap_ns)
         waited_ns = self._clock_ns() - time.monotonic_ns()
         work = self.authorizer.work
         segment_of = work.request["segment"][: outcome.request_count]
@@ -419,7 +424,7 @@ class Pipeline:
     def _count_shed(self, decisions: NDArray[np.uint16]) -> None:
         """Count what was not posted because it had waited for too long; perhaps a batch full."""
         metrics, authorizer = self.metrics, self.authorizer
-        if authorizer.settings[[Setting.STAND_IN_AFTER_MS, Setting.SCORER_LOST]].any():
+        if authorizer.settings[_STAND_IN].any() or authorizer.scorer.failures:
             flags = authorizer.work.items["flags"][: len(decisions)]
             metrics.counters[Counter.STAND_IN] += np.count_nonzero(flags & Flag.STAND_IN)
         metrics.shed[Shed.OVERLOAD] += np.count_nonzero(decisions == Decision.OVERLOADED)

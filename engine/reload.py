@@ -108,6 +108,7 @@ class Reloader:
         self._pipeline.authorizer.change(
             table, parts.model, settings_of(config, scorer_lost=bool(parts.lost))
         )
+        self._pipeline.watch.choose(config.scoring)
         self._pipeline.queue_bytes_max = config.links.queue_bytes_max
         self._server.slow_reader_ns = config.links.slow_reader_timeout_s * 1_000_000_000
         self._server.set_dialects(parts.dialects)

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.items import Setting
+from engine.decision import Decision
+from engine.items import Setting, StandIn
 from engine.workspace import Workspace
-from ledger.record import Flag
+from ledger.record import SCORE_NONE, Flag
 from scoring.drift import TENTHS, count_bins, edges_of, psi
 from scoring.features import FEATURES
 from scoring.kernels import explain_rows, feature_checks, score_bp, score_margins
@@ -42,6 +43,8 @@ class Scorer:
         self._margins = np.zeros(rows, np.float32)
         self._scores = np.zeros(rows, np.uint16)
         self._no_mcc_risk = np.zeros(MCC_COUNT, np.float32)
+        self.failures = 0  # scoring stages that came to nothing
+        self.failure = ""  # what was wrong with the last one
 
     @property
     def model(self) -> Model | None:
@@ -72,23 +75,34 @@ class Scorer:
         """The category table of the model in force; zeros without one."""
         return self._no_mcc_risk if self.model is None else self.model.mcc_risk
 
-    def asked(
+    def score(
         self, work: Workspace, rows: NDArray[np.int32], settings: NDArray[np.int64]
     ) -> NDArray[np.int32]:
-        """Return those of ``rows`` that the scorer is asked about: no stand-in decides them."""
-        if not settings[Setting.STAND_IN_AFTER_MS]:
-            return rows
-        return rows[(work.items["flags"][rows] & Flag.STAND_IN) == 0]
+        """Score the payments ``rows`` that no stand-in decides; return those that were scored.
 
-    def score(self, work: Workspace, rows: NDArray[np.int32]) -> None:
-        """Write margin, score and feature hash of the payments ``rows``; without a model nothing.
+        A failure, whatever it is, leaves all of them without a score and to the stand-in.
+        """
+        rows = _asked(work, rows, settings)
+        if self.model is None or not len(rows):
+            return rows[:0]
+        try:
+            self._score(self.model, work, rows)
+        except Exception as problem:
+            self.failures += 1
+            self.failure = f"{type(problem).__name__}: {problem}".partition("\n")[0]
+            work.scores[rows] = SCORE_NONE
+            work.feature_checks[rows] = 0
+            leave_to_stand_in(work, rows, settings)
+            return rows[:0]
+        return rows
+
+    def _score(self, model: Model, work: Workspace, rows: NDArray[np.int32]) -> None:
+        """Write margin, score and feature hash of ``rows``.
 
         A challenger reads the category table of the model in force: the column is made once.
         """
-        if self.model is None:
-            return
         feature_checks(work.features, rows, work.feature_checks)
-        _scored(self.model, work.features, rows, work.margins, work.scores)
+        _scored(model, work.features, rows, work.margins, work.scores)
         if self._edges is not None:
             watched = rows[:WATCHED_ROWS]
             count_bins(work.features, work.scores, watched, self._edges, self.bins)
@@ -101,7 +115,7 @@ class Scorer:
 
     def explain(self, work: Workspace, rows: NDArray[np.int32]) -> None:
         """Write the reasons of the payments ``rows`` that score high or that a rule acts on."""
-        if self.model is None:
+        if self.model is None or not len(rows):
             return
         forest = self.model.forest
         explain_rows(
@@ -115,6 +129,36 @@ class Scorer:
             forest.depth,
             work.reasons,
         )
+
+
+def leave_to_stand_in(
+    work: Workspace, rows: NDArray[np.int32], settings: NDArray[np.int64]
+) -> None:
+    """Mark payments that were to be scored and were not, and refuse those no stand-in takes.
+
+    What ``engine.matching`` does when it is known beforehand; advices report what is done.
+    """
+    items = work.items
+    rows = rows[(items["flags"][rows] & Flag.ADVICE) == 0]
+    items["flags"][rows] |= np.uint32(Flag.STAND_IN)
+    policy, is_refused = settings[Setting.STAND_IN], np.zeros(len(rows), np.bool_)
+    if policy == StandIn.DECLINE:
+        is_refused[:] = True
+    elif policy == StandIn.FLOOR:
+        is_refused = items["amount_minor"][rows] > settings[Setting.FLOOR_MINOR]
+    is_refused &= items["decision"][rows] == Decision.APPROVED
+    items["decision"][rows[is_refused]] = Decision.STAND_IN_DECLINED
+
+
+def _asked(
+    work: Workspace, rows: NDArray[np.int32], settings: NDArray[np.int64]
+) -> NDArray[np.int32]:
+    """Return those of ``rows`` that the scorer is asked about: no stand-in decides them."""
+    if settings[Setting.SCORER_OFF]:
+        return rows[:0]
+    if not settings[Setting.STAND_IN_AFTER_MS]:
+        return rows
+    return rows[(work.items["flags"][rows] & Flag.STAND_IN) == 0]
 
 
 def _scored(

@@ -228,6 +228,8 @@ class Switch:
     ) -> EngineOperations:
         metrics = pipeline.metrics
         pipeline.explaining = self._start_explaining(partition, metrics)
+        pipeline.watch.choose(self.config.scoring)
+        pipeline.watch.told = self._log_scorer
         return EngineOperations(
             pipeline,
             partition.vault,
@@ -373,6 +375,10 @@ class Switch:
         """Write what the HTTP thread has to say; its field names are those of the log."""
         put = self.log.error if event == "http.failed" else self.log.info
         put(event, **cast("Fields", fields))
+
+    def _log_scorer(self, event: str, reason: str) -> None:
+        """Write that the scorer is out of use or tried again."""
+        self.log.error(event, reason=reason)
 
     def _log_rules(self, event: str, fields: Mapping[str, object]) -> None:
         """Write what the rule desk has to say; a tripped breaker and a refused file are loud."""

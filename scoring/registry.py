@@ -27,6 +27,7 @@ SUFFIX = ".de39model"
 MCC_COUNT = 10_000
 FILE_BYTES_MAX = 64 << 20  # 1,000 trees of depth 8 are 3 MB
 _DIGEST_BYTES = 32
+_MARGIN_MAX = 1e6  # log odds; real ones are under 100
 _INFINITE_KEY = 0x7F800000  # bits of a float32 infinity; past it are the NaN
 
 
@@ -234,6 +235,9 @@ def _check_arrays(
     """Refuse numbers the kernels must never meet: they do no checks of their own."""
     if not np.isfinite(leaves).all():
         raise ModelError("a leaf is not finite")
+    largest = np.abs(leaves.astype(np.float64)).reshape(-1, 1 << header.depth).max(axis=1).sum()
+    if largest + abs(header.base) > _MARGIN_MAX:  # a sum of float32 could end as infinity or NaN
+        raise ModelError(f"margins could reach {largest:g}, at most {_MARGIN_MAX:g} is taken")
     if not ((shares >= 0) & (shares <= 1)).all():
         raise ModelError("a node's share of training is not between 0 and 1")
     if (nodes & ((1 << COLUMN_BITS) - 1)).max() >= header.feature_count:

@@ -28,6 +28,7 @@ MONEY_FILES = [f"ledger/{name}.py" for name in ("accounts", "authorizations", "j
 # Each shell may catch whatever comes in one place, where it stops or answers "our mistake".
 CATCH_ALL = {
     "engine/admin/api.py",  # a handler's own mistake is a 500, and the server goes on
+    "engine/scorer.py",  # whatever is wrong with a scorer: limits and rules decide, and say so
     "engine/errors.py",  # the last word of every command
     "ledger/commit.py",  # the commit thread: whatever it is, stop the engine
 }

@@ -46,6 +46,18 @@ MODEL_SERIES: tuple[Series, ...] = (
         lambda metrics: [((), float(metrics.challengers[0]))],
     ),
     single(
+        "de39_scorer_failures_total",
+        "counter",
+        "Scoring stages of a batch that failed; its payments were left to the stand-in.",
+        lambda metrics: [((), float(metrics.counters[m.Counter.SCORER_FAILURES]))],
+    ),
+    single(
+        "de39_scorer_off",
+        "gauge",
+        "1 while the scorer is out of use because it failed or was slow.",
+        lambda metrics: [((), float(metrics.gauges[m.Gauge.SCORER_OFF]))],
+    ),
+    single(
         "de39_reasons_made_total",
         "counter",
         "Payments refused or sent to review whose exact reasons were made.",

@@ -1,6 +1,7 @@
 """Batches, deadlines and queues of the shell, with a clock and a journal that the test turns."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 
 import iso8583
@@ -8,12 +9,14 @@ import pytest
 from iso8583.specs import default
 
 from engine.limits import LINK_PENDING_BYTES_MAX
-from engine.metrics import BuildInfo, Metrics, Shed, Unanswered
+from engine.metrics import BuildInfo, Counter, Metrics, Shed, Unanswered
 from engine.pipeline import Pipeline
+from engine.scoring_config import Scoring
 from engine.session import Link, Profile
 from ledger.commit import CommitJob
+from ledger.record import Flag
 from tests.support.peer import Peer
-from tests.support.small_engine import START_NS, SmallEngine, frame
+from tests.support.small_engine import MODEL, START_NS, SmallEngine, frame
 
 _MS = 1_000_000
 _ROWS = 16
@@ -233,3 +236,27 @@ def test_behaviour_56_past_the_bound_of_the_queue_no_link_is_read(shell: _Shell)
     shell.pipeline._ready_bytes = 0
     shell.pipeline._release()
     assert all(peer.is_reading for _, peer in links)
+
+
+def test_a_slow_scorer_is_told_by_its_stage(shell: _Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three batches whose scoring takes over a millisecond, and the fourth is the stand-in's."""
+    scorer, pipeline, told = shell.engine.authorizer.scorer, shell.pipeline, list[str]()
+    scorer.model = MODEL
+    pipeline.watch.choose(Scoring(slow_ms=1))
+    pipeline.watch.told = lambda event, _: told.append(event)
+    link, _ = shell.link()
+
+    def busy(*_: object) -> None:
+        until = time.perf_counter() + 0.002
+        while time.perf_counter() < until:
+            pass
+
+    monkeypatch.setattr(scorer, "_score", busy)
+    for stan in range(1, 5):
+        pipeline.feed(link, frame("0100", 1, stan))
+        shell.turn()
+        records = shell.journal.jobs[-1].records
+        shell.sync()
+        assert bool(records["flags"][-1] & Flag.STAND_IN) == (stan == 4)
+    assert told == ["scorer.slow"]
+    assert shell.metrics.counters[Counter.STAND_IN] == 1

@@ -1,11 +1,16 @@
 """Swaps between batches, challengers in shadow, reasons."""
 
+from collections.abc import Callable
 from random import Random
 
 import msgspec
 import numpy as np
 import pytest
 
+from engine import scorer as scorer_module
+from engine.decision import Decision
+from engine.items import Setting, StandIn
+from ledger.record import Flag, Kind
 from scoring.registry import Model, model_bytes, model_from_bytes
 from tests.support.labelled import Labelled
 from tests.support.small_engine import MODEL
@@ -88,3 +93,58 @@ def test_drift_is_against_the_model_in_force() -> None:
     assert int(scorer.bins[-1].sum()) == 100
     scorer.model = _other()
     assert scorer.drift() == {}
+
+
+def _payments_of(live: Labelled) -> np.ndarray:
+    """Return the payments among the last records; holds may have ended between them."""
+    records = live.parts[-1]
+    return records[records["kind"] == Kind.AUTHORIZE]
+
+
+@pytest.mark.parametrize(
+    ("policy", "floor_minor", "refuses"),
+    [
+        (StandIn.RULES, 0, lambda amounts: amounts < 0),
+        (StandIn.DECLINE, 0, lambda amounts: amounts > 0),
+        (StandIn.FLOOR, 3_000, lambda amounts: amounts > 3_000),
+    ],
+)
+def test_a_scorer_that_fails_is_no_yes(
+    monkeypatch: pytest.MonkeyPatch,
+    policy: StandIn,
+    floor_minor: int,
+    refuses: Callable[[np.ndarray], np.ndarray],
+) -> None:
+    """What the stand-in does not take is refused, what it takes is marked; no score, no hash."""
+    live = Labelled()
+    settings = live.engine.authorizer.settings
+    settings[Setting.STAND_IN], settings[Setting.FLOOR_MINOR] = policy, floor_minor
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("a broken scorer")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(scorer_module, "_scored", broken)
+        live.pay(Random(4), 40, [7, 9])
+    records = _payments_of(live)
+    assert len(records) == 40
+    refused = refuses(records["amount_minor"])
+    assert (records["flags"] & Flag.STAND_IN != 0).all()
+    assert set(records["score"].tolist()) == {65_535}
+    assert not records["customer"].any()
+    assert (records["result"] == Decision.STAND_IN_DECLINED).tolist() == refused.tolist()
+    assert not (records["response"][refused] == int.from_bytes(b"00", "little")).any()
+    assert live.engine.authorizer.scorer.failures > 0
+    live.pay(Random(5), 10, [])
+    records = _payments_of(live)
+    assert (records["score"] <= 10_000).all()
+    assert not (records["flags"] & Flag.STAND_IN).any()
+
+
+def test_a_scorer_out_of_use_is_not_asked() -> None:
+    """The setting is read by matching, which marks, and by the scoring stage, which passes."""
+    live = Labelled()
+    live.engine.authorizer.settings[Setting.SCORER_OFF] = 1
+    live.pay(Random(4), 10, [])
+    assert (_payments_of(live)["flags"] & Flag.STAND_IN != 0).all()
+    assert set(_payments_of(live)["score"].tolist()) == {65_535}

@@ -122,6 +122,7 @@ def test_other_features_are_refused() -> None:
     ("change", "message"),
     [
         ({"leaves": np.full(32, np.inf, np.float32)}, "leaf"),
+        ({"leaves": np.full(32, 3e38, np.float32)}, "margins could reach"),
         ({"shares": np.full(32, 1.5, np.float32)}, "share of training"),
         ({"shares": np.full(32, np.nan, np.float32)}, "share of training"),
         ({"nodes": np.full(32, len(FEATURES), np.int64)}, "feature that does not exist"),

@@ -1,5 +1,6 @@
 """A scorer that fails: behaviour 55."""
 
+import base64
 from pathlib import Path
 
 from scoring.registry import default_model_path
@@ -46,4 +47,21 @@ def test_behaviour_55_the_stand_in_decides_is_marked_and_ends(tmp_path: Path) ->
             assert "stand_in" not in rows[scored["37"]]["flags"].lower()
             assert rows[scored["37"]]["score"] not in (None, "")
         assert switch.held(card) >= 5_000
+        assert switch.stop() == 0
+
+
+def test_a_promoted_model_ends_the_stand_in(tmp_path: Path) -> None:
+    """A lost scorer is replaced while serving, and its stand-in has nothing more to say."""
+    (tmp_path / "my.model").write_bytes(b"not a model")
+    extra = 'required = false\nstand_in = "decline"\n'
+    with Switch(tmp_path, (_BLOCK,), _more(extra)) as switch:
+        switch.start()
+        card = switch.open_card()
+        with switch.link() as link:
+            assert link.ask(payment(card.pan))["39"] == "91"
+            body = {"model": base64.b64encode(default_model_path().read_bytes()).decode()}
+            assert switch.call("POST", "/v1/models/promote", body).status == 200
+            assert link.ask(payment(card.pan))["39"] == "00"
+        assert switch.metric("de39_stand_in_total") == 1
+        assert switch.metric("de39_scorer_off") == 0
         assert switch.stop() == 0
