@@ -27,8 +27,8 @@ from engine.wire.columns import REQUEST
 from ledger.authorizations import Cursor, batch_rows_max, entry_of_seq
 from ledger.deadlines import Wheel
 from ledger.errors import LedgerError
-from ledger.index import index_find
-from ledger.jit import Row, allocating_kernel, kernel
+from ledger.index import index_fetch, index_find
+from ledger.jit import Row, allocating_kernel, kernel, prefetch
 from ledger.journal import Blob
 from ledger.money import EXPONENT
 from ledger.record import RECORD, Flag, Kind
@@ -38,6 +38,7 @@ from scoring.payment import PAYMENT
 from scoring.tables import Tables
 
 CHUNK_RECORDS = 8192
+_AHEAD = 8  # rows for which memory is asked before they are needed
 _FINE, _CHECK_VALUE, _NO_ROOM, _NO_ORIGINAL, _SEQUENCE = 0, 1, 2, 3, 4
 _REASONS = {
     _CHECK_VALUE: "open to buy or hold after it differ from what the record says",
@@ -204,17 +205,21 @@ def restore(
         state arrays.
     items : ITEM (k,), approved : u8 (k,), out: what the velocity pass needs.
     """
-    words = np.empty(5, np.uint64)
+    _fill_items(records, named, tables, items)
     for i in range(records.shape[0]):
+        if i + _AHEAD < records.shape[0]:
+            later = items[i + _AHEAD]
+            index_fetch(slots[0], later["id_lo"])
+            index_fetch(slots[1], later["rrn_lo"])
+            prefetch(accounts, np.int64(later["account"]))
+            prefetch(chips, np.int64(later["card"]))
         record = records[i]
         item = items[i]
         if np.int64(record["seq"]) != cursor[Cursor.NEXT_SEQ]:
             return i, _SEQUENCE
         cursor[Cursor.LAST_TS_NS] = max(cursor[Cursor.LAST_TS_NS], np.int64(record["ts_ns"]))
-        item["record"] = -1
-        item["role"] = Role.SILENT
         kind = record["kind"]
-        if record["flags"] & Flag.FILED or kind == Kind.LIMIT or kind >= Kind.ACCOUNT_OPEN:
+        if _is_event(record):
             reason = _restore_event(record, slots[3], accounts, cards, ring, wheel, posted, cursor)
             if reason != _FINE:
                 return i, reason
@@ -222,7 +227,6 @@ def restore(
                 chips[record["card"]]["pin_tries"] = 0
             cursor[Cursor.NEXT_SEQ] += 1
             continue
-        _item_of_record(record, named[i], tables, item, words)
         if record["ref_seq"] != 0:
             head = cursor[Cursor.HEAD]
             item["named"] = entry_of_seq(ring, head, np.int64(record["ref_seq"]))
@@ -254,6 +258,26 @@ def restore(
             accounts[item["account"]]["last_seq"] = record["seq"]
         cursor[Cursor.NEXT_SEQ] += 1
     return records.shape[0], _FINE
+
+
+@kernel
+def _is_event(record: Row) -> bool:
+    """Return whether no card message made the record, nor the end of a hold."""
+    kind = record["kind"]
+    return record["flags"] & Flag.FILED or kind == Kind.LIMIT or kind >= Kind.ACCOUNT_OPEN
+
+
+@allocating_kernel
+def _fill_items(
+    records: NDArray[np.void], named: NDArray[np.uint64], tables: Any, items: NDArray[np.void]
+) -> None:
+    """Fill all items first: what they ask for in memory is then known some rows ahead."""
+    words = np.empty(5, np.uint64)
+    for i in range(records.shape[0]):
+        items[i]["record"] = -1
+        items[i]["role"] = Role.SILENT
+        if not _is_event(records[i]):
+            _item_of_record(records[i], named[i], tables, items[i], words)
 
 
 @kernel
@@ -366,12 +390,17 @@ def remember(
     curves: NDArray[np.float64],
 ) -> None:
     """Bring the cards' velocity along, in order of records."""
-    one = np.empty(1, np.int32)
+    run = np.empty(count + 1, np.int32)  # payments, up to the next reversal
+    length = 0
     for i in range(count):
-        one[0] = i
         if items[i]["record"] < 0:
             continue
         if items[i]["role"] == Role.AUTHORIZE and items[i]["account"] != 0:
-            card_update(payments, one, approved, card_velocity, curves)
+            run[length] = i
+            length += 1
         elif items[i]["role"] == Role.REVERSE:
-            unwind(one, items, ring, card_velocity, curves)
+            card_update(payments, run[:length], approved, card_velocity, curves)
+            run[0] = i
+            unwind(run[:1], items, ring, card_velocity, curves)
+            length = 0
+    card_update(payments, run[:length], approved, card_velocity, curves)
