@@ -20,7 +20,7 @@ from engine.wire.profile import Profile
 from ledger.accounts import AccountStatus
 from ledger.authorizations import Cursor
 from ledger.index import index_fetch, index_find
-from ledger.jit import Int, Row, allocating_kernel, kernel, prefetch
+from ledger.jit import Int, Row, allocating_kernel, hot_kernel, kernel, prefetch
 from ledger.record import Flag, Kind
 from scoring.payment import Entry
 
@@ -30,6 +30,7 @@ _JUMP_S_MAX = 2 * SECONDS_A_DAY  # in message time, one odd DE7 must not carry t
 _HASH_IDENTITY, _HASH_RRN = 1, 2  # first word of what is hashed, so that the kinds never meet
 _USUAL_KEY, _MERCHANT_BIT, _RRN_BIT = 31, 32, 64  # bits in order of engine.wire.checks.KEY_PARTS
 _NS = 1_000_000_000
+_AHEAD = 8  # rows for which a look-up is asked before it is needed
 
 
 @allocating_kernel
@@ -59,10 +60,30 @@ def admit(
     cursor : i64, see ``Cursor`` (engine time moves on).
     items : ITEM (rows or more,), out.
     """
-    hash_key, exponents, entry_by_mode, condition_bits, life_h = tables
     words = np.empty(9, np.uint64)
-    month_day, month_yymm = -1, 0
     _find_cards(request, count, tokens, card_slots, cards, accounts, items)
+    _admit_rows(
+        request, count, links, cards, accounts, tables, settings, profiles, cursor, items, words
+    )
+
+
+@kernel
+def _admit_rows(
+    request: NDArray[np.void],
+    count: Int,
+    links: NDArray[np.void],
+    cards: NDArray[np.void],
+    accounts: NDArray[np.void],
+    tables: Any,
+    settings: NDArray[np.int64],
+    profiles: NDArray[np.int64],
+    cursor: NDArray[np.int64],
+    items: NDArray[np.void],
+    words: NDArray[np.uint64],
+) -> None:
+    """Do ``admit`` for items whose card and account are found; ``words`` u64 (9,) is scratch."""
+    hash_key, exponents, entry_by_mode, condition_bits, life_h = tables
+    month_day, month_yymm = -1, 0
     for i in range(count):
         row = request[i]
         item = items[i]
@@ -108,25 +129,34 @@ def _find_cards(
 ) -> None:
     """Blank the items, then find card and account of each.
 
-    Short loops rather than one: their look-ups miss the caches, and misses of neighbouring rows
-    overlap only when little work stands between them.
+    Each look-up is asked for some rows ahead: they miss the caches, and so their misses overlap.
     """
-    for i in range(count):
+    for i in range(min(_AHEAD, count)):
         index_fetch(card_slots, tokens[i, 0])
-        _blank(items[i], i)
     for i in range(count):
+        if i + _AHEAD < count:
+            index_fetch(card_slots, tokens[i + _AHEAD, 0])
+        _blank(items[i], i)
         if request[i]["pan_length"] > 0:
             items[i]["card"] = max(index_find(card_slots, tokens[i, 0], tokens[i, 1]), 0)
             prefetch(cards, np.int64(items[i]["card"]))
-    for i in range(count):
-        card = cards[items[i]["card"]]
-        if card["status"] == CardStatus.NONE:
-            items[i]["card"] = 0
-        items[i]["account"] = card["account"] if items[i]["card"] != 0 else 0
-        prefetch(accounts, np.int64(items[i]["account"]))
+        if i >= _AHEAD:
+            _find_account(items[i - _AHEAD], cards, accounts)
+    for i in range(max(count - _AHEAD, 0), count):
+        _find_account(items[i], cards, accounts)
 
 
-@kernel
+@hot_kernel
+def _find_account(item: Row, cards: NDArray[np.void], accounts: NDArray[np.void]) -> None:
+    """Follow the card to its account; a card that nothing has issued is no card."""
+    card = cards[item["card"]]
+    if card["status"] == CardStatus.NONE:
+        item["card"] = 0
+    item["account"] = card["account"] if item["card"] != 0 else 0
+    prefetch(accounts, np.int64(item["account"]))
+
+
+@hot_kernel
 def _blank(item: Row, i: Int) -> None:
     item["rrn_hi"] = 0
     item["rrn_lo"] = 0
@@ -161,7 +191,7 @@ def _blank(item: Row, i: Int) -> None:
     item["entry_class"] = 0
 
 
-@kernel
+@hot_kernel
 def _engine_time(
     row: Row, link: Row, settings: NDArray[np.int64], cursor: NDArray[np.int64]
 ) -> Int:
@@ -179,7 +209,7 @@ def _engine_time(
     return now_ns
 
 
-@kernel
+@hot_kernel
 def _route(row: Row, item: Row) -> None:
     """Set role, and decision where the answer needs nothing else."""
     mti = row["mti"]
@@ -215,7 +245,7 @@ def _route(row: Row, item: Row) -> None:
         item["flags"] |= Flag.ADVICE
 
 
-@kernel
+@hot_kernel
 def _identify(row: Row, item: Row, hash_key: NDArray[np.uint64], words: NDArray[np.uint64]) -> None:
     """Hash who sent which message when: the identity that repeats and originals are found by.
 
@@ -240,7 +270,7 @@ def _identify(row: Row, item: Row, hash_key: NDArray[np.uint64], words: NDArray[
     )
 
 
-@kernel
+@hot_kernel
 def rrn_identity(
     hash_key: NDArray[np.uint64],
     rrn_a: Int,
@@ -284,7 +314,7 @@ def _identify_original(
     )
 
 
-@kernel
+@hot_kernel
 def _identity(
     hash_key: NDArray[np.uint64],
     words: NDArray[np.uint64],
@@ -314,7 +344,7 @@ def _identity(
     return siphash128_words(hash_key[0], hash_key[1], words, 9)
 
 
-@kernel
+@hot_kernel
 def _note_presence(row: Row, item: Row, entry_by_mode: Any, condition_bits: Any) -> None:
     """Say how the card was read and whether it was there; the rule is ``engine.entry``'s."""
     entry = Entry.UNKNOWN + 0
@@ -332,7 +362,7 @@ def _note_presence(row: Row, item: Row, entry_by_mode: Any, condition_bits: Any)
         item["flags"] |= Flag.PRESENT
 
 
-@kernel
+@hot_kernel
 def _static_decision(
     row: Row,
     item: Row,
@@ -413,7 +443,7 @@ def _card_decision(card: Row, expiry_yymm: Int, now_yymm: Int) -> Int:
     return _APPROVED
 
 
-@kernel
+@hot_kernel
 def _bill(row: Row, item: Row, account: Row) -> None:
     """Take DE6 for DE4 when the network has billed it in the account's currency.
 

@@ -26,12 +26,15 @@ from engine.matching import match
 from engine.payments import fill_payments
 from engine.posting import decide, note_scoring, write_records
 from engine.replies import fill_replies
-from engine.rule_events import RuleEvents, hits_blobs, refusal_blobs, refusing_rules
+from engine.rule_events import (
+    RuleEvents,
+    refusing_rules,
+    told_beside,
+)
 from engine.rules.breaker_kernels import count_items
 from engine.rules.column_kernels import fill_columns, fill_score
 from engine.rules.deployed import Deployed
 from engine.rules.kernels import add_points, evaluate, resolve
-from engine.rules.limits import RECORD_RULES
 from engine.rules.program import Program
 from engine.rules.sum_kernels import fill_sums
 from engine.rules.tree import Phase
@@ -43,7 +46,7 @@ from engine.waves import order_waves, unwind
 from engine.wire.encode_kernels import encode_batch
 from engine.wire.reading import read_batch
 from engine.wire.table import DialectTable
-from engine.workspace import Guard, Settings, Workspace, originals_of
+from engine.workspace import Guard, Settings, Workspace
 from ledger.authorizations import batch_rows_max
 from ledger.deadlines import next_due
 from ledger.journal import Blob
@@ -441,7 +444,9 @@ class Authorizer:
         )
         if self.guard is not None:
             self.guard.dress(work, reply_count)
-        hits = self._hits_beyond(item_count)
+        originals, beside = told_beside(
+            item_count, work.items, work.verdicts, work.hits, work.noted
+        )
         records = self.records(item_count, record_count)
         events.write(records, first_seq, state)
         out_size = encode_batch(
@@ -458,20 +463,11 @@ class Authorizer:
         assert out_size >= 0, "the answer buffer is sized for the largest batch"
         if self.guard is not None:
             self.guard.seal(work, reply_count)
-        originals = originals_of(work.items[:item_count])
-        blobs = sorted([*events.blobs, *hits], key=lambda blob: blob.row)
-        trips = events.names
+        blobs = sorted([*events.blobs, *beside], key=lambda blob: blob.row)
         size = int(out_size)
-        return Outcome(count, item_count, reply_count, records, originals, size, blobs, trips)
-
-    def _hits_beyond(self, item_count: int) -> list[Blob]:
-        """Return what a record has no room for: which rule refused, and hits of later rules."""
-        work = self.work
-        items = work.items[:item_count]
-        found = refusal_blobs(items, work.verdicts[:item_count])
-        if self.program.words > RECORD_RULES // 64:
-            found += hits_blobs(items, work.hits[:item_count])
-        return found
+        return Outcome(
+            count, item_count, reply_count, records, originals, size, blobs, events.names
+        )
 
     def records(self, item_count: int, record_count: int) -> NDArray[np.void]:
         """Return the records of the decided items, RECORD (record_count,)."""

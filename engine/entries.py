@@ -11,7 +11,7 @@ from engine.items import Role, Setting
 from ledger.authorizations import Cursor, State, remembered_rows
 from ledger.deadlines import Wheel, deadline_of, schedule
 from ledger.index import index_find, index_insert, index_remove
-from ledger.jit import Int, Row, kernel
+from ledger.jit import Int, Row, hot_kernel, kernel
 from ledger.record import Flag, Kind
 
 _NS = 1_000_000_000
@@ -44,7 +44,7 @@ def _forget_rrn(entry: Int, ring: NDArray[np.void], rrn_slots: NDArray[np.void])
         row["rrn_lo"] = 0
 
 
-@kernel
+@hot_kernel
 def enter(
     item: Row,
     older: Int,
@@ -95,7 +95,7 @@ def enter(
     return True
 
 
-@kernel
+@hot_kernel
 def _may_hold(item: Row) -> bool:
     kind = item["kind"]
     if item["decision"] >= _DECLINED_FROM or item["decision"] == Decision.ADVICE_UNPOSTED:
@@ -168,7 +168,7 @@ def is_authorization(entry: Int, ring: NDArray[np.void]) -> bool:
     return entry > 0 and (kind == Kind.AUTHORIZE or kind == Kind.PARTIAL or kind == Kind.ADVICE)
 
 
-@kernel
+@hot_kernel
 def is_undecided(entry: Int, ring: NDArray[np.void]) -> bool:
     """Whether a message of this pass will still change the hold of ``entry``."""
     if entry <= 0:
@@ -177,14 +177,14 @@ def is_undecided(entry: Int, ring: NDArray[np.void]) -> bool:
     return state == State.PENDING or state == State.CLOSING
 
 
-@kernel
+@hot_kernel
 def room_is_undecided(ring: NDArray[np.void], cursor: NDArray[np.int64]) -> bool:
     """Whether this pass decides if the next message may have a row: see ``_has_room``."""
     oldest = cursor[Cursor.HEAD] + 1 - remembered_rows(ring.shape[0])
     return is_undecided(oldest, ring) or is_undecided(oldest + 1, ring)
 
 
-@kernel
+@hot_kernel
 def _has_room(ring: NDArray[np.void], entry: Int) -> bool:
     """Whether ``entry`` and the one after it may have a row; an open hold is never forgotten.
 
@@ -198,7 +198,7 @@ def _has_room(ring: NDArray[np.void], entry: Int) -> bool:
     return True
 
 
-@kernel
+@hot_kernel
 def _forget_oldest(
     entry: Int, ring: NDArray[np.void], id_slots: NDArray[np.void], rrn_slots: NDArray[np.void]
 ) -> None:
@@ -215,7 +215,7 @@ def _forget_oldest(
     _forget_rrn(old, ring, rrn_slots)
 
 
-@kernel
+@hot_kernel
 def _fill_entry(item: Row, pcode: Int, into: Row, seq: Int) -> None:
     into["id_hi"] = item["id_hi"]
     into["id_lo"] = item["id_lo"]
@@ -243,7 +243,7 @@ def _fill_entry(item: Row, pcode: Int, into: Row, seq: Int) -> None:
     into["belongs"] = 0
 
 
-@kernel
+@hot_kernel
 def index_rrn(
     rrn_hi: Int,
     rrn_lo: Int,
@@ -337,7 +337,7 @@ def plant_tombstone(
     into["belongs"] = 0
 
 
-@kernel
+@hot_kernel
 def merchant_row(
     hash_: Int,
     slots: NDArray[np.void],

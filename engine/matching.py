@@ -26,11 +26,12 @@ from engine.wire.profile import Profile
 from ledger.authorizations import State
 from ledger.deadlines import Wheel, next_due
 from ledger.index import index_fetch, index_find
-from ledger.jit import Int, Row, kernel
+from ledger.jit import Int, Row, hot_kernel, kernel
 from ledger.record import Flag, Kind
 
 _NS = 1_000_000_000
 _NS_A_MS = 1_000_000
+_AHEAD = 8  # requests whose index slots are asked for before they are looked at
 _SIGN_ON, _SIGN_OFF = 1, 2
 _REFUSE, _BY_DE4 = 1, 1  # places of these choices in engine.wire.profile.SWITCHES
 _IN_FLIGHT_S = 10  # a sender without DE7 repeats what is still unanswered within it
@@ -78,10 +79,13 @@ def match(
     id_slots, rrn_slots, merchant_slots = slots
     tables = (id_slots, rrn_slots)
     wave_table[:] = 0
-    if first == 0:
-        _fetch(request, count, items, id_slots, rrn_slots, merchant_slots)
+    for i in range(first, min(first + _AHEAD, count)):
+        _fetch(request[i], items[i], id_slots, rrn_slots, merchant_slots)
     wave_count = 0
     for i in range(first, count):
+        if i + _AHEAD < count:
+            later = i + _AHEAD
+            _fetch(request[later], items[later], id_slots, rrn_slots, merchant_slots)
         if record_count >= stop_record:
             return i, item_count, record_count, wave_count
         item = items[i]
@@ -124,23 +128,21 @@ def match(
     return count, item_count, record_count, wave_count
 
 
-@kernel
+@hot_kernel
 def _fetch(
-    request: NDArray[np.void],
-    count: Int,
-    items: NDArray[np.void],
+    row: Row,
+    item: Row,
     id_slots: NDArray[np.void],
     rrn_slots: NDArray[np.void],
     merchant_slots: NDArray[np.void],
 ) -> None:
-    """Ask for the index slots that the pass will look at; their cache misses overlap here."""
-    for i in range(count):
-        index_fetch(id_slots, items[i]["id_lo"])
-        index_fetch(rrn_slots, items[i]["rrn_lo"])
-        index_fetch(merchant_slots, request[i]["merchant"])
+    """Ask for the index slots at which a later request will look."""
+    index_fetch(id_slots, item["id_lo"])
+    index_fetch(rrn_slots, item["rrn_lo"])
+    index_fetch(merchant_slots, row["merchant"])
 
 
-@kernel
+@hot_kernel
 def _session(row: Row, item: Row, link: Row) -> None:
     """Sign-on and sign-off move the link's state; unsigned links get 91 where it is required."""
     if item["role"] == Role.SILENT:
@@ -159,7 +161,7 @@ def _session(row: Row, item: Row, link: Row) -> None:
         item["decision"] = Decision.NOT_SIGNED_ON
 
 
-@kernel
+@hot_kernel
 def _is_shed(row: Row, item: Row, link: Row) -> bool:
     """Whether a new authorization or financial request has waited for too long to be posted.
 
@@ -185,7 +187,7 @@ def _is_shed(row: Row, item: Row, link: Row) -> bool:
     return False
 
 
-@kernel
+@hot_kernel
 def _stand_in(item: Row, link: Row, settings: NDArray[np.int64]) -> None:
     """Say which payments are decided without the scorer; refuse those the stand-in does not take.
 
@@ -204,7 +206,7 @@ def _stand_in(item: Row, link: Row, settings: NDArray[np.int64]) -> None:
         item["decision"] = Decision.STAND_IN_DECLINED
 
 
-@kernel
+@hot_kernel
 def _earlier(
     item: Row,
     row: Row,
@@ -250,7 +252,7 @@ def _earlier(
     return -1
 
 
-@kernel
+@hot_kernel
 def _look(
     item: Row, ring: NDArray[np.void], tables: Any, profile: NDArray[np.int64], cursor: Any
 ) -> tuple[bool, Int, Int, Int]:
@@ -274,7 +276,7 @@ def _look(
     return True, needs_root, named, root
 
 
-@kernel
+@hot_kernel
 def _must_wait(due: Int, root: Int, ring: NDArray[np.void], cursor: NDArray[np.int64]) -> bool:
     """Whether what is due, the authorization ``root`` or the room for a row is not decided yet."""
     return is_undecided(due, ring) or is_undecided(root, ring) or room_is_undecided(ring, cursor)
@@ -357,7 +359,7 @@ def _mark_closing(entry: Int, ring: NDArray[np.void]) -> None:
         row["state"] = State.CLOSING
 
 
-@kernel
+@hot_kernel
 def _take_wave(item: Row, wave_table: NDArray[np.int64]) -> Int:
     """Give the item the number of its account's items before it; return that number + 1."""
     if item["account"] == 0:

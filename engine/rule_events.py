@@ -22,14 +22,13 @@ from engine.state import EngineState
 from ledger.authorizations import Cursor
 from ledger.jit import kernel
 from ledger.journal import BLOB_DATA_MAX, Blob, BlobKind
-from ledger.record import Kind
+from ledger.record import Flag, Kind
 
 BREAKER_NAME = "breaker"  # who changed a mode when no operator did
 KEYS_A_RECORD = 5_000  # 100 blobs: 40 kB of journal
 _KEYS_A_BLOB = BLOB_DATA_MAX // 8
 _HITS_A_BLOB = BLOB_DATA_MAX // 2
 _REASON_BYTES = 300
-_REFUSED = (Decision.RULE_DECLINED, Decision.STEP_UP)
 
 Event = tuple[NDArray[np.void], list[Blob]]
 
@@ -137,20 +136,71 @@ def refusing_rules(
     return out
 
 
-def refusal_blobs(items: NDArray[np.void], verdicts: NDArray[np.void]) -> list[Blob]:
-    """Return one blob for each recorded item that a rule refused: the rule's place."""
-    decision = items["decision"]
-    refused = np.zeros(len(items), np.bool_)
-    for one in _REFUSED:  # two or three: np.isin sorts, which costs more than the records
-        refused |= decision == one
-    if not refused.any():
-        return []
-    refused &= (items["record"] >= 0) & (verdicts["rule"] >= 0)
-    rows = np.flatnonzero(refused & (items["role"] == Role.AUTHORIZE))
+def told_beside(
+    item_count: int,
+    items: NDArray[np.void],
+    verdicts: NDArray[np.void],
+    hits: NDArray[np.uint64],
+    noted: NDArray[np.int32],
+) -> tuple[list[tuple[int, bytes]], list[Blob]]:
+    """Return what the records of a batch have no room for: originals, then blobs.
+
+    The originals of orphan reversals, which rule refused, and hits of later rules. ``hits`` is u64
+    (items, words); ``noted`` i32 (2, items) is scratch.
+    """
+    refused, orphans = mark_rows(item_count, items, verdicts, noted[0], noted[1])
+    originals = originals_of(noted[1, :orphans], items) if orphans else []
+    blobs = refusal_blobs(noted[0, :refused], items, verdicts) if refused else []
+    if hits.shape[1] > RECORD_RULES // 64:
+        blobs += hits_blobs(items[:item_count], hits[:item_count])
+    return originals, blobs
+
+
+@kernel
+def mark_rows(
+    item_count: int,
+    items: NDArray[np.void],
+    verdicts: NDArray[np.void],
+    refused: NDArray[np.int32],
+    orphans: NDArray[np.int32],
+) -> tuple[int, int]:
+    """Collect the recorded items that a record alone does not tell; return how many of each kind.
+
+    ``refused`` i32 (items,), out: payments that a rule refused; ``orphans`` i32 (items,), out:
+    reversals that came before their original.
+    """
+    refused_count = orphan_count = 0
+    for i in range(item_count):
+        item = items[i]
+        if item["record"] < 0:
+            continue
+        if item["flags"] & Flag.ORPHAN:
+            orphans[orphan_count] = i
+            orphan_count += 1
+        decision = item["decision"]
+        is_refusal = decision == Decision.RULE_DECLINED or decision == Decision.STEP_UP
+        if is_refusal and item["role"] == Role.AUTHORIZE and verdicts[i]["rule"] >= 0:
+            refused[refused_count] = i
+            refused_count += 1
+    return refused_count, orphan_count
+
+
+def refusal_blobs(
+    rows: NDArray[np.int32], items: NDArray[np.void], verdicts: NDArray[np.void]
+) -> list[Blob]:
+    """Return one blob for each of the refused ``rows``: the place of the rule that refused it."""
     places = verdicts["rule"][rows].astype("<u2")
     return [
         Blob(record, BlobKind.RULE, place.tobytes())
         for record, place in zip(items["record"][rows].tolist(), places, strict=True)
+    ]
+
+
+def originals_of(rows: NDArray[np.int32], items: NDArray[np.void]) -> list[tuple[int, bytes]]:
+    """Return (record row, identity of the original) of the orphan reversals ``rows``."""
+    return [
+        (int(item["record"]), item["original_hi"].tobytes() + item["original_lo"].tobytes())
+        for item in items[rows]
     ]
 
 

@@ -1,7 +1,7 @@
 """The columns of one batch, from the bytes that came to the bytes that leave."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,6 @@ from engine.terms import Terms
 from engine.wire.columns import FIELD_COUNT, REPLY, REQUEST
 from engine.wire.encode_kernels import REPLY_OVERHEAD_BYTES
 from engine.wire.table import DialectTable
-from ledger.record import Flag
 from scoring.features import EXTRAS, FEATURES, SHARED
 from scoring.payment import PAYMENT
 
@@ -111,19 +110,10 @@ class Workspace:
         self.hits = np.zeros((items, 2), np.uint64)
         self.verdicts = np.zeros(items, VERDICT)
         self.deciding = np.zeros(items, np.int16)
+        self.noted = np.zeros((2, items), np.int32)
         self.approved = np.zeros(rows, np.uint8)
         self.replies = np.zeros(rows, REPLY)
         self.extra = np.zeros(rows * EXTRA_BYTES, np.uint8)
         room = rows * (REPLY_OVERHEAD_BYTES + EXTRA_BYTES)
         self.out = np.zeros(arena_bytes + room, np.uint8)
         self.out_end = np.zeros(rows, np.int64)
-
-
-def originals_of(items: NDArray[np.void]) -> list[tuple[int, bytes]]:
-    """Return (record row, identity of the original) of the orphan reversals among ``items``."""
-    orphans: NDArray[Any] = items[np.flatnonzero(items["flags"] & Flag.ORPHAN)]
-    return [
-        (int(item["record"]), item["original_hi"].tobytes() + item["original_lo"].tobytes())
-        for item in orphans
-        if item["record"] >= 0
-    ]

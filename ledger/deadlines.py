@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ledger.authorizations import Cursor, State
-from ledger.jit import Int, kernel
+from ledger.jit import Int, hot_kernel, kernel
 
 MINUTE_S = 60
 _SLOTS = 1 << 16
@@ -30,13 +30,13 @@ def new_wheel(capacity: int) -> Wheel:
     return np.zeros((_SLOTS, 2), np.int64), np.zeros((capacity, 2), np.int64)
 
 
-@kernel
+@hot_kernel
 def deadline_of(t_s: Int, life_h: Int) -> Int:
     """Return the second at which a hold of ``life_h`` hours, placed at ``t_s``, ends."""
     return -(-(np.int64(t_s) + np.int64(life_h) * 3600) // MINUTE_S) * MINUTE_S
 
 
-@kernel
+@hot_kernel
 def schedule(entry: Int, ring: NDArray[np.void], wheel: Wheel, cursor: NDArray[np.int64]) -> None:
     """Put ``entry``, whose ``deadline_s`` is set, behind the other holds of its minute."""
     slots, links = wheel
@@ -77,7 +77,7 @@ def unschedule(entry: Int, ring: NDArray[np.void], wheel: Wheel) -> None:
     row["deadline_s"] = 0
 
 
-@kernel
+@hot_kernel
 def next_due(ring: NDArray[np.void], wheel: Wheel, cursor: NDArray[np.int64], now_s: Int) -> Int:
     """Return the entry whose hold ended first of those that have ended at ``now_s``; 0 = none.
 

@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ledger.jit import kernel, prefetch
+from ledger.jit import hot_kernel, kernel, prefetch
 
 SLOT = np.dtype(
     [
@@ -42,7 +42,7 @@ Rows: TypeAlias = NDArray[np.int64]
 Source: TypeAlias = Callable[[int, int], tuple[Keys, Rows]]
 
 
-@kernel
+@hot_kernel
 def index_find(slots: Slots, hash_: Any, check: Any) -> Any:
     """Return the row of key (``hash_``, ``check``), both u64, or -1.
 
@@ -67,7 +67,7 @@ def index_fetch(slots: Slots, hash_: Any) -> None:
     prefetch(slots, np.int64(np.uint64(hash_) & np.uint64(header_of(slots) - 1)))
 
 
-@kernel
+@hot_kernel
 def index_insert(slots: Slots, hash_: Any, check: Any, row: Any) -> Any:
     """Add an entry; return True, or False when the table is full (count it and decline).
 
@@ -115,14 +115,14 @@ def index_insert_many(slots: Slots, keys: Keys, rows: Rows, n: int) -> Any:
     return n
 
 
-@kernel
+@hot_kernel
 def header_of(slots: Slots) -> Any:
     """Return the position of the header slot, which equals the capacity."""
     # capacity + 1 + capacity / LOG_SHARE slots in all.
     return (slots.shape[0] - 1) // (LOG_SHARE + 1) * LOG_SHARE
 
 
-@kernel
+@hot_kernel
 def _place(slots: Slots, capacity: Any, hash_: Any, check: Any, entry: Any) -> None:
     mask = np.uint64(capacity - 1)
     place = np.uint64(hash_) & mask
