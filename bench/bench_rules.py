@@ -10,4 +10,4 @@ from bench.rules import bench_program, bench_rows, kernel_work
 @pytest.mark.parametrize("batch", [1, 64, 1_024])
 def test_rules(benchmark: BenchmarkFixture, rule_count: int, batch: int) -> None:
     """Both phases and the verdict of one batch."""
-    benchmark(kernel_work(bench_program(rule_count), bench_rows(batch)))
+    benchmark(kernel_work(bench_program(rule_count), bench_rows(batch), batch))

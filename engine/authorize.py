@@ -26,18 +26,10 @@ from engine.matching import match
 from engine.payments import fill_payments
 from engine.posting import decide, note_scoring, write_records
 from engine.replies import fill_replies
-from engine.rule_events import (
-    RuleEvents,
-    refusing_rules,
-    told_beside,
-)
+from engine.rule_events import RuleEvents, refusing_rules, told_beside
+from engine.rules.bound import BoundRules
 from engine.rules.breaker_kernels import count_items
-from engine.rules.column_kernels import fill_columns, fill_score
-from engine.rules.deployed import Deployed
-from engine.rules.kernels import add_points, evaluate, resolve
 from engine.rules.program import Program
-from engine.rules.sum_kernels import fill_sums
-from engine.rules.tree import Phase
 from engine.scorer import Scorer
 from engine.state import EngineState
 from engine.terms import uniform_terms
@@ -109,6 +101,7 @@ class Authorizer:
         self.settings = np.zeros(len(Setting), np.int64)
         self.settings[Setting.MERCHANTS_MAX] = state.bounds.merchants_max
         self.guard: Guard | None = None
+        self._bound: BoundRules | None = None
         self._choose(settings)
 
     def _choose(self, settings: Settings) -> None:
@@ -328,8 +321,7 @@ class Authorizer:
     def _judge(self, rows: NDArray[np.int32], lap: Lap) -> None:
         """Features, PRE rules, score and POST rules of the payments ``rows``."""
         work, state = self.work, self.state
-        live = state.rules.deployed
-        program = live.program
+        rules = self.bound_rules() if self.program.rule_count else None
         card_pass(
             work.payments,
             rows,
@@ -342,61 +334,29 @@ class Authorizer:
             work.extras,
         )
         lap("features")
-        if program.rule_count:
-            fill_columns(
-                work.payments,
-                rows,
-                work.features,
-                work.shared,
-                work.extras,
-                work.facts,
-                state.accounts,
-                program.source.zone_s,
-                live.needed,
-                work.values,
-            )
-            self._evaluate(live, rows, Phase.PRE)
+        if self.model is None:
+            if rules is not None:
+                rules.without_score(rows, state.rules.snooze_count)
+            lap("rules")
+            return
+        if rules is not None:
+            rules.before_score(rows)
             lap("rules")
         scored = self.scorer.score(work, rows, self.settings)
         lap("score")
-        if program.rule_count:
-            add_points(rows, work.hits, program.rules, live.modes, work.scores)
-            fill_score(work.scores, rows, work.values)
-            self._evaluate(live, rows, Phase.POST)
-            resolve(
-                rows,
-                work.hits,
-                program.rules,
-                live.acting,
-                program.overrides,
-                work.payments,
-                state.rules.snooze_count,
-                state.rules.lists.tables,
-                work.verdicts,
-            )
+        if rules is not None:
+            rules.after_score(rows, state.rules.snooze_count)
             lap("rules")
         self.scorer.explain(work, scored)
         lap("score")
 
-    def _evaluate(self, live: Deployed, rows: NDArray[np.int32], phase: Phase) -> None:
-        work, program = self.work, live.program
-        first, last = live.bounds(phase)
-        if first == last:
-            return
-        if live.has_sums:
-            fill_sums(rows, program.steps, program.sums, int(phase), work.values)
-        evaluate(
-            work.values,
-            rows,
-            program.predicates,
-            program.list_keys,
-            live.terms,
-            first,
-            last,
-            program.literals,
-            self.state.rules.lists.tables,
-            work.hits,
-        )
+    def bound_rules(self) -> BoundRules:
+        """Return the rules in force over the columns of the batch; anew after a change."""
+        work, state, bound = self.work, self.state, self._bound
+        live, lists = state.rules.deployed, state.rules.lists.tables
+        if bound is None or not bound.fits(live, work.hits, state.accounts, lists[0]):
+            self._bound = bound = BoundRules(live, work, state.accounts, lists)
+        return bound
 
     def _decide(self, rows: NDArray[np.int32], payments: NDArray[np.int32], lap: Lap) -> None:
         """Decide and post ``rows``, of which ``payments`` come first; then the cards remember."""

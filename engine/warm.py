@@ -217,6 +217,7 @@ def _compile_checks(authorizer: Authorizer) -> None:
 def _compile_between(authorizer: Authorizer, state: EngineState) -> None:
     """Compile what runs between batches: the timer's look, clearing, the wheel after a restart."""
     authorizer.holds_are_due(_START_NS)
+    authorizer.bound_rules().without_score(np.zeros(0, np.int32), 0)  # of an engine with no model
     items = [Clearing(id="warm", account="A", amount_minor=1, currency="840", rrn="1")]
     rows = columns_of(items, [(1, 1)], authorizer.hash_key, 1, 20260101)
     settle_rows(state, authorizer.terms, rows, _START_NS, do_post=False)

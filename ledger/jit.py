@@ -9,7 +9,7 @@ library, kernels compile afresh.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 import numba
@@ -17,6 +17,7 @@ import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
+from numba.np import arrayobj
 from numpy.typing import NDArray
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -28,6 +29,7 @@ LINE_BYTES = 64  # of a cache line
 
 _IS_CHECKED = bool(vars(numba.config)["BOUNDSCHECK"])
 _njit: Any = numba.njit  # its types do not know ``_nrt``, the switch of reference counts
+_populate_array: Any = arrayobj.populate_array  # it has no types
 
 
 def kernel(function: F) -> F:
@@ -161,3 +163,65 @@ load_word: Any = intrinsic(_load_word)
 store_word: Any = intrinsic(_store_word)
 move_sixteen: Any = intrinsic(_move_sixteen)
 lowest_bit: Any = intrinsic(_lowest_bit)
+
+
+def _noted(axes: int) -> Any:
+    def noted(_typing: Any, notes: Any, _place: Any, dtype: Any) -> Any:
+        kind = types.Array(dtype.dtype, axes, "C")
+
+        def generate(context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+            words = context.make_array(notes)(context, builder, values[0]).data
+            at = builder.mul(values[1], values[1].type(3))
+
+            def word(place: int) -> Any:
+                return builder.load(builder.gep(words, [builder.add(at, at.type(place))]))
+
+            array = context.make_array(kind)(context, builder)
+            size = context.get_abi_sizeof(context.get_data_type(kind.dtype))
+            step = at.type(size)
+            pointer = context.get_data_type(kind.dtype).as_pointer()
+            _populate_array(
+                array,
+                data=builder.inttoptr(word(0), pointer),
+                shape=[word(1 + axis) for axis in range(axes)],
+                strides=[builder.mul(word(2), step), step][-axes:],
+                itemsize=step,
+                meminfo=None,  # whoever made the notes holds the array
+            )
+            return array._getvalue()  # noqa: SLF001 - as every intrinsic that makes an array
+
+        return kind(notes, types.int64, dtype), generate
+
+    return noted
+
+
+# noted_rows(notes, place, dtype) and noted_table(notes, place, dtype) in a kernel: the array with
+# one axis or two that ``note_arrays`` noted at ``place``, of the very dtype that it has.
+noted_rows: Any = intrinsic(_noted(1))
+noted_table: Any = intrinsic(_noted(2))
+
+
+def note_arrays(arrays: Sequence[NDArray[Any]], number_count: int) -> NDArray[np.int64]:
+    """Note where ``arrays`` are, so that one call with one array hands all of them to a kernel.
+
+    A call from Python looks up the type of every array and passes its words, some 0.1 us each. The
+    notes are addresses: whoever keeps them keeps the arrays too, and makes the notes anew when one
+    of them is another array. A kernel must ask for the very dtype that was noted.
+
+    Parameters
+    ----------
+    arrays : one or two axes, C-contiguous
+    number_count : int
+        Numbers that the caller keeps behind the notes, from place 3 x len(arrays) on.
+
+    Returns
+    -------
+    notes : i64[3 x len(arrays) + number_count]: address, rows, columns (1 with one axis) of each.
+    """
+    notes = np.zeros(3 * len(arrays) + number_count, np.int64)
+    for place, array in enumerate(arrays):
+        if not array.flags.c_contiguous or array.ndim > 2:
+            raise ValueError(f"array {place} is not contiguous with one axis or two: {array.shape}")
+        rows, columns = array.shape if array.ndim == 2 else (len(array), 1)
+        notes[3 * place : 3 * place + 3] = array.ctypes.data, rows, columns
+    return notes

@@ -62,6 +62,7 @@ class RuleBook:
         self.file_sha256 = ""  # of the last set that came from a file
         self._known: dict[str, Deployed] = {}
         self.own_modes: dict[str, int] = {}  # by rule name; "model" for the scorer
+        self.snooze_count = 0  # entries that snooze a rule of this set
         self.install(no_rules())
 
     @property
@@ -73,11 +74,6 @@ class RuleBook:
     def has_breakers(self) -> bool:
         """Whether any rule is watched."""
         return self._has_breakers
-
-    @property
-    def snooze_count(self) -> int:
-        """Entries that snooze a rule of this set."""
-        return sum(self.lists.counts.get(number, 0) for number in self._snoozes)
 
     def install(self, program: Program) -> None:
         """Put ``program`` in force, each rule in the mode that its file states."""
@@ -92,6 +88,7 @@ class RuleBook:
         self.reads_score: NDArray[np.uint8] = np.ascontiguousarray(program.rules["reads_score"])
         self._has_breakers = bool((self.breakers["window"] > 0).any())
         self._snoozes: tuple[int, ...] = tuple(program.rules["snooze"].tolist())
+        self._count_snoozes()
         self._refresh()
 
     def set_mode(self, name: str, mode: Mode) -> None:
@@ -179,6 +176,7 @@ class RuleBook:
         self.file_sha256 = facts["file_sha256"]
         self.list_types = facts["list_types"]
         self.lists.load(arrays["rule_lists"].astype(LIST_ENTRY))
+        self._count_snoozes()
         self.breakers[:] = arrays["rule_breakers"]
         self.totals[:] = arrays["rule_totals"]
         self.is_journaled = True
@@ -224,7 +222,12 @@ class RuleBook:
             self.lists.remove(number, joined)
         elif change == ListChange.CLEAR:
             self.lists.clear(number)
+        self._count_snoozes()
         self.is_journaled = True
+
+    def _count_snoozes(self) -> None:
+        counts = self.lists.counts
+        self.snooze_count = sum(counts.get(number, 0) for number in self._snoozes)
 
     def _count(self, records: NDArray[np.void], refusing: NDArray[np.int16]) -> None:
         if self._has_breakers and len(records):

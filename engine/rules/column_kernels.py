@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.rules.columns import BY_NAME
-from ledger.jit import allocating_kernel, kernel
+from ledger.jit import kernel
 from ledger.record import SCORE_NONE, Flag
 from scoring.features import EXTRAS, FEATURES, SHARED, SHARED_FEATURES
 from scoring.payment import PaymentFlag
@@ -56,7 +56,7 @@ _SCORE_MAX_BP = 10_000
 assert SCORE_NONE > _SCORE_MAX_BP
 
 
-@allocating_kernel
+@kernel
 def fill_columns(
     payments: NDArray[np.void],
     idx: NDArray[np.int32],
@@ -68,6 +68,7 @@ def fill_columns(
     zone_s: int,
     needed: NDArray[np.int16],
     values: NDArray[np.float64],
+    keys: NDArray[np.uint64],
 ) -> None:
     """Fill the columns ``needed`` of the rows ``idx``; ``score`` becomes missing.
 
@@ -87,8 +88,9 @@ def fill_columns(
         Column indexes, as ``Deployed.needed``.
     values : f64[n, COLUMN_COUNT or more], out
         Columns that are not needed keep what they hold.
+    keys : u64[n, the same], out
+        The same memory, for columns of keys.
     """
-    keys = values.view(np.uint64)
     for column in needed:
         if column == _AMOUNT:
             for i in idx:

@@ -26,7 +26,7 @@ class Deployed:
     pre_count: int  # of the terms
     needed: NDArray[np.int16]  # columns that any of them reads, ascending
     acting: NDArray[np.uint64]  # u64[REVIEW + 1, words]: active rules by action, of all in row 0
-    has_sums: bool
+    adding: NDArray[np.int16]  # places of the active SCORE rules
 
     def bounds(self, phase: Phase) -> tuple[int, int]:
         """Return first and last of the terms of ``phase``."""
@@ -45,7 +45,9 @@ def deploy(program: Program, modes: NDArray[np.uint8] | None = None) -> Deployed
         int((kept["phase"] == Phase.PRE).sum()),
         _needed(program, kept),
         _acting(program, modes),
-        len(program.sums) > 0,
+        np.flatnonzero(
+            (modes == Mode.ACTIVE) & (program.rules["action"] == ActionKind.SCORE)
+        ).astype(np.int16),
     )
 
 

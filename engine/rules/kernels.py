@@ -4,16 +4,17 @@ Rows are taken 64 at a time: a predicate becomes one 64-bit word with a bit a ro
 of the words of its literals, and a rule holds where a term's bits are left. A column of the 64 rows
 is copied together, and a predicate's word is made, when the first term asks for it; a term stops at
 the first word that leaves no row. So the cost of and, or and not is shared by 64 rows, comparisons
-run over neighbouring numbers, and conditions behind rare ones are seldom looked at.
+run over neighbouring numbers, and conditions behind rare ones are seldom looked at. A few rows are
+not worth the words: each is walked through the terms on its own (``row_kernels``).
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.rules.columns import BY_NAME
-from engine.rules.list_kernels import is_listed
-from engine.rules.tree import ActionKind, Mode, Operator
-from ledger.jit import allocating_kernel, kernel
+from engine.rules.list_kernels import is_listed, listed
+from engine.rules.row_kernels import evaluate_row
+from engine.rules.tree import ActionKind, Operator
+from ledger.jit import allocating_kernel, hot_kernel, kernel
 
 _LT = int(Operator.LT)
 _LE = int(Operator.LE)
@@ -22,20 +23,72 @@ _GE = int(Operator.GE)
 _EQ = int(Operator.EQ)
 _NE = int(Operator.NE)
 _IN = int(Operator.IN)
-_ACTIVE = int(Mode.ACTIVE)
 _NONE = int(ActionKind.NONE)
 _ALLOW = int(ActionKind.ALLOW)
 _DECLINE = int(ActionKind.DECLINE)
 _REVIEW = int(ActionKind.REVIEW)
-_SCORE = int(ActionKind.SCORE)
 assert (_ALLOW, _DECLINE, int(ActionKind.STEP_UP), _REVIEW) == (1, 2, 3, 4)  # ranks of resolve
 _SCORE_MAX_BP = 10_000
-_UNIX = BY_NAME["unix_s"].index
 _BLOCK_ROWS = 64  # one bit of a word each
+_FEW_ROWS = 8  # as many cost less one by one than as a block, measured with 20 to 500 rules
+
+
+@hot_kernel
+def evaluate(
+    values: NDArray[np.float64],
+    idx: NDArray[np.int32],
+    predicates: NDArray[np.void],
+    list_keys: NDArray[np.uint64],
+    terms: NDArray[np.void],
+    first: int,
+    last: int,
+    literals: NDArray[np.int16],
+    ranges: NDArray[np.void],
+    lists: tuple[NDArray[np.void], NDArray[np.void]],
+    scratch: NDArray[np.uint64],
+    hits: NDArray[np.uint64],
+) -> None:
+    """Set the bit of every rule that one of the terms [first, last) holds for, in the rows ``idx``.
+
+    Parameters
+    ----------
+    values : f64[n, columns]
+        Columns of the batch; NaN = missing, for which every comparison is false.
+    idx : i32[k]
+        Rows to look at.
+    predicates, list_keys, literals, ranges
+        Arrays of a Program; ``terms`` those of a Deployed.
+    lists : (SLOT[:], LIST_ENTRY[:])
+        Index and entries of the lists that change while serving.
+    scratch : u64[columns or more]
+    hits : u64[n, words], out
+        Bits are ORed in: rule r is bit r % 64 of word r // 64. Other rows are not touched.
+    """
+    if len(idx) > _FEW_ROWS:
+        _evaluate_blocks(
+            values, idx, predicates, list_keys, terms, first, last, literals, lists, hits
+        )
+        return
+    for n in range(len(idx)):
+        part = idx[n : n + 1]
+        evaluate_row(
+            values,
+            part,
+            predicates,
+            list_keys,
+            terms,
+            first,
+            last,
+            literals,
+            ranges,
+            lists,
+            scratch,
+            hits,
+        )
 
 
 @allocating_kernel
-def evaluate(
+def _evaluate_blocks(
     values: NDArray[np.float64],
     idx: NDArray[np.int32],
     predicates: NDArray[np.void],
@@ -47,21 +100,7 @@ def evaluate(
     lists: tuple[NDArray[np.void], NDArray[np.void]],
     hits: NDArray[np.uint64],
 ) -> None:
-    """Set the bit of every rule that one of the terms [first, last) holds for, in the rows ``idx``.
-
-    Parameters
-    ----------
-    values : f64[n, columns]
-        Columns of the batch; NaN = missing, for which every comparison is false.
-    idx : i32[k]
-        Rows to look at.
-    predicates, list_keys, literals
-        Arrays of a Program; ``terms`` those of a Deployed.
-    lists : (SLOT[:], LIST_ENTRY[:])
-        Index and entries of the lists that change while serving.
-    hits : u64[n, words], out
-        Bits are ORed in: rule r is bit r % 64 of word r // 64. Other rows are not touched.
-    """
+    """As ``evaluate``, 64 rows at a time."""
     words = np.empty(predicates.shape[0], np.uint64)
     made = np.full(predicates.shape[0], -1, np.int32)  # first row of the block of ``words``
     block = np.empty((values.shape[1], _BLOCK_ROWS), np.float64)  # columns of a block, transposed
@@ -83,7 +122,7 @@ def evaluate(
                     column = np.int64(predicate["column"])
                     if predicate["operator"] >= _IN:
                         part = idx[start : start + count]
-                        words[p] = _listed(values, keys, part, predicate, list_keys, lists)
+                        words[p] = listed(values, keys, part, predicate, list_keys, lists)
                     else:
                         if copied[column] != start:
                             for j in range(count):
@@ -164,56 +203,6 @@ def _word_of_two(
 
 
 @kernel
-def _listed(
-    values: NDArray[np.float64],
-    keys: NDArray[np.uint64],
-    part: NDArray[np.int32],
-    predicate: np.void,
-    list_keys: NDArray[np.uint64],
-    lists: tuple[NDArray[np.void], NDArray[np.void]],
-) -> np.uint64:
-    """Return membership of the rows ``part``, bit j for row part[j]: in the file or in the list."""
-    column = np.int64(predicate["column"])
-    is_wanted = predicate["operator"] == _IN
-    start = predicate["list_start"]
-    end = start + predicate["list_size"]
-    word = np.uint64(0)
-    for j in range(len(part)):
-        key = keys[part[j], column]
-        if predicate["is_key"] != 0:
-            if key == np.uint64(0):
-                continue
-        else:
-            value = values[part[j], column]
-            if value != value:  # noqa: PLR0124 - only NaN differs from itself
-                continue
-            if value == 0.0:
-                key = np.uint64(0)  # -0 too
-        is_member = _is_member(key, list_keys, start, end)
-        if not is_member and predicate["list"] != np.uint64(0):
-            now_s = np.int64(values[part[j], _UNIX])
-            ttl_s = np.int64(predicate["ttl_s"])
-            is_member = is_listed(predicate["list"], key, now_s, ttl_s, lists[0], lists[1])
-        if is_member == is_wanted:
-            word |= np.uint64(1) << np.uint64(j)
-    return word
-
-
-@kernel
-def _is_member(key: np.uint64, list_keys: NDArray[np.uint64], start: int, end: int) -> bool:
-    """Return whether the sorted slice start..end holds ``key``, by bisection."""
-    low = start
-    high = end
-    while low < high:
-        middle = (low + high) >> 1
-        if list_keys[middle] < key:
-            low = middle + 1
-        else:
-            high = middle
-    return low < end and list_keys[low] == key
-
-
-@kernel
 def _mark(
     bits: np.uint64, idx: NDArray[np.int32], start: int, rule: int, hits: NDArray[np.uint64]
 ) -> None:
@@ -237,7 +226,7 @@ def add_points(
     idx: NDArray[np.int32],
     hits: NDArray[np.uint64],
     rules: NDArray[np.void],
-    modes: NDArray[np.uint8],
+    adding: NDArray[np.int16],
     score_bp: NDArray[np.uint16],
 ) -> None:
     """Add to the score what active SCORE rules that hit say; call between scorer and POST.
@@ -248,20 +237,18 @@ def add_points(
         Rows to look at.
     hits : u64[n, words]
         After the PRE phase.
-    rules : RULE[r]; modes : u8[r], as they are now
+    rules : RULE[r]; adding : i16[a], places of the active SCORE rules, of a Deployed
     score_bp : u16[n], out
         Probability x 10,000, capped at 10,000; a row without a score (SCORE_NONE) stays without.
     """
-    for r in range(len(rules)):
-        if rules[r]["action"] != _SCORE or modes[r] != _ACTIVE:
-            continue
+    for r in adding:
         bit = np.uint64(1) << np.uint64(r & 63)
         for i in idx:
             if hits[i, r >> 6] & bit != np.uint64(0) and score_bp[i] <= _SCORE_MAX_BP:
                 score_bp[i] = min(_SCORE_MAX_BP, np.int64(score_bp[i]) + rules[r]["points_bp"])
 
 
-@allocating_kernel
+@kernel
 def resolve(
     idx: NDArray[np.int32],
     hits: NDArray[np.uint64],
@@ -271,6 +258,7 @@ def resolve(
     payments: NDArray[np.void],
     snooze_count: int,
     lists: tuple[NDArray[np.void], NDArray[np.void]],
+    scratch: NDArray[np.uint64],
     verdict: NDArray[np.void],
 ) -> None:
     """Pick what acts on each row once both phases are evaluated.
@@ -289,11 +277,12 @@ def resolve(
     overrides : u64[a, words], of a Program
     payments : PAYMENT[n], whose card and second are read
     snooze_count : entries that snooze a rule; 0 = nothing to look up in ``lists``
+    scratch : u64[words or more]
     verdict : VERDICT[n], out
         Every field of the rows ``idx`` is written.
     """
     words = hits.shape[1]
-    left = np.empty(words, np.uint64)
+    left = scratch[:words]
     for i in idx:
         verdict[i]["rule"] = -1
         verdict[i]["response"] = 0

@@ -10,6 +10,8 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.rules.columns import BY_NAME
+from engine.rules.tree import Operator
 from ledger.index import index_find, index_remove
 from ledger.jit import Int, kernel
 
@@ -23,6 +25,8 @@ LIST_ENTRY = np.dtype(
 )
 assert LIST_ENTRY.itemsize == 24
 FOREVER = 0xFFFFFFFF
+_UNIX = BY_NAME["unix_s"].index
+_IN = int(Operator.IN)
 SNOOZE_PREFIX = "snooze:"  # no list of a rule file can be called so
 
 _MIX_A, _MIX_B, _GOLDEN = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0x9E3779B97F4A7C15
@@ -85,6 +89,60 @@ def is_listed(
     if now_s >= np.int64(entry["until_s"]):
         return False
     return ttl_s == 0 or now_s < np.int64(entry["added_s"]) + ttl_s
+
+
+@kernel
+def listed(
+    values: NDArray[np.float64],
+    keys: NDArray[np.uint64],
+    part: NDArray[np.int32],
+    predicate: np.void,
+    list_keys: NDArray[np.uint64],
+    lists: tuple[NDArray[np.void], NDArray[np.void]],
+) -> np.uint64:
+    """Return membership of the rows ``part``, bit j for row part[j]: in the file or in the list.
+
+    ``values`` f64[n, columns] and ``keys``, its view as u64; ``predicate`` and ``list_keys`` of a
+    Program; ``lists`` as ``kernels.evaluate`` takes them.
+    """
+    column = np.int64(predicate["column"])
+    is_wanted = predicate["operator"] == _IN
+    start = predicate["list_start"]
+    end = start + predicate["list_size"]
+    word = np.uint64(0)
+    for j in range(len(part)):
+        key = keys[part[j], column]
+        if predicate["is_key"] != 0:
+            if key == np.uint64(0):
+                continue
+        else:
+            value = values[part[j], column]
+            if value != value:  # noqa: PLR0124 - only NaN differs from itself
+                continue
+            if value == 0.0:
+                key = np.uint64(0)  # -0 too
+        is_member = _is_member(key, list_keys, start, end)
+        if not is_member and predicate["list"] != np.uint64(0):
+            now_s = np.int64(values[part[j], _UNIX])
+            ttl_s = np.int64(predicate["ttl_s"])
+            is_member = is_listed(predicate["list"], key, now_s, ttl_s, lists[0], lists[1])
+        if is_member == is_wanted:
+            word |= np.uint64(1) << np.uint64(j)
+    return word
+
+
+@kernel
+def _is_member(key: np.uint64, list_keys: NDArray[np.uint64], start: int, end: int) -> bool:
+    """Return whether the sorted slice start..end holds ``key``, by bisection."""
+    low = start
+    high = end
+    while low < high:
+        middle = (low + high) >> 1
+        if list_keys[middle] < key:
+            low = middle + 1
+        else:
+            high = middle
+    return low < end and list_keys[low] == key
 
 
 @kernel

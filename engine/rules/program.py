@@ -22,6 +22,7 @@ from engine.rules.language import parse_file
 from engine.rules.limits import RECORD_RULES
 from engine.rules.list_kernels import key_from_value, list_number, snooze_name
 from engine.rules.predicates import Predicate
+from engine.rules.row_kernels import is_range, ranges_of
 from engine.rules.sum_kernels import SUM, SUM_STEP, steps_of
 from engine.rules.tree import ActionKind, Binary, Operator, Phase, Rule, RuleFile, columns_of
 
@@ -44,7 +45,9 @@ TERM = np.dtype(
         ("rule", "<i4"),  # holds if all literals of any of its terms hold
         ("phase", "<i4"),  # of the rule
         ("literal_start", "<i4"),  # slice of literals
+        ("range_end", "<i4"),  # literals before this are ranges (row_kernels), the others not
         ("literal_end", "<i4"),
+        ("spare", "<i4"),
     ]
 )
 RULE = np.dtype(
@@ -69,7 +72,7 @@ VERDICT = np.dtype(
         ("review", "u1"),  # 1 = a case is opened, whatever the action
     ]
 )
-assert (PREDICATE.itemsize, TERM.itemsize, RULE.itemsize, VERDICT.itemsize) == (40, 16, 28, 6)
+assert (PREDICATE.itemsize, TERM.itemsize, RULE.itemsize, VERDICT.itemsize) == (40, 24, 28, 6)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,6 +83,7 @@ class Program:
     list_keys: NDArray[np.uint64]  # sorted within each slice
     terms: NDArray[np.void]  # TERM[t], PRE before POST, each in order of rules
     literals: NDArray[np.int16]  # p = predicate p must hold, ~p = it must not
+    ranges: NDArray[np.void]  # RANGE, one a literal
     steps: NDArray[np.void]  # SUM_STEP[:]
     sums: NDArray[np.void]  # SUM[:]
     rules: NDArray[np.void]  # RULE[r]
@@ -146,15 +150,18 @@ def _assemble(rule_file: RuleFile, *, sha256: str) -> Program:
     for rule_index, literal_set in by_phase:
         start = len(literals)
         literals += _cheapest_first(literal_set, form.predicates)
+        ranges = sum(_rank(form.predicates[_index_of(n)]) == 0 for n in literal_set)
         phase = rule_file.rules[rule_index].phase
-        terms.append((rule_index, phase, start, len(literals)))
+        terms.append((rule_index, phase, start, start + ranges, len(literals), 0))
     predicates, list_keys = _predicate_arrays(form.predicates, rule_file)
     rules, overrides = _rule_arrays(rule_file)
+    numbers = np.array(literals, np.int16)
     return Program(
         predicates,
         list_keys,
         np.array(terms, TERM),
-        np.array(literals, np.int16),
+        numbers,
+        ranges_of(predicates, numbers),
         *_sum_arrays(form.sums),
         rules,
         overrides,
@@ -168,13 +175,24 @@ def _assemble(rule_file: RuleFile, *, sha256: str) -> Program:
 
 
 def _cheapest_first(literals: frozenset[int], predicates: list[Predicate]) -> list[int]:
-    """Order a term: searches in lists last, else as first written in the file."""
+    """Order a term: ranges first, searches in lists last, else as first written in the file."""
 
-    def cost(literal: int) -> tuple[bool, int]:
-        index = literal if literal >= 0 else ~literal
-        return predicates[index].operator >= Operator.IN, index
+    def cost(literal: int) -> tuple[int, int]:
+        index = _index_of(literal)
+        return _rank(predicates[index]), index
 
     return sorted(literals, key=cost)
+
+
+def _index_of(literal: int) -> int:
+    return literal if literal >= 0 else ~literal
+
+
+def _rank(predicate: Predicate) -> int:
+    """Return what a predicate costs: 0 = a range, 1 = another comparison, 2 = a search."""
+    if predicate.operator >= Operator.IN:
+        return 2
+    return 0 if is_range(predicate.operator, predicate.other) else 1
 
 
 def _predicate_arrays(

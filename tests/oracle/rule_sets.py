@@ -211,3 +211,8 @@ def _sum(rng: random.Random, columns: list[Column], depth: int) -> Sum:
     if symbol in "*/":
         return Binary(symbol, left, Constant(rng.choice((-2.0, 0.0, 0.5, 3.0))))
     return Binary(symbol, left, _sum(rng, columns, depth - 1))
+
+
+def scratch_of(values: NDArray[np.float64]) -> NDArray[np.uint64]:
+    """Return memory for kernels that evaluate ``values``, with nothing sensible in it."""
+    return np.full(values.shape[1], 0xA5A5A5A5A5A5A5A5, np.uint64)

@@ -38,7 +38,7 @@ def _filled(
     extras = np.arange(200, 200 + len(EXTRAS), dtype=np.float32)[None]
     idx = np.zeros(1, np.int32)
     tables = (rule_facts, new_accounts(1 << 3), 3_600)
-    fill_columns(payments, idx, row, shared, extras, *tables, _ALL, values)
+    fill_columns(payments, idx, row, shared, extras, *tables, _ALL, values, values.view(np.uint64))
     return dict(zip((column.name for column in COLUMNS), values[0].tolist(), strict=True))
 
 
@@ -80,7 +80,9 @@ def test_columns_equal_oracle(seed: int) -> None:
     values = np.full((count, COLUMN_COUNT), 77.0)
     facts["account"] = rng.integers(0, 8, count)
     accounts = _random_table(rng, ACCOUNT, 8)
-    fill_columns(payments, idx, *tables, facts, accounts, 3_600, needed, values)
+    fill_columns(
+        payments, idx, *tables, facts, accounts, 3_600, needed, values, values.view(np.uint64)
+    )
     expected = np.full((count, COLUMN_COUNT), 77.0)
     for i in idx:
         account = _fields(accounts[int(facts[i]["account"])])
@@ -191,6 +193,7 @@ def test_only_needed_columns_and_rows() -> None:
         0,
         needed,
         values,
+        values.view(np.uint64),
     )
     assert (values[0] == 77.0).all()
     assert needed.tolist() == np.flatnonzero(values[1] != 77.0).tolist()

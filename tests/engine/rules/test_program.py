@@ -11,6 +11,7 @@ from engine.rules.language import parse
 from engine.rules.list_table import no_lists
 from engine.rules.program import Program, default_rules_path, load_rules, program_from_file
 from engine.rules.tree import Mode, Phase
+from tests.oracle.rule_sets import scratch_of
 
 _REVIEW = 'rule R pre review "r" when '
 
@@ -127,9 +128,12 @@ def _hits(program: Program, row: dict[str, float]) -> set[str]:
     hits = np.zeros((1, 2), np.uint64)
     live = deploy(program)
     tables = (program.predicates, program.list_keys, live.terms)
+    forms = (program.literals, program.ranges)
     for phase in Phase:
         rows = np.zeros(1, np.int32)
-        evaluate(values, rows, *tables, *live.bounds(phase), program.literals, no_lists(), hits)
+        evaluate(
+            values, rows, *tables, *live.bounds(phase), *forms, no_lists(), scratch_of(values), hits
+        )
     return {name for i, name in enumerate(program.names) if int(hits[0, 0]) >> i & 1}
 
 
