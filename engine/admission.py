@@ -15,7 +15,7 @@ from engine.decision import Decision
 from engine.entry import CONDITION_CNP, CONDITION_ECOMMERCE
 from engine.items import Role, Setting
 from engine.siphash import siphash128_words
-from engine.wire.columns import Fault
+from engine.wire.columns import Fault, Told
 from engine.wire.profile import Profile
 from ledger.accounts import AccountStatus
 from ledger.authorizations import Cursor
@@ -414,7 +414,8 @@ def _static_decision(
 def _advise(row: Row, item: Row, accounts: NDArray[np.void]) -> None:
     """An advice cannot be declined: without an account, or in another currency, it is not posted.
 
-    It then touches no account at all. Status and expiry of the card are not asked.
+    It then touches no account at all. Status and expiry of the card are not asked. One that reports
+    a decline (DE39) moves no money to the merchant: a 0120 is one of nothing, a 0220 posts nothing.
     """
     if item["card"] == 0:
         item["flags"] |= Flag.UNUSABLE
@@ -426,6 +427,10 @@ def _advise(row: Row, item: Row, accounts: NDArray[np.void]) -> None:
     if item["currency"] != accounts[item["account"]]["currency"]:
         item["decision"] = Decision.ADVICE_UNPOSTED
         item["account"] = 0
+    elif row["told"] == Told.DECLINED and item["kind"] == Kind.ADVICE:
+        item["amount_minor"] = 0  # so an open hold ends, and no new one begins
+    elif row["told"] == Told.DECLINED:
+        item["decision"] = Decision.ADVICE_UNPOSTED
 
 
 @kernel

@@ -163,9 +163,15 @@ def root_of(named: Int, ring: NDArray[np.void], cursor: NDArray[np.int64]) -> tu
 
 @kernel
 def is_authorization(entry: Int, ring: NDArray[np.void]) -> bool:
-    """Whether ``entry`` is a message that holds, or was to hold, by itself."""
-    kind = ring[entry & (ring.shape[0] - 1)]["kind"]
-    return entry > 0 and (kind == Kind.AUTHORIZE or kind == Kind.PARTIAL or kind == Kind.ADVICE)
+    """Whether ``entry`` is a message that holds, or was to hold, by itself.
+
+    An advice that could not be posted is none: what names it has no account to move.
+    """
+    row = ring[entry & (ring.shape[0] - 1)]
+    kind = row["kind"]
+    if entry <= 0 or (kind == Kind.ADVICE and row["account"] == 0):
+        return False
+    return bool(kind == Kind.AUTHORIZE or kind == Kind.PARTIAL or kind == Kind.ADVICE)
 
 
 @hot_kernel

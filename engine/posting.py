@@ -75,7 +75,8 @@ def counts_as_spending(item: Row) -> Int:
     """Return 1 if the card's velocity takes the payment as approved spending, else 0."""
     if item["kind"] == Kind.ADVICE:
         is_new = item["decision"] == Decision.ADVICE_RECORDED and item["flags"] & Flag.FORCED
-        return 1 if is_new else 0
+        was_declined = item["amount_minor"] == 0 and item["requested_minor"] > 0
+        return 1 if is_new and not was_declined else 0
     is_approved = (
         item["decision"] == Decision.APPROVED or item["decision"] == Decision.PARTIALLY_APPROVED
     )

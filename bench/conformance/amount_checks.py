@@ -90,6 +90,23 @@ async def advice_replaces(probe: Probe) -> None:
         await show_left(probe, link, poor.available_minor)
 
 
+@behaviour(41, "an advice that reports a decline is answered 00 and holds nothing")
+async def declined_advice(probe: Probe) -> None:
+    """Send a 0120 with DE39 of a decline, alone and of a payment that is held."""
+    probe.need("0100")
+    probe.need("0120")
+    poor = probe.profile.cards.poor
+    code = probe.codes.funds.split()[0]
+    async with probe.link() as link:
+        await link.approve(*probe.payment(poor, 300, mti="0120", de39=code))
+        await show_left(probe, link, poor.available_minor)
+        ask = probe.payment(poor, 300)
+        await link.approve(*ask)
+        await link.approve(*named(probe, ask, "0120", de39=code))
+        await show_left(probe, link, poor.available_minor)
+        await link.ask(*probe.reversal(ask))
+
+
 @behaviour(43, "a completion takes its hold, once, and gives the rest back")
 async def completion_takes_the_hold(probe: Probe) -> None:
     """Hold all, complete all but 200 of it and repeat that; then undo it."""

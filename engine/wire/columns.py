@@ -28,6 +28,14 @@ class Fault(IntEnum):
     STRUCTURE = 8  # an element inside the field is cut short, or not what the dialect says
 
 
+class Told(IntEnum):
+    """What an advice says was decided elsewhere, by its DE39."""
+
+    NOTHING = 0  # no advice, or no DE39: it reports what was approved
+    APPROVED = 1
+    DECLINED = 2
+
+
 REQUEST = np.dtype(
     [
         ("bitmap_hi", "<u8"),  # DE n <= 64 present: (bitmap_hi >> (64 - n)) & 1
@@ -74,6 +82,8 @@ REQUEST = np.dtype(
         ("function", "<i4"),  # DE24 of 1993 and 2003; -1 = absent
         ("reason", "<i4"),  # DE25 of 1993 and 2003; -1 = absent
         ("partial", "<i4"),  # 1 = the terminal takes less than it asked for; -1 = not said
+        ("told", "<i4"),  # Told: what DE39 of an advice says of the transaction it reports
+        ("spare", "<i4"),  # whole words
         ("deadline_ms", "<i4"),  # of this kind of message in its dialect; 0 = the engine's own
         ("key_bits", "<i4"),  # what makes two messages one: bits in order of ``KEY_PARTS``
         ("pan_length", "<i4"),  # digits of the card number (DE2, else track); 0 = absent

@@ -1,7 +1,7 @@
 """Values inside longer fields: what ``decode_batch`` leaves in the arena and the engine reads.
 
-Few dialects have such a field and few messages carry it, so it is looked at after decoding, in a
-pass of its own that costs a row one look at its bitmap.
+Few dialects have such a field and few messages carry it, so they are looked at after decoding, in a
+pass of its own that costs most rows one look at their bitmap.
 """
 
 from typing import Any
@@ -9,51 +9,77 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.wire.columns import Fault
+from engine.wire.code_kernels import first_digit, half_byte
+from engine.wire.columns import Fault, Told
+from engine.wire.elements import Code
 from engine.wire.scan_kernels import Int
-from engine.wire.table import PartsKind
+from engine.wire.table import DialectTable, PartsKind
 from ledger.jit import kernel
 
 Array = NDArray[Any]
 Bytes = NDArray[np.uint8]
 
-_SE, _PDS = int(PartsKind.SE), int(PartsKind.PDS)
+_PDS = int(PartsKind.PDS)
+_BCD, _BCD_LEFT, _EBCDIC = int(Code.BCD), int(Code.BCD_LEFT), int(Code.EBCDIC)
+_NOTHING, _APPROVED, _DECLINED = int(Told.NOTHING), int(Told.APPROVED), int(Told.DECLINED)
+_ADVICE_FUNCTION, _RESPONSE, _OLD_CODE = 2, 39, 2
+# Approved, to honour with identification, in part, important person, to update track 3, no reason
+# to decline; approved by the chip offline, after a referral, and unable to go online (EMV book 4).
+APPROVALS = ("00", "08", "10", "11", "16", "85", "Y1", "Y2", "Y3")
+_APPROVALS = np.array([list(code.encode("ascii")) for code in APPROVALS], np.int64)
 _NONE = int(Fault.NONE)
 _EBCDIC_ZERO, _ZERO, _NINE = 0xF0, 48, 57
 
 
 @kernel
-def lift_partial(
-    arena: Bytes,
-    request: Array,
-    count: Int,
-    spans: NDArray[np.uint16],
-    lifts: NDArray[np.int64],
-    parts: Array,
-    fields: Array,
+def lift_values(
+    arena: Bytes, request: Array, count: Int, spans: NDArray[np.uint16], table: DialectTable
 ) -> None:
-    """Fill ``request["partial"]`` from the first character of the field or element that says so.
+    """Fill ``partial`` where a longer field says it, and ``told`` of every row.
 
     Parameters
     ----------
     arena, request, spans : as ``decode_batch`` left them; ``request[0:count]`` in and out.
-    lifts : i64 (dialects, 2): the field and the element inside it, 0 = the field itself; a field 0
-        = nothing is to be lifted. parts, fields : of the dialect table.
+    table : the dialects that they were decoded by.
     """
+    lifts, fields = table.lifts, table.fields
     for i in range(count):
         row = request[i]
+        row["told"] = _NOTHING
+        if row["fault"] != _NONE:
+            continue
         dialect = row["dialect"]
         number = lifts[dialect, 0]
-        if number == 0 or row["fault"] != _NONE or not _has(row, number):
-            continue
-        row["partial"] = -1
-        at = np.int64(row["start"]) + np.int64(spans[i, number, 0])
-        size = np.int64(spans[i, number, 1])
-        if lifts[dialect, 1] != 0:
-            part = parts[fields[dialect, number]["part"]]
-            at, size = find_tagged(arena, at, size, part, lifts[dialect, 1])
-        if size > 0:
-            row["partial"] = _digit(arena[at])
+        start = np.int64(row["start"])
+        if number != 0 and _has(row, number):
+            at, size = start + np.int64(spans[i, number, 0]), np.int64(spans[i, number, 1])
+            if lifts[dialect, 1] != 0:
+                part = table.parts[fields[dialect, number]["part"]]
+                at, size = find_tagged(arena, at, size, part, lifts[dialect, 1])
+            row["partial"] = _digit(arena[at]) if size > 0 else np.int64(-1)
+        if row["mti"] // 10 % 10 == _ADVICE_FUNCTION and _has(row, _RESPONSE):
+            at, size = start + np.int64(spans[i, _RESPONSE, 0]), np.int64(spans[i, _RESPONSE, 1])
+            field = fields[dialect, _RESPONSE]
+            is_good = _is_approval(arena, at, size, field, table.to_ascii[dialect])
+            row["told"] = _APPROVED if is_good else _DECLINED
+
+
+@kernel
+def _is_approval(data: Bytes, at: Int, size: Int, field: Any, to_ascii: NDArray[np.uint8]) -> bool:
+    """Whether a response code is one of an approval: of 1987 by a list, later ones begin with 0."""
+    code = np.int64(field["data_code"])
+    if code in (_BCD, _BCD_LEFT):
+        first = first_digit(size, np.int64(field["limit"]), code)
+        return half_byte(data, at, first) == 0
+    if size != _OLD_CODE:
+        return data[at] & 15 == 0
+    first, second = np.int64(data[at]), np.int64(data[at + 1])
+    if code == _EBCDIC:
+        first, second = np.int64(to_ascii[first]), np.int64(to_ascii[second])
+    for k in range(_APPROVALS.shape[0]):
+        if first == _APPROVALS[k, 0] and second == _APPROVALS[k, 1]:
+            return True
+    return False
 
 
 @kernel

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.wire.kernels import decode_batch
-from engine.wire.lift_kernels import lift_partial
+from engine.wire.lift_kernels import lift_values
 from engine.wire.table import DialectTable
 
 
@@ -40,7 +40,5 @@ def read_batch(
         work.spans,
         work.pan_block,
     )
-    lift_partial(
-        work.arena, work.request, count, work.spans, table.lifts, table.parts, table.fields
-    )
+    lift_values(work.arena, work.request, count, work.spans, table)
     return count

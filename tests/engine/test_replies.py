@@ -1,6 +1,5 @@
 """Answers: approval codes, echo, and the bytes of a repeat."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,11 +10,10 @@ from hypothesis import strategies as st
 
 from engine.replies import approval_code, decisions_of, segment_ends
 from engine.wire.columns import REPLY, REQUEST
-from engine.wire.profile import Profile
 from tests.oracle import core
 from tests.support.draws import Traffic, streams
 from tests.support.effort import examples
-from tests.support.small_engine import START_NS, TABLE, SmallEngine, pan
+from tests.support.small_engine import START_NS, SmallEngine, pan
 from tests.support.streams import Message, Player, at
 
 pytestmark = pytest.mark.kernels
@@ -110,19 +108,6 @@ def test_a_format_error_names_its_field() -> None:
     fields = player.played.results[0].fields
     assert (fields["39"], fields["44"], fields["t"]) == ("30", "049", "0110")
     assert len(player.played.all_records()) == 0
-
-
-@pytest.fixture
-def profile() -> Iterator[Any]:
-    """Return a function that turns switches of the shared dialect; they are put back."""
-    plain = TABLE.profile.copy()
-
-    def turn(**switches: int) -> None:
-        for name, value in switches.items():
-            TABLE.profile[:, Profile[name.upper()]] = value
-
-    yield turn
-    TABLE.profile[:] = plain
 
 
 @pytest.mark.behaviour(11)

@@ -19,6 +19,7 @@ from tests.oracle.core_values import (
     Request,
     answer_of,
     approval_code,
+    declined_elsewhere,
     identity,
     luhn_holds,
     original_identity,
@@ -190,6 +191,8 @@ class Core:
         """0120: authorized elsewhere."""
         account, amount = self._advised_account(request)
         _, root = self._about(request) if account is not None else (None, None)
+        if declined_elsewhere(request):
+            amount = 0
         entry = self._enter("advice", request, account)
         entry.amount = amount
         is_open = root is not None and root.state == "open"
@@ -227,7 +230,7 @@ class Core:
         entry = self._enter("completion", request, account)
         entry.amount, entry.owner = amount, root
         entry.decision = "ADVICE_UNPOSTED"
-        if account is None or is_voided:
+        if account is None or is_voided or declined_elsewhere(request):
             return self._reply(entry)
         entry.decision, entry.state, entry.cleared = "ADVICE_RECORDED", "cleared", amount
         book = self.accounts[account]

@@ -115,7 +115,7 @@ class Entry:
     def is_authorization(self) -> bool:
         """Whether it holds, or was to hold, by itself."""
         if self.kind == "advice":
-            return True
+            return self.account is not None
         return self.kind == "payment" and self.request["mti"] // 100 == 1 and not self.is_check
 
 
@@ -199,3 +199,8 @@ def shed_of(mti: int, link: dict[str, Any]) -> Answer | None:
         return Answer("") if link.get("silent") else answer_of("DEADLINE_PASSED")
     overload = link.get("overload_ms", 0)
     return answer_of("OVERLOADED") if overload and waited > overload else None
+
+
+def declined_elsewhere(request: Request) -> bool:
+    """Whether DE39 of an advice says that what it reports was declined."""
+    return request.get("told", "00") not in ("00", "08", "10", "11", "16", "85", "Y1", "Y2", "Y3")

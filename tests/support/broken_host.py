@@ -204,6 +204,9 @@ class BrokenHost:
 
     def _post(self, request: Fields, known: str) -> bytes:
         key, amount = self._key(request, known), int(request["4"])
+        was_declined = request.get("39", "00") != "00" and not self.has("holds_declined_advices")
+        if known == "0120" and was_declined:
+            amount = 0
         refusal = self._refusal(request, known)
         is_void = key in self._voided and known == "0100"
         if is_void and not self.has("approves_reversed_originals"):

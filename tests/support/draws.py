@@ -161,6 +161,8 @@ def _advice(random: Random, said: dict[str, Any], traffic: Traffic) -> dict[str,
         request["pcode"] = 200_000
     elif odd == 3:
         request["currency"] = 978
+    elif odd in (4, 5):
+        request["told"] = random.choice(["00", "05", "10", "Y3", "Z3"])
     return request
 
 

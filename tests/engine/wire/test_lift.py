@@ -4,9 +4,20 @@ import re
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from engine.wire.columns import FIELD_COUNT, REQUEST
-from engine.wire.dialect import DIALECT_FOLDER, DialectError, load_builtin, parse_dialect
+from bench.messages import authorization
+from engine.wire.columns import FIELD_COUNT, REQUEST, Fault, Told
+from engine.wire.dialect import (
+    BUILTIN_DIALECTS,
+    DIALECT_FOLDER,
+    Dialect,
+    DialectError,
+    load_builtin,
+    parse_dialect,
+)
+from engine.wire.lift_kernels import APPROVALS
 from engine.wire.reading import read_batch
 from engine.wire.table import SEGMENT, compile_dialects
 from engine.wire.text import add_header, build_message
@@ -33,14 +44,20 @@ def _partial(name: str, **changes: str) -> int:
     """Return the column of a payment in a dialect."""
     dialect = load_builtin(name)
     values = PAYMENT | {int(field[2:]): value for field, value in changes.items()}
-    frame = add_header(dialect, build_message(dialect, "0100", values))
+    return int(_read(dialect, "0100", values)["partial"])
+
+
+def _read(dialect: Dialect, mti: str, values: dict[int, str | bytes]) -> np.void:
+    """Return the row of one message."""
+    frame = add_header(dialect, build_message(dialect, mti, values))
     work = _Columns(frame)
     segments = np.zeros(1, SEGMENT)
     segments[0]["end"] = len(frame)
     key = np.zeros(2, np.uint64)
     assert read_batch(work, segments, 1, compile_dialects([dialect]), key) == 1
-    assert int(work.request[0]["fault"]) == 0
-    return int(work.request[0]["partial"])
+    assert int(work.request[0]["fault"]) in (Fault.NONE, Fault.MISSING)
+    row: np.void = work.request[0]
+    return row
 
 
 @pytest.mark.kernels
@@ -85,6 +102,31 @@ def test_behaviour_28_other_dialects_read_none(name: str) -> None:
     """Where the place is not public no part is approved."""
     table = compile_dialects([load_builtin(name)])
     assert not table.lifts.any()
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("name", BUILTIN_DIALECTS)
+@pytest.mark.parametrize("is_good", [True, False])
+def test_behaviour_41_an_advice_says_what_was_decided_elsewhere(name: str, is_good: bool) -> None:
+    """DE39 of 1987 by its list, later ones by their first digit, however they are written."""
+    dialect = load_builtin(name)
+    width = dialect.fields[39].limit
+    codes = {2: ("Y1", "05"), 3: ("002", "116"), 4: ("0002", "1016")}[width]
+    _, values = authorization(dialect)
+    mti = f"{dialect.version}120"
+    wanted = Told.APPROVED if is_good else Told.DECLINED
+    assert _read(dialect, mti, {**values, 39: codes[not is_good]})["told"] == wanted
+    assert _read(dialect, mti, values)["told"] == Told.NOTHING
+    request = _read(dialect, f"{dialect.version}100", {**values, 39: codes[1]})
+    assert request["told"] == Told.NOTHING
+
+
+@pytest.mark.kernels
+@given(st.text("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", min_size=2, max_size=2))
+def test_no_other_code_of_1987_is_an_approval(code: str) -> None:
+    """Exactly those of the list are."""
+    told = _read(load_builtin("iso87-bin"), "0120", {**PAYMENT, 39: code})["told"]
+    assert told == (Told.APPROVED if code in APPROVALS else Told.DECLINED)
 
 
 @pytest.mark.parametrize(
