@@ -10,10 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.wire.elements import Code, Prefix, Unit
-from engine.wire.scan_kernels import Int, digits_value, is_class, zoned_value
-from engine.wire.table import IS_HEX, Char
+from engine.wire.scan_kernels import (
+    ZEROS,
+    ZONES,
+    Int,
+    fixed_digits,
+    is_class,
+    zoned_value,
+)
+from engine.wire.table import IS_HEX, Char, Way
 from engine.wire.write_kernels import copy
-from ledger.jit import hot_kernel, kernel, load_word
+from ledger.jit import hot_kernel, kernel, load_word, store_word
 
 Array = NDArray[Any]
 Bytes = NDArray[np.uint8]
@@ -27,15 +34,17 @@ _WORDS = np.uint64(0x00000000FFFFFFFF)
 _SIX, _HUNDRED, _MYRIAD, _MILLIARD = (np.uint64(n) for n in (6, 100, 10_000, 100_000_000))
 _ONE, _TWO, _FOUR, _EIGHT = (np.uint64(n) for n in (1, 2, 4, 8))
 _SIXTEEN, _THIRTY_TWO, _TOP_BYTE = (np.uint64(n) for n in (16, 32, 56))
-_FIFTEEN = np.uint64(15)
+_FIFTEEN, _BYTE = np.uint64(15), np.uint64(255)
+_LOW_OF_PAIRS = np.uint64(0x000F000F000F000F)
 
 _ASCII_HEX = int(Code.ASCII_HEX)
 _ASCII, _EBCDIC, _RAW = int(Code.ASCII), int(Code.EBCDIC), int(Code.RAW)
 _BCD, _BCD_LEFT = int(Code.BCD), int(Code.BCD_LEFT)
 _PREFIX_ASCII, _PREFIX_EBCDIC = int(Prefix.ASCII), int(Prefix.EBCDIC)
-_PREFIX_BCD, _PREFIX_BINARY = int(Prefix.BCD), int(Prefix.BINARY)
+_PREFIX_BCD = int(Prefix.BCD)
 _DIGITS, _HEX_BYTES = int(Unit.DIGITS), int(Unit.HEX_BYTES)
 _DIGIT, _TRACK, _SIGN = int(Char.DIGIT), int(Char.TRACK), int(Char.SIGN)
+_EBCDIC_WAY, _BCD_WAY = int(Way.EBCDIC_DIGITS), int(Way.BCD_DIGITS)
 _NUMBER_DIGITS = 18
 # Of a byte: 1 = two digits, 2 = two half bytes of a track (digits, or D between them).
 _PAIR = np.array(
@@ -46,26 +55,23 @@ _PAIR = np.array(
     ],
     np.uint8,
 )
-_EQUALS, _NIBBLE_D, _NIBBLE_F = 61, 13, 15
+_NIBBLE_D, _NIBBLE_F = 13, 15
 
 
-@kernel
+@hot_kernel
 def length_of(data: Bytes, at: Int, size: Int, code: Int) -> Int:
     """Return the number that a length prefix of ``size`` bytes says; -1 = it says none."""
-    if code == _PREFIX_ASCII:
-        return digits_value(data, at, size)
-    if code == _PREFIX_EBCDIC:
-        return zoned_value(data, at, size)
+    if (code == _PREFIX_ASCII) | (code == _PREFIX_EBCDIC):
+        return fixed_digits(data, at, size, ZEROS if code == _PREFIX_ASCII else ZONES)
     value: Int = 0
-    if code == _PREFIX_BINARY:
-        for k in range(size):
-            value = (value << 8) | np.int64(data[np.uint64(at + k)])
-        return value
-    for k in range(size):
-        byte = np.int64(data[np.uint64(at + k)])
-        if (byte >> 4 > 9) | (byte & 15 > 9):
-            return -1
-        value = value * 100 + (byte >> 4) * 10 + (byte & 15)
+    for k in range(np.uint64(size)):
+        byte = np.int64(data[np.uint64(at) + k])
+        if code == _PREFIX_BCD:
+            if (byte >> 4 > 9) | (byte & 15 > 9):
+                return -1
+            value = value * 100 + (byte >> 4) * 10 + (byte & 15)
+        else:
+            value = (value << 8) | byte
     return value
 
 
@@ -105,11 +111,31 @@ def coded_value(
             return value, -1
     if code == _ASCII_HEX and is_class(data, at, length, chars[0], bits):
         return -1, -1
-    for k in range(length):
+    begin: Int = 0
+    if field.signed == 0:
+        begin = _in_class(data, at, length, chars, row, bits)
+    for k in range(begin, length):
         wanted = _SIGN if k == 0 and field.signed != 0 else bits
         if chars[row, data[np.uint64(at + k)]] & wanted == 0:
             return -1, at + k
     return -1, -1
+
+
+@kernel
+def _in_class(
+    data: Bytes, at: Int, length: Int, chars: NDArray[np.uint16], row: Int, bits: Int
+) -> Int:
+    """Return how many bytes, by eights, are of a class."""
+    done: Int = 0
+    while done + 8 <= length:
+        word = load_word(data, at + done)
+        both = np.uint16(bits)
+        for k in range(8):
+            both &= chars[row, (word >> np.uint64(8 * k)) & _BYTE]
+        if both == 0:
+            break
+        done += 8
+    return done
 
 
 @kernel
@@ -142,6 +168,14 @@ def packed_value(data: Bytes, at: Int, length: Int, units: Int, field: Any) -> I
     if (code < _BCD) | (code > _BCD_LEFT) | (field.char_bits != _DIGIT) | (field.signed != 0):
         return -1
     return _digits_of(data, at, length, units if field.unit == _DIGITS else 2 * length, code)
+
+
+@hot_kernel
+def fixed_number(data: Bytes, at: Int, length: Int, digits: Int, way: Int) -> Int:
+    """Return the number that a field of some ``Way`` is; -1 = it is not of digits."""
+    if way == _BCD_WAY:
+        return _digits_of(data, at, length, digits, _BCD)
+    return fixed_digits(data, at, length, ZONES if way == _EBCDIC_WAY else ZEROS)
 
 
 @hot_kernel
@@ -214,7 +248,16 @@ def _first_wrong_half(data: Bytes, at: Int, length: Int, digits: Int, field: Any
     return -1
 
 
-@kernel
+@hot_kernel
+def _eight_characters(word: np.uint64) -> np.uint64:
+    """Return the characters of the four lower bytes of BCD; of a D (a track's separator) =."""
+    word &= _WORDS
+    word = (word | (word << _SIXTEEN)) & _SHORTS
+    word = (word | (word << _EIGHT)) & _BYTES
+    return ((word >> _FOUR) & _LOW_OF_PAIRS) | ((word & _LOW_OF_PAIRS) << _EIGHT) | ZEROS
+
+
+@hot_kernel
 def turn(
     data: Bytes,
     at: Int,
@@ -234,11 +277,16 @@ def turn(
         if digits > 0 and half_byte(data, at, begin + digits - 1) == _NIBBLE_F:
             digits -= 1
         to -= begin
-        for k in range(length):
-            byte = np.int64(data[np.uint64(at + k)])
-            high, low = byte >> 4, byte & 15
-            out[np.uint64(to + 2 * k)] = 48 + high if high <= 9 else _EQUALS
-            out[np.uint64(to + 2 * k + 1)] = 48 + low if low <= 9 else _EQUALS
+        k: Int = 0
+        while k + 8 <= length:
+            word = load_word(data, at + k)
+            store_word(out, to + 2 * k, _eight_characters(word))
+            store_word(out, to + 2 * k + 8, _eight_characters(word >> _THIRTY_TWO))
+            k += 8
+        for rest in range(k, length):
+            byte = np.int64(data[np.uint64(at + rest)])
+            out[np.uint64(to + 2 * rest)] = 48 | byte >> 4  # a D becomes =
+            out[np.uint64(to + 2 * rest + 1)] = 48 | byte & 15
         return digits
     if code == _EBCDIC:
         for k in range(length):

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from engine.wire.code_kernels import (
     bytes_of,
     coded_value,
+    fixed_number,
     length_of,
     packed_value,
     turn,
 )
-from engine.wire.columns import Fault
+from engine.wire.columns import FIELD_COUNT, Fault
 from engine.wire.elements import Code, Prefix
 from engine.wire.fault_kernels import set_fault
 from engine.wire.frame_kernels import cut_frames
@@ -86,9 +87,12 @@ def decode_batch(
     # By use of a field: its value (-1 = none), where it can be read in ASCII (-1 = absent), its
     # length there. Every field writes here, those without a use into entry 0, so
     # that the loop does not branch on the use.
-    found = np.empty((3, _USES), np.int64)
+    blank = np.empty(4 * _USES, np.int64)
     scratch = np.empty(_TEXT_BEGIN + _USES * _TEXT_ROOM, np.uint8)
-    _decode_rows(arena, table, hash_key, request, spans, pan_block, rows, found, scratch)
+    # Flat, so that a field costs one store there.
+    places = spans.reshape(spans.size).view(np.uint32)
+    blocks = pan_block.reshape(pan_block.size)
+    _decode_rows(arena, table, hash_key, request, places, blocks, rows, blank, scratch)
     return rows
 
 
@@ -98,10 +102,10 @@ def _decode_rows(
     table: DialectTable,
     hash_key: NDArray[np.uint64],
     request: Array,
-    spans: NDArray[np.uint16],
+    places: NDArray[np.uint32],
     pan_block: Bytes,
     rows: Int,
-    found: NDArray[np.int64],
+    blank: NDArray[np.int64],
     scratch: Bytes,
 ) -> None:
     """Decode the messages that ``cut_frames`` found.
@@ -113,13 +117,14 @@ def _decode_rows(
     number_of = table.number_of
     parts, part_fields, to_ascii = table.parts, table.part_fields, table.to_ascii
     ascii_chars, profile = chars[0], table.profile
+    found = blank.reshape((_USES, 4))
     for i in range(np.uint64(rows)):
         row = request[i]
         start, dialect = np.int64(row.start), np.uint64(row.dialect)
         end = start + row.size
         rule = framing[dialect]
-        for use in range(_USES):
-            found[0, use], found[1, use] = -1, -1
+        for k in range(4 * _USES):
+            blank[k] = -1
         row.fault, row.fault_field, row.fault_offset = 0, 0, 0
         row.bitmap_hi, row.bitmap_lo, row.bitmap_third = _ZERO, _ZERO, _ZERO
         row.mti = _relative(mti_value(arena, start, end, rule.mti_code), rule)
@@ -132,30 +137,42 @@ def _decode_rows(
                 arena, start, end, rule, ascii_chars, to_ascii, row
             )
 
-        left = reverse_bits(high & ~_TOP)
-        base, good = 1, _ZERO
+        # The lowest bit is the lowest field: of what is left, of all, of what cannot be.
+        left = reverse_bits(high & ~_TOP) if at >= 0 else _ZERO
+        base, every, bad = 1, left, _ZERO
+        place = i * np.uint64(FIELD_COUNT)
         last = 129 if third != _ZERO else (65 if low != _ZERO else 1)
         while at >= 0:
             if left == _ZERO:
                 if base == last:
                     break
-                _keep(row, base, good)
-                good = _ZERO
+                _keep(row, base, every & ~bad)
+                bad = _ZERO
                 base += 64
                 left = reverse_bits(low if base == 65 else third)
+                every = left
                 continue
-            position = lowest_bit(left)
-            left &= left - _ONE
-            number = np.uint64(base + position)
+            rest = left & (left - _ONE)
+            number = np.uint64(base + lowest_bit(left))
             field = fields[dialect, number]
             limit, code = np.int64(field.limit), field.data_code
+            if field.way != 0:
+                length = np.int64(field.size)
+                value = np.int64(-1)
+                if at + length <= end:
+                    value = fixed_number(arena, at, length, limit, field.way)
+                if value >= 0:
+                    use = field.use
+                    found[use, 0], found[use, 1], found[use, 2] = value, at, length
+                    places[place + number] = np.uint32((at - start) | (length << 16))
+                    at += length
+                    left = rest
+                    continue
             prefix = np.int64(field.prefix_bytes)
             units: Int = limit
             if prefix != 0:
                 if at + prefix > end:
                     units = -1
-                elif field.prefix_code == _PREFIX_ASCII:
-                    units = digits_value(arena, at, prefix)
                 else:
                     units = length_of(arena, at, prefix, np.int64(field.prefix_code))
             flags = np.int64(field.flags)
@@ -163,7 +180,8 @@ def _decode_rows(
             over = (units < 0) | (units > limit) | (at + prefix + length > end)
             if over | (limit == 0) | ((length & flags & IS_HEX) != 0):
                 fault = _BITMAP if limit == 0 else _LENGTH
-                set_fault(row, fault, base + position, at - start)
+                set_fault(row, fault, np.int64(number), at - start)
+                bad |= left
                 at = -1
                 break
             at += prefix
@@ -189,29 +207,27 @@ def _decode_rows(
                 bad_at = check_parts(arena, at, length, field, parts, part_fields, chars, found)
                 if bad_at >= 0:
                     fault = _STRUCTURE
-                    found[0, _PARTIAL] = -1
+                    found[_PARTIAL, 0] = -1
             if bad_at < 0:
                 use = field.use
-                found[0, use], found[1, use], found[2, use] = value, at, length
+                found[use, 0], found[use, 1], found[use, 2] = value, at, length
                 if flags & IS_TURNED:
                     to = _TEXT_BEGIN + np.int64(use) * _TEXT_ROOM
-                    found[1, use] = to
-                    found[2, use] = turn(
+                    found[use, 1] = to
+                    found[use, 2] = turn(
                         arena, at, length, units, field, to_ascii, dialect, scratch, to
                     )
-                spans[i, number, 0] = at - start
-                spans[i, number, 1] = length
-                good |= _TOP >> np.uint64(position)
+                places[place + number] = np.uint32((at - start) | (length << 16))
             else:
-                set_fault(row, fault, base + position, bad_at - start)
+                set_fault(row, fault, np.int64(number), bad_at - start)
+                bad |= left ^ rest
             at += length
-        _keep(row, base, good)
-        if rule.is_plain:
-            take_values(arena, number_of, hash_key, row, rule, profile, pan_block, i, found)
-        else:
-            take_values(scratch, number_of, hash_key, row, rule, profile, pan_block, i, found)
+            left = rest
+        _keep(row, base, every & ~bad)
+        text = arena if rule.is_plain else scratch
+        take_values(text, number_of, hash_key, row, rule, profile, pan_block, i, found)
         if row.fault == _VALUE:  # blamed by its use: now say where it stands
-            row.fault_offset = spans[i, np.uint64(row.fault_field), 0]
+            row.fault_offset = np.int64(places[place + np.uint64(row.fault_field)]) & 0xFFFF
         if at >= 0 and at != end:
             set_fault(row, _TRAILING, 0, at - start)
         kind = message_of[dialect, max(row.mti, 0)]
@@ -224,8 +240,9 @@ def _decode_rows(
 
 
 @kernel
-def _keep(row: Any, base: Int, good: np.uint64) -> None:
-    """Note the valid fields of one bitmap."""
+def _keep(row: Any, base: Int, bits: np.uint64) -> None:
+    """Note the valid fields of one bitmap, whose lowest bit is the lowest field."""
+    good = reverse_bits(bits)
     if base == 1:
         row.bitmap_hi = good
     elif base == 65:

@@ -46,23 +46,23 @@ def take_later_values(
     """Write the columns that fields of 1993 and 2003 fill; ``found`` as of ``take_values``."""
     dialect = row.dialect
     if number_of[dialect, _NETWORK_CODE] == 0 and row.mti // 100 % 10 == _CLASS_NETWORK:
-        row.network_code = found[0, _FUNCTION]
+        row.network_code = found[_FUNCTION, 0]
     _take_moment(text, number_of, row, found)
-    at = found[1, _POS_CODES]
+    at = found[_POS_CODES, 1]
     if at >= 0:
         row.entry_mode = _ENTRY_TABLE[text[np.uint64(at + 6)] & 127]
         row.condition = _CONDITION_TABLE[text[np.uint64(at + 4)] & 127]
-    at = found[1, _POS_BITS]
+    at = found[_POS_BITS, 1]
     if at >= 0:
         row.entry_mode = _entry_of_bits(np.int64(text[np.uint64(at)]), text[np.uint64(at + 1)])
         row.condition = _condition_of_bits(np.int64(text[np.uint64(at + 8)]))
-    at = found[1, _ORIGINAL_AMOUNT]
+    at = found[_ORIGINAL_AMOUNT, 1]
     if at >= 0:
         row.original_amount = digits_value(text, at, 12)
-    at = found[1, _AMOUNT]
+    at = found[_AMOUNT, 1]
     if at >= 0:
         row.currency, row.amount = digits_value(text, at, 3), digits_value(text, at + 4, 12)
-    at = found[1, _BILLING]
+    at = found[_BILLING, 1]
     if at >= 0:
         row.billing_currency = digits_value(text, at, 3)
         row.billing_amount = digits_value(text, at + 4, 12)
@@ -74,10 +74,10 @@ def _take_moment(
     text: Bytes, number_of: NDArray[np.uint8], row: Any, found: NDArray[np.int64]
 ) -> None:
     """Local date and time in one field; it stands for the time of transmission without that."""
-    at = found[1, _LOCAL_MOMENT]
+    at = found[_LOCAL_MOMENT, 1]
     if at < 0:
         return
-    moment = digits_value(text, at + found[2, _LOCAL_MOMENT] - 10, 10)
+    moment = digits_value(text, at + found[_LOCAL_MOMENT, 2] - 10, 10)
     if not is_moment(moment):
         reject(number_of, row, _LOCAL_MOMENT)
         return
@@ -114,7 +114,7 @@ def _take_original_local(
     text: Bytes, number_of: NDArray[np.uint8], row: Any, rule: Any, found: NDArray[np.int64]
 ) -> None:
     """DE56: MTI 4, STAN as DE11, local date and time as DE12, acquirer (LL in 1993)."""
-    at, length = found[1, _ORIGINAL_LOCAL], found[2, _ORIGINAL_LOCAL]
+    at, length = found[_ORIGINAL_LOCAL, 1], found[_ORIGINAL_LOCAL, 2]
     if at < 0:
         return
     stan_digits, moment_digits = np.int64(rule.stan_digits), np.int64(rule.moment_digits)

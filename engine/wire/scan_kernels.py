@@ -25,8 +25,8 @@ _NIBBLES, _BYTES = np.uint64(0x0F0F0F0F0F0F0F0F), np.uint64(0x00FF00FF00FF00FF)
 _SHORTS, _TWO = np.uint64(0x0000FFFF0000FFFF), np.uint64(2)
 _FOUR, _EIGHT, _SIXTEEN, _THIRTY_TWO = (np.uint64(n) for n in (4, 8, 16, 32))
 _HIGH_NIBBLES = np.uint64(0xF0F0F0F0F0F0F0F0)
-_ZEROS = np.uint64(0x3030303030303030)  # eight characters "0"
-_ZONES = np.uint64(0xF0F0F0F0F0F0F0F0)  # the same in EBCDIC
+ZEROS = np.uint64(0x3030303030303030)  # eight characters "0"
+ZONES = np.uint64(0xF0F0F0F0F0F0F0F0)  # the same in EBCDIC
 _SIXES = np.uint64(0x0606060606060606)
 _ONES = np.uint64(0x0101010101010101)
 _TOPS = np.uint64(0x8080808080808080)
@@ -35,33 +35,64 @@ _SEVENS = np.uint64(0x7F7F7F7F7F7F7F7F)
 _CASES = np.uint64(0x2020202020202020)  # what tells small letters from capitals
 _ABOVE_NINE = np.uint64(0x7676767676767676)  # lifts 10 and above to 0x80
 _ABOVE_SIX = np.uint64(0x7979797979797979)
+_ABOVE_LETTERS = np.uint64(0x6565656565656565)  # lifts 27 and above to 0x80
+_SPACES = np.uint64(0x2020202020202020)
+_EQUALS = np.uint64(0x3D3D3D3D3D3D3D3D)
+_LETTERS_D = np.uint64(0x4444444444444444)
 _TENS, _HUNDREDS = np.uint64(2561), np.uint64(6553601)  # 10 * 2**8 + 1, 100 * 2**16 + 1
 _MYRIADS = np.uint64(42949672960001)  # 10000 * 2**32 + 1
 
 _DIGIT, _PRINTABLE, _ANY = int(Char.DIGIT), int(Char.PRINTABLE), int(Char.ANY)
 _HEX, _SIGN = int(Char.HEX), int(Char.SIGN)
+_WORD, _TRACK = int(Char.WORD), int(Char.TRACK)
 
 
 @hot_kernel
 def word_before(data: Bytes, end: Int, count: Int) -> np.uint64:
     """Return the ``count`` (1 to 8) bytes before ``end`` as the top of a word, "0" below them."""
     kept = _ALL << np.uint64(64 - 8 * count)
-    return (load_word(data, end - 8) & kept) | (_ZEROS & ~kept)
+    return (load_word(data, end - 8) & kept) | (ZEROS & ~kept)
 
 
 @hot_kernel
 def _not_digits(word: np.uint64) -> np.uint64:
     """Return 0 if all eight bytes are digits."""
-    return ((word & _HIGH_NIBBLES) ^ _ZEROS) | (((word + _SIXES) & _HIGH_NIBBLES) ^ _ZEROS)
+    return ((word & _HIGH_NIBBLES) ^ ZEROS) | (((word + _SIXES) & _HIGH_NIBBLES) ^ ZEROS)
 
 
-@kernel
+@hot_kernel
 def _not_hex(word: np.uint64) -> np.uint64:
     """Return 0 if all eight bytes are hex digits: 0-9, or a letter of A-F in either case."""
-    digit = (word ^ _ZEROS) & _SEVENS  # 0 to 9 for a digit
+    digit = (word ^ ZEROS) & _SEVENS  # 0 to 9 for a digit
     letter = ((word | _CASES) ^ _TO_SPACE) & _SEVENS  # 1 to 6 for a letter
     good = ~(digit + _ABOVE_NINE) | (~(letter + _ABOVE_SIX) & (letter + _SEVENS))
     return (~good | word) & _TOPS
+
+
+@hot_kernel
+def _not_word(word: np.uint64) -> np.uint64:
+    """Return 0 if all eight bytes are digits, letters or blanks."""
+    digit = (word ^ ZEROS) & _SEVENS
+    letter = ((word | _CASES) ^ _TO_SPACE) & _SEVENS  # 1 to 26 for a letter
+    space = (word ^ _SPACES) & _SEVENS  # 0 for a blank
+    good = ~(digit + _ABOVE_NINE) | (~(letter + _ABOVE_LETTERS) & (letter + _SEVENS))
+    return (~(good | ~(space + _SEVENS)) | word) & _TOPS
+
+
+@hot_kernel
+def _not_track(word: np.uint64) -> np.uint64:
+    """Return 0 if all eight bytes are digits, = or D."""
+    digit = (word ^ ZEROS) & _SEVENS
+    equals, letter = (word ^ _EQUALS) & _SEVENS, (word ^ _LETTERS_D) & _SEVENS
+    good = ~(digit + _ABOVE_NINE) | ~(equals + _SEVENS) | ~(letter + _SEVENS)
+    return (~good | word) & _TOPS
+
+
+@hot_kernel
+def _not_printable(word: np.uint64) -> np.uint64:
+    """Return 0 if all eight bytes are printable."""
+    # A byte of 0x80 and more is wrong already, so carries do not matter.
+    return ((word | (word + _ONES)) & _TOPS) | (((word + _TO_SPACE) & _TOPS) ^ _TOPS)
 
 
 @hot_kernel
@@ -91,22 +122,35 @@ def digits_value(data: Bytes, at: Int, length: Int) -> Int:
     return -1 if wrong != _ZERO else value * 100_000_000 + _eight_digits(last)
 
 
+@hot_kernel
+def fixed_digits(data: Bytes, at: Int, length: Int, zeros: np.uint64) -> Int:
+    """Return 1 to 16 digits as a number; -1 = some byte is not a digit.
+
+    ``zeros`` is eight times the digit 0 of the code they are written in.
+    """
+    end = at + length
+    first = np.int64(((length - 1) & 7) + 1)  # bytes in the first word
+    begin = end if length <= 8 else end - 8
+    kept = _ALL << np.uint64(64 - 8 * first)
+    word = (load_word(data, begin - 8) & kept) | (zeros & ~kept)
+    # A byte above "9" may carry into its neighbour, but then it is wrong by itself.
+    wrong = ((word ^ zeros) | ((word + _SIXES) ^ zeros)) & _HIGH_NIBBLES
+    value = _eight_digits(word)
+    if length > 8:
+        word = load_word(data, end - 8)
+        wrong |= ((word ^ zeros) | ((word + _SIXES) ^ zeros)) & _HIGH_NIBBLES
+        value = value * 100_000_000 + _eight_digits(word)
+    return -1 if wrong != _ZERO else value
+
+
 @kernel
 def zoned_value(data: Bytes, at: Int, length: Int) -> Int:
     """Return 1 to 18 digits of EBCDIC as a number; -1 = some byte is not a digit."""
-    value: Int = 0
-    count = ((length - 1) & 7) + 1
-    done = count
-    while done <= length:
-        kept = _ALL << np.uint64(64 - 8 * count)
-        word = (load_word(data, at + done - 8) & kept) | (_ZONES & ~kept)
-        # A byte above "9" carries into its neighbour, but then it is wrong by itself.
-        if ((word ^ _ZONES) | ((word + _SIXES) ^ _ZONES)) & _HIGH_NIBBLES != _ZERO:
-            return -1
-        value = value * 100_000_000 + _eight_digits(word)
-        count = 8
-        done += 8
-    return value
+    if length <= 16:
+        return fixed_digits(data, at, length, ZONES)
+    head = fixed_digits(data, at, length - 16, ZONES)
+    rest = fixed_digits(data, at + length - 16, 16, ZONES)
+    return -1 if (head < 0) | (rest < 0) else head * 10_000_000_000_000_000 + rest
 
 
 @hot_kernel
@@ -115,32 +159,32 @@ def is_sign(byte: Int) -> bool:
     return (byte == 67) | (byte == 68)
 
 
-@kernel
+@hot_kernel
 def is_class(data: Bytes, at: Int, length: Int, chars: NDArray[np.uint16], char_bits: Int) -> bool:
     """Return whether every byte is of the class."""
-    if char_bits == _ANY or length == 0:
+    if char_bits == _ANY:
         return True
-    if (char_bits == _DIGIT) | (char_bits == _PRINTABLE) | (char_bits == _HEX):
-        count = ((length - 1) & 7) + 1
-        done = count
-        wrong = _ZERO
-        while done <= length:
-            word = word_before(data, at + done, count)
-            if char_bits == _DIGIT:
-                wrong |= _not_digits(word)
-            elif char_bits == _HEX:
-                wrong |= _not_hex(word)
-            else:  # a byte of 0x80 and more is wrong already, so carries do not matter
-                wrong |= (word | (word + _ONES)) & _TOPS
-                wrong |= ((word + _TO_SPACE) & _TOPS) ^ _TOPS
-            count = 8
-            done += 8
-        return wrong == _ZERO
-    base = np.uint64(at)
-    bits = np.uint16(char_bits)
-    for k in range(np.uint64(length)):
-        bits &= chars[data[base + k]]
-    return bits != 0
+    count = ((length - 1) & 7) + 1
+    done = count
+    while done <= length:
+        word = word_before(data, at + done, count)
+        if char_bits == _PRINTABLE:
+            wrong = _not_printable(word)
+        elif char_bits == _WORD:
+            wrong = _not_word(word)
+        elif char_bits == _TRACK:
+            wrong = _not_track(word)
+        elif char_bits == _DIGIT:
+            wrong = _not_digits(word)
+        elif char_bits == _HEX:
+            wrong = _not_hex(word)
+        else:
+            return first_outside(data, at, length, chars, 0, char_bits) < 0
+        if wrong != _ZERO:
+            return False
+        count = 8
+        done += 8
+    return True
 
 
 @kernel

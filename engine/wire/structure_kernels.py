@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from engine.wire.code_kernels import bytes_of, coded_value, is_hex, length_of
 from engine.wire.elements import Code
-from engine.wire.scan_kernels import Int
+from engine.wire.scan_kernels import Int, reverse_bits
 from engine.wire.table import Char, PartsKind
 from engine.wire.uses import Use
-from ledger.jit import kernel
+from ledger.jit import kernel, load_word, lowest_bit
 
 Array = NDArray[Any]
 Bytes = NDArray[np.uint8]
@@ -27,6 +27,10 @@ _ASCII, _RAW = int(Code.ASCII), int(Code.RAW)
 _ASCII_HEX = int(Code.ASCII_HEX)
 _EBCDIC, _EBCDIC_HEX = int(Code.EBCDIC), int(Code.EBCDIC_HEX)
 _PARTIAL = int(Use.PARTIAL)
+_LOW_HALVES, _PAIRS = np.uint64(0x0F0F0F0F0F0F0F0F), np.uint64(0x00FF00FF00FF00FF)
+_ZERO, _ONE = np.uint64(0), np.uint64(1)
+_ONES, _BYTE, _NINE = np.uint64(0x0101010101010101), np.uint64(255), np.uint64(9)
+_FOUR, _EIGHT, _SIXTEEN, _THIRTY_TWO = (np.uint64(n) for n in (4, 8, 16, 32))
 _TAG_BYTES = 4
 _DATASETS_OF_TLV = 0x70  # identifiers above have a bitmap of their own
 
@@ -91,12 +95,16 @@ def _check_bitmap(
     at += size
     if at > end:
         return begin
-    for k in range(8 * size):
-        if (data[np.uint64(begin + (k >> 3))] >> (7 - (k & 7))) & 1 == 0:
-            continue
-        if fields[k + 1].size == 0:
+    word = _ZERO
+    for k in range(np.uint64(size)):
+        word |= np.uint64(data[np.uint64(begin) + k]) << np.uint64(56 - 8 * np.int64(k))
+    left = reverse_bits(word)
+    while left != _ZERO:
+        number = lowest_bit(left) + 1
+        left &= left - _ONE
+        if fields[number].size == 0:
             return at
-        after = _inner(data, at, end, fields[k + 1], part.dialect, chars, found)
+        after = _inner(data, at, end, fields[number], part.dialect, chars, found)
         if after < 0:
             return at
         at = after
@@ -134,7 +142,7 @@ def _inner(
         if wrong_at >= 0:
             return -1
     if field.use == _PARTIAL and length > 0:
-        found[0, _PARTIAL] = np.int64(data[np.uint64(at)]) & 15
+        found[_PARTIAL, 0] = np.int64(data[np.uint64(at)]) & 15
     return at + length
 
 
@@ -214,6 +222,8 @@ def find_tag(data: Bytes, at: Int, length: Int, step: Int, tag: Int) -> tuple[In
 
 @kernel
 def _check_tlv(data: Bytes, at: Int, end: Int, step: Int) -> Int:
+    if step == 2:
+        at = _after_short_elements(data, at, end)
     while at < end:
         if _byte(data, at, step) == 0:  # a filler between elements
             at += step
@@ -223,6 +233,31 @@ def _check_tlv(data: Bytes, at: Int, end: Int, step: Int) -> Int:
             return at
         at = value_at + size
     return -1
+
+
+@kernel
+def _after_short_elements(data: Bytes, at: Int, end: Int) -> Int:
+    """Return where the elements end that have tags of one or two bytes and short lengths, in hex.
+
+    Eight characters are looked at together; the last few of the field are left to the caller.
+    """
+    while at + 8 <= end:
+        word = load_word(data, at)
+        # Of letters, in ASCII as in EBCDIC, the bit 16 is not set.
+        half = (word & _LOW_HALVES) + (~(word >> _FOUR) & _ONES) * _NINE
+        word = ((half << _FOUR) | (half >> _EIGHT)) & _PAIRS
+        first, second = np.int64(word & _BYTE), np.int64((word >> _SIXTEEN) & _BYTE)
+        after = at + 4 + 2 * second
+        short: Int = second
+        if first & 31 == 31:
+            short = np.int64((word >> _THIRTY_TWO) & _BYTE)
+            after = at + 6 + 2 * short
+            if second >= 128:
+                short = 128
+        if (first == 0) | (short >= 128) | (after > end):
+            break
+        at = after
+    return at
 
 
 @kernel

@@ -54,6 +54,15 @@ class Envelope(IntEnum):
     VISA = 3  # its own length first; destination and source station are exchanged
 
 
+class Way(IntEnum):
+    """Fields that most messages are made of, and that are read in fewer steps than any."""
+
+    ANY = 0
+    ASCII_DIGITS = 1  # of a fixed number of 1 to 16; the same of the others
+    EBCDIC_DIGITS = 2
+    BCD_DIGITS = 3
+
+
 class PartsKind(IntEnum):
     """How a field is divided."""
 
@@ -112,7 +121,7 @@ FIELD = np.dtype(
         ("size", "<u2"),  # exact or largest length in bytes on the wire; 0 = not in the dialect
         ("limit", "<u2"),  # the same in ``unit``
         ("char_bits", "<u2"),  # class every byte must have
-        ("prefix_digits", "u1"),  # 0 = fixed
+        ("way", "u1"),  # Way
         ("prefix_bytes", "u1"),
         ("prefix_code", "u1"),  # Prefix
         ("data_code", "u1"),  # Code
@@ -208,6 +217,8 @@ def compile_dialects(dialects: Sequence[Dialect]) -> DialectTable:
     for row, dialect in enumerate(dialects):
         _fill(table, row, dialect)
         next_part = _fill_parts(table, row, dialect, next_part)
+        for number, field in dialect.fields.items():
+            table.fields[row, number]["way"] = _way(field, int(table.fields[row, number]["flags"]))
     return table
 
 
@@ -364,10 +375,19 @@ def _field_row(field: Field, dialect: Dialect) -> tuple[int, ...]:
         is_ascii = field.code == Code.ASCII or (field.is_bcd and dialect.encoding.text == "ascii")
         signed = 1 if is_ascii else 2
     return (
-        *(field.size, field.limit, bits, field.prefix_digits, field.prefix_bytes, field.prefix),
+        *(field.size, field.limit, bits, Way.ANY, field.prefix_bytes, field.prefix),
         *(field.code, field.unit, field.use, signed, field.pad, 0),
         (IS_HEX if field.is_hex else 0) | (IS_COUNTED if field.unit else 0),
     )
+
+
+def _way(field: Field, flags: int) -> Way:
+    """Return how a field is read; ``flags`` as in FIELD."""
+    ways = {Code.ASCII: Way.ASCII_DIGITS, Code.EBCDIC: Way.EBCDIC_DIGITS, Code.BCD: Way.BCD_DIGITS}
+    is_short = field.format == "n" and not field.prefix_digits and 1 <= field.size <= 16
+    if not is_short or flags & (IS_TURNED | IS_DIVIDED) or (field.is_bcd and field.size > 8):
+        return Way.ANY
+    return ways.get(field.code, Way.ANY)
 
 
 def mask_words(numbers: Iterable[int]) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from engine.wire.scan_kernels import (
     word_before,
 )
 from engine.wire.uses import Use
-from ledger.jit import kernel, load_word, lowest_bit
+from ledger.jit import hot_kernel, kernel, load_word, lowest_bit, store_word
 
 Array = NDArray[Any]
 Bytes = NDArray[np.uint8]
@@ -30,6 +30,13 @@ _DOUBLED = np.uint64(0x00FF00FF00FF00FF)  # of a word that ends with the check d
 _FROM_FIVE = np.uint64(0x7B7B7B7B7B7B7B7B)  # lifts 5 and above to 0x80
 _NINE, _SEVEN, _SUM_SHIFT = np.uint64(9), np.uint64(7), np.uint64(56)
 _THIRTY_TWO, _SIXTEEN = np.uint64(32), np.uint64(16)
+_PAIRS, _QUADS = np.uint64(0x00FF00FF00FF00FF), np.uint64(0x0000FFFF0000FFFF)
+_HALF, _SHORT = np.uint64(0xFFFFFFFF), np.uint64(0xFFFF)
+_ALL, _PAD = np.uint64(0xFFFFFFFFFFFFFFFF), np.uint64(0xF0)
+_FOUR, _EIGHT, _FIFTEEN = np.uint64(4), np.uint64(8), np.uint64(15)
+_SIXES, _FORTIES = np.uint64(0x0606060606060606), np.uint64(0x4040404040404040)
+# "de39" and 1 behind the digits: no other use of the token key makes such a block.
+_BLOCK_END = np.uint64(int.from_bytes(b"\0\0\0de39\1", "little"))
 _BLANK = 32
 _MISSING, _VALUE = int(Fault.MISSING), int(Fault.VALUE)
 
@@ -66,38 +73,38 @@ def take_values(
     i: Int,
     found: NDArray[np.int64],
 ) -> None:
-    """Write all value columns of a row, and its row of ``pan_block``, from the fields found.
+    """Write all value columns of a row, and its 16 bytes of ``pan_block``, from the fields found.
 
-    ``found`` is int64[3, 45] by Use: number (-1 = none), where it stands in ``text`` (-1 = absent),
+    ``found`` is int64[45, 4] by Use: number (-1 = none), where it stands in ``text`` (-1 = absent),
     and its characters there. ``rule`` is the dialect's FRAMING row.
     """
-    row.amount, row.billing_amount = found[0, _AMOUNT], found[0, _BILLING_AMOUNT]
-    row.acquirer, row.forwarder = found[0, _ACQUIRER], found[0, _FORWARDER]
-    row.pcode, row.stan = found[0, _PCODE], found[0, _STAN]
-    row.mcc, row.country = found[0, _MCC], found[0, _COUNTRY]
-    row.entry_mode, row.condition = found[0, _ENTRY_MODE], found[0, _CONDITION]
-    row.network_code, row.function = found[0, _NETWORK_CODE], found[0, _FUNCTION]
-    row.reason, row.partial = found[0, _REASON], found[0, _PARTIAL]
+    row.amount, row.billing_amount = found[_AMOUNT, 0], found[_BILLING_AMOUNT, 0]
+    row.acquirer, row.forwarder = found[_ACQUIRER, 0], found[_FORWARDER, 0]
+    row.pcode, row.stan = found[_PCODE, 0], found[_STAN, 0]
+    row.mcc, row.country = found[_MCC, 0], found[_COUNTRY, 0]
+    row.entry_mode, row.condition = found[_ENTRY_MODE, 0], found[_CONDITION, 0]
+    row.network_code, row.function = found[_NETWORK_CODE, 0], found[_FUNCTION, 0]
+    row.reason, row.partial = found[_REASON, 0], found[_PARTIAL, 0]
     _take_times(number_of, row, found)
     _take_currencies(text, number_of, row, found)
     _take_original(text, number_of, row, rule, found)
     row.rrn_a, row.rrn_b, row.terminal, row.merchant = _ZERO, 0, _ZERO, _ZERO
     row.approval, row.original_amount = _ZERO, -1
-    at = found[1, _RRN]
+    at = found[_RRN, 1]
     if at >= 0:
         row.rrn_a = load_word(text, at)
         row.rrn_b = load_word(text, at + 4) >> _THIRTY_TWO
-    at = found[1, _TERMINAL]
+    at = found[_TERMINAL, 1]
     if at >= 0:
-        row.terminal = _last_eight(text, at, found[2, _TERMINAL])
-    at = found[1, _MERCHANT]
+        row.terminal = _last_eight(text, at, found[_TERMINAL, 2])
+    at = found[_MERCHANT, 1]
     if at >= 0:
         acquirer = np.uint64(row.acquirer)
         hashed = siphash_bytes_word(
-            hash_key[0], hash_key[1], text, at, found[2, _MERCHANT], acquirer
+            hash_key[0], hash_key[1], text, at, found[_MERCHANT, 2], acquirer
         )
         row.merchant = max(hashed, _ONE)  # 0 says absent
-    at = found[1, _APPROVAL]
+    at = found[_APPROVAL, 1]
     if at >= 0:
         row.approval = load_word(text, at - 2) >> _SIXTEEN
     if rule.version != 0:
@@ -136,8 +143,8 @@ def _network_code(row: Any, profile: NDArray[np.int64]) -> Int:
 @kernel
 def _take_times(number_of: NDArray[np.uint8], row: Any, found: NDArray[np.int64]) -> None:
     """Write the date and time columns; a value that cannot be is a fault and stays absent."""
-    transmitted, time = found[0, _TRANSMITTED], found[0, _LOCAL_TIME]
-    date, expiry = found[0, _LOCAL_DATE], found[0, _EXPIRY]
+    transmitted, time = found[_TRANSMITTED, 0], found[_LOCAL_TIME, 0]
+    date, expiry = found[_LOCAL_DATE, 0], found[_EXPIRY, 0]
     if transmitted >= 0 and not is_moment(transmitted):
         reject(number_of, row, _TRANSMITTED)
         transmitted = -1
@@ -159,12 +166,12 @@ def _take_currencies(
     text: Bytes, number_of: NDArray[np.uint8], row: Any, found: NDArray[np.int64]
 ) -> None:
     row.currency, row.billing_currency = -1, -1
-    at = found[1, _CURRENCY]
+    at = found[_CURRENCY, 1]
     if at >= 0:
         row.currency = digits_value(text, at, 3)
         if row.currency < 0:
             reject(number_of, row, _CURRENCY)
-    at = found[1, _BILLING_CURRENCY]
+    at = found[_BILLING_CURRENCY, 1]
     if at >= 0:
         row.billing_currency = digits_value(text, at, 3)
         if row.billing_currency < 0:
@@ -178,12 +185,12 @@ def _take_original(
     """DE90: MTI 4, STAN 6, transmitted 10, acquirer 11, forwarder 11; DE95: amount 12, others."""
     row.original_mti, row.original_stan, row.original_transmitted = -1, -1, 0
     row.original_acquirer, row.original_forwarder, row.replacement_amount = -1, -1, -1
-    at = found[1, _REPLACEMENT]
+    at = found[_REPLACEMENT, 1]
     if at >= 0:
         row.replacement_amount = digits_value(text, at, 12)
         if row.replacement_amount < 0:
             reject(number_of, row, _REPLACEMENT)
-    at = found[1, _ORIGINAL]
+    at = found[_ORIGINAL, 1]
     if at < 0:
         return
     mti = digits_value(text, at, 4)
@@ -211,36 +218,70 @@ def _take_card(
 ) -> None:
     """Card number from its field, else track 2, else track 1; whichever are there must agree."""
     at, size = np.int64(0), np.int64(0)
-    if found[1, _PAN] >= 0:
-        at, size = found[1, _PAN], found[2, _PAN]
-    track = found[1, _TRACK2]
+    if found[_PAN, 1] >= 0:
+        at, size = found[_PAN, 1], found[_PAN, 2]
+    track = found[_TRACK2, 1]
     if track >= 0:
-        count, expiry = _read_track2(arena, track, found[2, _TRACK2])
+        count, expiry = _read_track2(arena, track, found[_TRACK2, 2])
         if not _agrees(arena, row, track, count, expiry, at, size):
             reject(number_of, row, _TRACK2)
         elif size == 0:
             at, size = track, count
-    track = found[1, _TRACK1]
-    if track >= 0 and found[2, _TRACK1] > 0 and arena[np.uint64(track)] == _LETTER_B:
-        count, expiry = _read_track1(arena, track, found[2, _TRACK1])
+    track = found[_TRACK1, 1]
+    if track >= 0 and found[_TRACK1, 2] > 0 and arena[np.uint64(track)] == _LETTER_B:
+        count, expiry = _read_track1(arena, track, found[_TRACK1, 2])
         if not _agrees(arena, row, track + 1, count, expiry, at, size):
             reject(number_of, row, _TRACK1)
         elif size == 0:
             at, size = track + 1, count
-    _clear_block(pan_block, i)
-    row.pan_length, row.bin, row.luhn = 0, 0, 0
+    row.pan_length, row.bin, row.luhn = size, 0, 0
+    digits, more = _ZERO, _ZERO
     if size > 0:
-        _take_pan(arena, row, pan_block, i, at, size)
+        row.luhn = _luhn(arena, at, size)
+        digits, more = _packed_digits(arena, at, size)
+    if size >= 6:
+        row.bin = digits_value(arena, at, 6)
+    kept, kept_more = _kept(min(size, 16)), _kept(max(size - 16, 0))
+    digits = (digits & kept) | ~kept
+    more = ((more & kept_more) | ~kept_more) & _SHORT
+    store_word(pan_block, 16 * np.int64(i), (digits << _EIGHT) | np.uint64(size))
+    store_word(
+        pan_block, 16 * np.int64(i) + 8, (digits >> _SUM_SHIFT) | (more << _EIGHT) | _BLOCK_END
+    )
 
 
-@kernel
-def _clear_block(pan_block: Bytes, i: Int) -> None:
-    pan_block[i, 0] = 0
-    for k in range(1, 11):
-        pan_block[i, k] = 255
-    pan_block[i, 11], pan_block[i, 12] = 100, 101  # "de39": no other use of the token key
-    pan_block[i, 13], pan_block[i, 14] = 51, 57  # makes such a block
-    pan_block[i, 15] = 1
+@hot_kernel
+def _kept(digits: Int) -> np.uint64:
+    """Return the half bytes of a word, the higher one of a byte first, that digits stand in."""
+    whole = np.uint64(digits >> 1 << 3)
+    kept = _ALL if digits == 16 else (_ONE << whole) - _ONE
+    return kept | (_PAD << whole) if digits & 1 else kept
+
+
+@hot_kernel
+def _packed_digits(text: Bytes, at: Int, size: Int) -> tuple[np.uint64, np.uint64]:
+    """Return up to 20 characters two a byte, 16 of them in the first word; more may follow them."""
+    if at + 24 <= text.shape[0]:
+        first, second = _four_bytes(load_word(text, at)), _four_bytes(load_word(text, at + 8))
+        return first | (second << _THIRTY_TWO), _four_bytes(load_word(text, at + 16))
+    digits, more = _ZERO, _ZERO
+    for k in range(size):
+        half = np.uint64(text[np.uint64(at + k)]) & _FIFTEEN
+        half <<= np.uint64(((k & 15) >> 1 << 3) + (0 if k & 1 else 4))
+        if k < 16:
+            digits |= half
+        else:
+            more |= half
+    return digits, more
+
+
+@hot_kernel
+def _four_bytes(word: np.uint64) -> np.uint64:
+    """Return eight characters two a byte, the first one in the higher half of the lowest byte."""
+    word &= _LOW_NIBBLES
+    word = ((word << _FOUR) | (word >> _EIGHT)) & _PAIRS
+    word = (word | (word >> _EIGHT)) & _QUADS
+    return (word | (word >> _SIXTEEN)) & _HALF
 
 
 @kernel
@@ -249,7 +290,13 @@ def _read_track2(arena: Bytes, at: Int, length: Int) -> tuple[Int, Int]:
 
     Layout of ISO/IEC 7813: card number, = or D, expiry, service code, discretionary data.
     """
-    count = 0
+    count = np.int64(0)
+    while count + 8 <= length:  # digits and separators only: 0x40 is set where 6 more is no digit
+        marks = (load_word(arena, at + count) + _SIXES) & _FORTIES
+        if marks != _ZERO:
+            count += lowest_bit(marks) >> 3
+            break
+        count += 8
     while count < length and not _is_separator(arena[np.uint64(at + count)]):
         count += 1
     if count == length:
@@ -305,9 +352,13 @@ def _agrees(
     if pan_size > 0:
         if pan_size != count:
             return False
-        for k in range(count):
-            if arena[np.uint64(at + k)] != arena[np.uint64(pan_at + k)]:
+        part = ((count - 1) & 7) + 1
+        done = part
+        while done <= count:
+            if word_before(arena, at + done, part) != word_before(arena, pan_at + done, part):
                 return False
+            part = 8
+            done += 8
     if expiry >= 0:
         if row.expiry_yymm >= 0 and row.expiry_yymm != expiry:
             return False
@@ -316,8 +367,8 @@ def _agrees(
 
 
 @kernel
-def _take_pan(arena: Bytes, row: Any, pan_block: Bytes, i: Int, at: Int, size: Int) -> None:
-    """Write the BCD block, first six digits and check digit (Luhn, ISO/IEC 7812-1)."""
+def _luhn(arena: Bytes, at: Int, size: Int) -> Int:
+    """Return 1 if the check digit holds (Luhn, ISO/IEC 7812-1), else 0."""
     total = _ZERO
     count = ((size - 1) & 7) + 1
     done = count
@@ -329,18 +380,7 @@ def _take_pan(arena: Bytes, row: Any, pan_block: Bytes, i: Int, at: Int, size: I
         total += (word * _ONES) >> _SUM_SHIFT
         count = 8
         done += 8
-    for k in range(size >> 1):
-        high = np.int64(arena[np.uint64(at + 2 * k)])
-        low = np.int64(arena[np.uint64(at + 2 * k + 1)])
-        pan_block[i, np.uint64(1 + k)] = ((high & 15) << 4) | (low & 15)
-    if size & 1:
-        last = np.int64(arena[np.uint64(at + size - 1)])
-        pan_block[i, np.uint64(1 + (size >> 1))] = ((last & 15) << 4) | 15
-    pan_block[i, 0] = size
-    row.pan_length = size
-    row.luhn = 1 if np.int64(total) % 10 == 0 else 0
-    if size >= 6:
-        row.bin = digits_value(arena, at, 6)
+    return 1 if np.int64(total) % 10 == 0 else 0
 
 
 @kernel
