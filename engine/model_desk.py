@@ -9,7 +9,6 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import TypeVar
 
 import msgspec
@@ -19,16 +18,20 @@ from numpy.typing import NDArray
 from engine.admin import operations as api
 from engine.admin.models_api import LabelOf, PutLabels, PutModel, RollBack, WithdrawModel
 from engine.admin.rules_api import Answer
+from engine.errors import StorageFailure
 from engine.events import apply_events, event_record
 from engine.items import Setting
+from engine.label_book import LabelBook
 from engine.label_events import Label, apply_labels, label_record
 from engine.metrics import Metrics
+from engine.partition import Partition
 from engine.pipeline import Pipeline, event_job
 from engine.scorer import Challenger, Scorer
 from ledger.commit import CommitJob
+from ledger.errors import LedgerError
 from ledger.journal import Blob, BlobKind
 from ledger.record import Kind
-from ledger.stores.place import scan_journal
+from ledger.stores.place import records_at
 from scoring.errors import ModelError
 from scoring.model_folder import PAST_MAX, Current, ModelFolder
 from scoring.registry import Model, model_from_bytes
@@ -48,7 +51,7 @@ class EngineModelDesk:
 
     Parameters
     ----------
-    data : the data folder: its journal is read for labels, its ``models`` holds the registry.
+    partition : its journal is read for labels, the folder's ``models`` holds the registry.
     configured : the model that the configuration names; None = none.
     """
 
@@ -57,7 +60,7 @@ class EngineModelDesk:
         pipeline: Pipeline,
         metrics: Metrics,
         loop: asyncio.AbstractEventLoop,
-        data: Path,
+        partition: Partition,
         configured: Model | None,
         on_event: Notify,
     ) -> None:
@@ -65,8 +68,10 @@ class EngineModelDesk:
         self._scorer: Scorer = pipeline.authorizer.scorer
         self._metrics = metrics
         self._loop = loop
-        self._data = data
-        self._folder = ModelFolder(data / "models")
+        self._data = partition.data
+        self._store = partition.store
+        self._book = LabelBook(partition.data, partition.store.position)
+        self._folder = ModelFolder(partition.data / "models")
         self._configured = configured
         self._on_event = on_event
         self._thread = ThreadPoolExecutor(1, "models")
@@ -77,6 +82,10 @@ class EngineModelDesk:
     def close(self) -> None:
         """Finish what was asked and stop the thread."""
         self._thread.shutdown(wait=True, cancel_futures=True)
+        try:
+            self._book.close(self._store.position)
+        except StorageFailure as problem:
+            self._on_event("labels.book", {"reason": str(problem)})
 
     def show(self) -> "Future[Answer]":
         """Return the model in force, challengers and models kept."""
@@ -191,6 +200,7 @@ class EngineModelDesk:
             name = operator.encode()[:64]
             blobs = [Blob(row, BlobKind.OPERATOR, name) for row in range(len(part))]
             last, _ = self._commit(records, blobs, self._count_labels)
+            self._book.note(records["ref_seq"].astype(np.int64))
         waits = [ts_ns - int(originals[one.record]["ts_ns"]) for one in body.labels]
         self._metrics.labels += (answer["frauds"], answer["labels"] - answer["frauds"])
         self._metrics.label_lag_s[0] = int(np.median(waits)) // 1_000_000_000
@@ -199,18 +209,16 @@ class EngineModelDesk:
 
     def _originals(self, labels: list[LabelOf]) -> dict[int, NDArray[np.void]]:
         """Return the RECORD row of each labelled payment; refuse what cannot be labelled."""
-        wanted = np.array([one.record for one in labels], np.uint64)
+        wanted = np.array([one.record for one in labels], np.int64)
         if len(np.unique(wanted)) != len(wanted):
             raise api.Invalid("labels", "labels: a record is named twice")
-        found: dict[int, NDArray[np.void]] = {}
-        standing: set[int] = set()
-        for batch in scan_journal(self._data):
-            records = batch.records
-            chosen = np.isin(records["seq"], wanted) & np.isin(records["kind"], _LABELLED)
-            for row in records[chosen]:
-                found[int(row["seq"])] = row.copy()
-            about = records["ref_seq"][records["kind"] == Kind.LABEL]
-            standing.update(about[np.isin(about, wanted)].tolist())
+        try:
+            rows = records_at(self._data, wanted, self._store.position.seq)
+            standing = self._book.labelled(wanted)
+        except (StorageFailure, LedgerError) as problem:
+            raise api.Unavailable(str(problem)) from None
+        rows = rows[np.isin(rows["kind"], _LABELLED)]
+        found = {int(rows["seq"][at]): rows[at : at + 1][0] for at in range(len(rows))}
         for place, one in enumerate(labels):
             if one.record not in found:
                 text = f"labels[{place}]: record {one.record} is no payment of this ledger"

@@ -152,7 +152,7 @@ class Switch:
         rules = self._rule_desk(pipeline, parts)
         reloader = Reloader(self._read, self.config, pipeline, server, rules, metrics, self.log)
         models = EngineModelDesk(
-            pipeline, metrics, loop, partition.data, parts.configured, self._log_http
+            pipeline, metrics, loop, partition, parts.configured, self._log_http
         )
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self._on_signal, name)

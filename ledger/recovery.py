@@ -81,12 +81,20 @@ class SegmentFile:
         Expected cluster id, or None to accept the file's own.
     partition
         Expected partition, or None to accept the file's own.
+    window_bytes
+        Read at a time.
     """
 
     def __init__(
-        self, disk: Disk, path: Path, cluster: bytes | None = None, partition: int | None = None
+        self,
+        disk: Disk,
+        path: Path,
+        cluster: bytes | None = None,
+        partition: int | None = None,
+        window_bytes: int = _WINDOW_BYTES,
     ) -> None:
         self._disk = disk
+        self._window_bytes = window_bytes
         self.path = path
         self._window: NDArray[np.uint8] = np.empty(0, np.uint8)
         self._window_start = 0
@@ -105,7 +113,7 @@ class SegmentFile:
         """Return a writable view of ``size`` bytes at ``offset``, fewer past the file's end."""
         start = offset - self._window_start
         if start < 0 or start + size > len(self._window):
-            self._load(offset, max(size, _WINDOW_BYTES))
+            self._load(offset, max(size, self._window_bytes))
             start = 0
         return self._window[start : start + size]
 
@@ -175,6 +183,8 @@ class Scan:
         While iterating.
     """
 
+    window_bytes = _WINDOW_BYTES
+
     def __init__(
         self,
         data: Path,
@@ -202,7 +212,7 @@ class Scan:
         for index in indexes:
             path = segment_path(self._data, index)
             self.last_bytes = 0
-            file = SegmentFile(self._disk, path, self.cluster, self.partition)
+            file = SegmentFile(self._disk, path, self.cluster, self.partition, self.window_bytes)
             try:
                 self._enter(file, is_first=index == indexes[0])
                 yield from self._batches(file, is_last=index == indexes[-1])
@@ -266,6 +276,11 @@ class Scan:
 
     def _next(self, file: SegmentFile) -> Batch | None:
         """Return the batch at ``end``, or None where no complete batch stands."""
+        found = self._head(file)
+        return None if found is None else self._whole(file, *found)
+
+    def _head(self, file: SegmentFile) -> tuple[bytes, BatchHeader, int] | None:
+        """Return the checked header at ``end``, its bytes and the batch's size; None = no batch."""
         at = self.end
         if at.offset + PAGE_BYTES > file.size:
             return None
@@ -277,6 +292,11 @@ class Scan:
             raise file.rot("batch header damaged", at.batch_no, at.offset)
         size = padded(HEADER_BYTES + header.body_bytes)
         self._check_header(file, header, size)
+        return raw, header, size
+
+    def _whole(self, file: SegmentFile, raw: bytes, header: BatchHeader, size: int) -> Batch | None:
+        """Return the batch of a checked header; None where its write never finished."""
+        at = self.end
         pages = file.view(at.offset, size)
         if not body_is_whole(header, pages):
             if body_is_incomplete(header, pages):

@@ -8,14 +8,20 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ledger.disk import OsDisk, storage_errors, write_exact
 from ledger.errors import StorageError, StoreSettingsError
-from ledger.journal import Batch, Position
+from ledger.journal import Batch, Position, Records
+from ledger.lookup import batches_with
 from ledger.postgres.reading import scan_postgres, tail_start
 from ledger.postgres.server import EmbeddedServer
+from ledger.record import RECORD
 from ledger.recovery import scan_running
 from ledger.segment import DATABASE_NAME, SEGMENT_BYTES, journal_folder, segment_indexes
 from ledger.stores.file import FileStore, open_file_store
@@ -182,6 +188,41 @@ def scan_journal(data: Path, *, start: Position | None = None) -> Iterator[Batch
         return
     with database_of(data) as dsn:
         yield from scan_postgres(dsn, start=start)
+
+
+def records_at(data: Path, numbers: NDArray[np.int64], end_seq: int) -> Records:
+    """Return the records of these numbers, RECORD[k], rising; what is not there is left out.
+
+    In files the headers of the segments concerned are walked, and only the batches that hold one of
+    the records are read. In a database everything from the oldest record asked for is.
+
+    Parameters
+    ----------
+    numbers
+        Of durable records, in any order.
+    end_seq
+        The number after the newest durable record.
+    """
+    wanted = np.unique(numbers)
+    wanted = wanted[(wanted > 0) & (wanted < end_seq)]
+    if not len(wanted):
+        return np.zeros(0, RECORD)
+    if read_place(data) is None:
+        batches = batches_with(data, wanted)
+    else:
+        start = start_of_newest(data, end_seq - int(wanted[0]))
+        batches = takewhile(
+            lambda batch: batch.header.first_seq <= wanted[-1], scan_journal(data, start=start)
+        )
+    parts = [_chosen(batch, wanted) for batch in batches]
+    return np.concatenate(parts) if parts else np.zeros(0, RECORD)
+
+
+def _chosen(batch: Batch, wanted: NDArray[np.int64]) -> Records:
+    """Return those records of a batch that are ``wanted``, which rises; numbers have no gaps."""
+    first, count = batch.header.first_seq, batch.header.record_count
+    low, high = np.searchsorted(wanted, (first, first + count)).tolist()
+    return batch.records[wanted[low:high] - first]
 
 
 def start_of_newest(data: Path, count: int) -> Position | None:

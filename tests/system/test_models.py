@@ -122,6 +122,11 @@ def test_labels_are_taken_whole_or_not(switch: Switch, card: Card, tmp_path: Pat
     assert switch.metric('de39_drift_psi{column="amount"}') > 0
     code, _, err = _model_command(switch, "labels", path)
     assert (code != 0, f"record {number} has its label" in err) == (True, True)
+    for end in (switch.stop, switch.kill):  # known after a stop and after a crash
+        end()
+        switch.start()
+        code, _, err = _model_command(switch, "labels", path)
+        assert (code != 0, f"record {number} has its label" in err) == (True, True)
     path.write_text("record,label\n5,maybe\n")
     code, _, err = _model_command(switch, "labels", path)
     assert (code, is_one_line(err)) == (1, True)
