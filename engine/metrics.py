@@ -95,6 +95,7 @@ class Gauge(IntEnum):
     OUTBOX_WAITING = 12  # messages that the host must still deliver
     REASONS_WAITING = 13  # payments whose exact reasons are still to be made
     SCORER_OFF = 14  # 1 = it failed or was slow; the stand-in decides until it is tried again
+    WRITING_NS = 15  # for how long the batch at hand has been on its way to the disk
 
 
 class Queue(IntEnum):

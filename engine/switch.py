@@ -411,6 +411,7 @@ def _note_commits(pipeline: Pipeline, metrics: Metrics, done: int) -> int:
     """Add the commit groups since ``done`` to the metrics; return how far they are."""
     committer = pipeline.committer
     assert committer is not None, "the journal is open while the timer runs"
+    metrics.gauges[Gauge.WRITING_NS] = int(committer.writing_s * 1e9)
     stats = committer.stats
     count = stats.group_count
     size = len(stats.append_ns)

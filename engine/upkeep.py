@@ -62,10 +62,7 @@ class Upkeep:
     def readiness(self, committer: Committer, metrics: Metrics) -> dict[str, bool]:
         """Return what must hold of the disk to commit now and for a while; never waits."""
         free_bytes = int(metrics.gauges[Gauge.FREE_BYTES])
-        return {
-            "disk_has_room": free_bytes == 0 or free_bytes >= self._reserve_bytes,
-            "disk_answers": committer.writing_s < _STALLED_S,
-        }
+        return disk_state(free_bytes, self._reserve_bytes, committer.writing_s)
 
     def view(self) -> LedgerView:
         """Return where the ledger stands: the witness of the last durable record, and more."""
@@ -86,3 +83,21 @@ class Upkeep:
         if self._proving is not None:
             self._proving.close()
             self._proving = None
+
+
+def disk_state(free_bytes: int, reserve_bytes: int, writing_s: float) -> dict[str, bool]:
+    """Return what ``/readyz`` says of the disk.
+
+    Parameters
+    ----------
+    free_bytes
+        Free where the journal lies; 0 = nobody has looked yet.
+    reserve_bytes
+        What must be free.
+    writing_s
+        For how long the batch at hand has been on its way.
+    """
+    return {
+        "disk_has_room": free_bytes == 0 or free_bytes >= reserve_bytes,
+        "disk_answers": writing_s < _STALLED_S,
+    }

@@ -408,6 +408,13 @@ SERIES: tuple[Series, ...] = (
         "bytes",
     ),
     single(
+        "de39_ledger_writing_seconds",
+        "gauge",
+        "For how long the batch at hand has been on its way to the disk; 0 = none is.",
+        _gauge(m.Gauge.WRITING_NS, _NS),
+        "seconds",
+    ),
+    single(
         "de39_ledger_unproven_batches",
         "gauge",
         "Durable batches that no signed checkpoint covers yet.",
