@@ -43,7 +43,7 @@ from ledger.authorizations import batch_rows_max
 from ledger.deadlines import next_due
 from ledger.journal import Blob
 from ledger.money import EXPONENT
-from ledger.record import RECORD, SCORE_NONE
+from ledger.record import RECORD
 from scoring.kernels import card_pass, card_update, shared_pass
 from scoring.registry import Model
 from scoring.tables import Tables
@@ -166,6 +166,17 @@ class Authorizer:
             first, items = last, items_end
         return items, records, events
 
+    def compile_stages(self, links: NDArray[np.void]) -> None:
+        """Have the kernels between decode and encode compiled: a pass over nothing."""
+        nothing = self.work.order[:0]
+        self._admit(0, links)
+        self.fit()
+        self._match(0, 0, links, 0, 0, 1)
+        self.work_pass(0, 0, 0, 0, 0, _no_lap)
+        self._judge(nothing, _no_lap)
+        self._decide(nothing, nothing, _no_lap)
+        self.records(0, 0)
+
     def fit(self) -> None:
         """Give the hits of a row as many words as the rule set in force needs."""
         shape = len(self.work.items), self.program.words
@@ -210,11 +221,7 @@ class Authorizer:
         work, state = self.work, self.state
         count = collect_due(state.ring, state.wheel, state.cursor, now_ns, work.rows, work.items)
         self.fit()
-        work.verdicts[:count] = 0
-        work.hits[:count] = 0
-        work.scores[:count] = SCORE_NONE
-        work.feature_checks[:count] = 0
-        work.reasons[:count] = 0
+        work.reset(slice(count))
         work.order[:count] = np.arange(count)
         self._post(work.order[:count])
         return self.records(count, count)
@@ -300,11 +307,7 @@ class Authorizer:
         )
         lap("shared")
         for part in (slice(first, last), slice(items, items_end)):
-            work.hits[part] = 0
-            work.scores[part] = SCORE_NONE
-            work.feature_checks[part] = 0
-            work.reasons[part] = 0
-            work.verdicts[part] = 0
+            work.reset(part)
         bounds_array = work.wave_bounds
         order_waves(first, last, items, items_end, work.items, wave_count, bounds_array, work.order)
         bounds: list[int] = bounds_array[: 2 * wave_count + 2].tolist()
@@ -409,7 +412,18 @@ class Authorizer:
         )
         records = self.records(item_count, record_count)
         events.write(records, first_seq, state)
-        out_size = encode_batch(
+        out_size = self.encode(reply_count)
+        if self.guard is not None:
+            self.guard.seal(work, reply_count)
+        blobs = sorted([*events.blobs, *beside], key=lambda blob: blob.row)
+        return Outcome(
+            count, item_count, reply_count, records, originals, out_size, blobs, events.names
+        )
+
+    def encode(self, reply_count: int) -> int:
+        """Write the frames of the answers; return their size in bytes."""
+        work = self.work
+        out_size: int = encode_batch(
             work.arena,
             work.request,
             work.spans,
@@ -421,13 +435,7 @@ class Authorizer:
             work.out_end,
         )
         assert out_size >= 0, "the answer buffer is sized for the largest batch"
-        if self.guard is not None:
-            self.guard.seal(work, reply_count)
-        blobs = sorted([*events.blobs, *beside], key=lambda blob: blob.row)
-        size = int(out_size)
-        return Outcome(
-            count, item_count, reply_count, records, originals, size, blobs, events.names
-        )
+        return out_size
 
     def records(self, item_count: int, record_count: int) -> NDArray[np.void]:
         """Return the records of the decided items, RECORD (record_count,)."""
@@ -446,3 +454,7 @@ class Authorizer:
         )
         note_scoring(item_count, work.items, work.feature_checks, work.reasons, records)
         return records
+
+
+def _no_lap(_stage: str) -> None:
+    pass

@@ -22,6 +22,7 @@ from typing import Any
 
 _ROOT = Path(__file__).resolve().parent.parent
 _PACKAGES = ("engine", "scoring", "ledger", "bench")
+_KERNEL = re.compile(rb"^@\w*kernel$", re.MULTILINE)
 _IMPORT = re.compile(
     r"^from ((?:engine|scoring|ledger|bench)[\w.]*) import (\([^)]*\)|.*)$", re.MULTILINE
 )
@@ -92,7 +93,7 @@ def _user_cache() -> str:
 
 def _fingerprint() -> str:
     """Return the hash of every file with kernels and all that they import."""
-    return _hash_of(_closure([name for name in _texts() if b"\n@kernel" in _texts()[name]]))
+    return _hash_of(_closure([name for name, text in _texts().items() if _KERNEL.search(text)]))
 
 
 @functools.cache

@@ -5,6 +5,7 @@ tens of seconds and says what it does; later starts load the compiled code from 
 """
 
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -27,6 +28,7 @@ from engine.security.warm_kernels import compile_kernels
 from engine.state import Bounds, EngineState
 from engine.tokens import Tokenizer, pan_blocks
 from engine.wire.dialect import load_builtin
+from engine.wire.reading import read_batch
 from engine.wire.table import SEGMENT, compile_dialects
 from engine.wire.text import add_header, build_message
 from ledger.authorizations import Cursor
@@ -69,6 +71,8 @@ def compile_all(report: Report) -> float:
         report("compiling the kernels: only on the first start of this version, under a minute")
     with _Progress(None if is_warm else report) as say:
         authorizer, state = _small_engine()
+        if folder is not None and not is_warm:
+            _compile_side_by_side(authorizer, say)
         _open_card(authorizer, state)
         records = [_run(authorizer, _frames(), say)]
         records.append(authorizer.expire(_START_NS + 2 * 3600 * 10**9 * _HOLD_LIFE_H))
@@ -84,6 +88,40 @@ def compile_all(report: Report) -> float:
     if folder is not None:
         kernel_cache.mark_warm(Path(folder))
     return time.monotonic() - started
+
+
+def _compile_side_by_side(authorizer: Authorizer, say: Report) -> None:
+    """Let a second process compile the stages between decode and encode, this one the others.
+
+    What it keeps in the cache is found there afterwards; a kernel that it could not make, or on a
+    machine with one core, is made as it is met.
+    """
+    if len(os.sched_getaffinity(0)) < 2:
+        return
+    beside = subprocess.Popen(
+        [sys.executable, "-c", "from engine.warm import compile_beside; compile_beside()"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        read_batch(authorizer.work, np.zeros(1, SEGMENT), 1, authorizer.table, authorizer.hash_key)
+        say("decode")
+        authorizer.encode(0)
+        say("encode")
+        compile_kernels()
+        say("checks")
+        beside.wait()
+    finally:
+        beside.kill()
+        beside.wait()
+
+
+def compile_beside() -> None:
+    """Compile the stages between decode and encode; the second process of a first start."""
+    authorizer, state = _small_engine()
+    authorizer.compile_stages(np.zeros(1, LINK))
+    _compile_between(authorizer, state)
 
 
 class _Progress:

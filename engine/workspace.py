@@ -15,6 +15,7 @@ from engine.terms import Terms
 from engine.wire.columns import FIELD_COUNT, REPLY, REQUEST
 from engine.wire.encode_kernels import REPLY_OVERHEAD_BYTES
 from engine.wire.table import DialectTable
+from ledger.record import SCORE_NONE
 from scoring.features import EXTRAS, FEATURES, SHARED
 from scoring.payment import PAYMENT
 
@@ -117,3 +118,11 @@ class Workspace:
         room = rows * (REPLY_OVERHEAD_BYTES + EXTRA_BYTES)
         self.out = np.zeros(arena_bytes + room, np.uint8)
         self.out_end = np.zeros(rows, np.int64)
+
+    def reset(self, part: slice) -> None:
+        """Blank what rules and scorer say of the items ``part``."""
+        self.hits[part] = 0
+        self.scores[part] = SCORE_NONE
+        self.feature_checks[part] = 0
+        self.reasons[part] = 0
+        self.verdicts[part] = 0
