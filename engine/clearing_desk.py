@@ -87,11 +87,16 @@ class ClearingDesk:
             records = settle_rows(state, authorizer.terms, rows, now_ns, do_post=not is_dry)
             seqs = state.ring["seq"][rows["entry"] & (len(state.ring) - 1)]
             result = rows, np.where(rows["entry"] > 0, seqs, 0).tolist()
-            if not len(records):
+
+            def finish() -> None:
+                if not is_dry:
+                    np.add.at(self._pipeline.metrics.filed, rows["result"].astype(np.intp), 1)
                 done.set_result(result)
+
+            if not len(records):
+                finish()
                 return None
-            blobs = _blobs(items, rows, operator)
-            return event_job(records, now_ns, blobs, lambda: done.set_result(result))
+            return event_job(records, now_ns, _blobs(items, rows, operator), finish)
 
         def guarded() -> Any:
             try:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from engine import metrics_kernels as kernels
 from engine.decision import Decision
+from engine.presentment import Result as Filed
 from engine.wire.columns import Fault
 from ledger.record import SCORE_NONE, Flag
 
@@ -239,6 +240,7 @@ class Metrics:
         self.duplicates = _counts(len(Duplicate))
         self.frame_errors = _counts(len(FrameError))
         self.shed = _counts(len(Shed))
+        self.filed = _counts(max(Filed) + 1)  # items of clearing and repayment, by what became
         self.unanswered = _counts(len(Unanswered))
         self.upstream = _counts(len(Upstream))
         self.table_counts = _counts(len(Table))

@@ -14,6 +14,7 @@ from engine.admin.link_series import LINK_SERIES
 from engine.admin.model_series import MODEL_SERIES
 from engine.admin.series_kinds import Buckets, Labels, Series, Values, named, single
 from engine.decision import Decision
+from engine.presentment import Result as Filed
 from engine.wire.columns import Fault
 
 _RULES_SHOWN = 256  # the page stays bounded; GET /v1/rules has all of a larger set
@@ -242,6 +243,14 @@ SERIES: tuple[Series, ...] = (
         ("reason",),
         "Requests and connections refused to stay within bounds.",
         lambda metrics: named(m.Shed, metrics.shed),
+    ),
+    Series(
+        "de39_filed_items_total",
+        "counter",
+        "",
+        ("result",),
+        "Items of clearing and repayment, by what became of them.",
+        lambda metrics: named(Filed, metrics.filed),
     ),
     Series(
         "de39_frame_errors_total",

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,13 @@ def _post(
     return (json.loads(out) if out else {}), err
 
 
+def _filed(switch: Switch) -> Counter[str]:
+    """Return how many items are counted, by what became of them."""
+    lines = switch.call("GET", "/metrics").body.splitlines()
+    counts = [line for line in lines if line.startswith("de39_filed_items_total{")]
+    return Counter({line.split('"')[1]: int(float(line.split()[1])) for line in counts})
+
+
 def test_a_file_is_matched_posted_and_posted_once(switch: Switch, tmp_path: Path) -> None:
     """Matched, over, forced; the account shows it; the same file again moves nothing."""
     card = switch.open_card()
@@ -44,6 +52,7 @@ def test_a_file_is_matched_posted_and_posted_once(switch: Switch, tmp_path: Path
     ]
     path = _file(tmp_path, rows)
 
+    before = _filed(switch)
     dry, _ = _post(switch, "clearing", path, "--dry-run", code=1)  # D's purchase is not there yet
     assert (dry["dry_run"], dry["counts"]["matched"], dry["counts"]["forced"]) == (True, 1, 1)
     assert switch.account(card)["used_minor"] == 0
@@ -62,6 +71,7 @@ def test_a_file_is_matched_posted_and_posted_once(switch: Switch, tmp_path: Path
     again, _ = _post(switch, "clearing", path)
     assert again["counts"] == {"duplicate": 4}
     assert switch.account(card)["used_minor"] == 6_300
+    assert _filed(switch) - before == Counter(done["counts"]) + Counter(duplicate=4)
 
 
 def test_rejected_items_are_named_and_the_others_stand(switch: Switch, tmp_path: Path) -> None:
@@ -74,9 +84,11 @@ def test_rejected_items_are_named_and_the_others_stand(switch: Switch, tmp_path:
         f"{name}C,clearing,{card.pan},10,840,,,,yes,",
         f"{name}D,reversal,{card.pan},10,840,,,,yes,none",
     ]
+    before = _filed(switch)
     done, said = _post(switch, "clearing", _file(tmp_path, rows), code=1)
 
     assert done["rejected"] == 3
+    assert _filed(switch) - before == Counter(done["counts"])
     assert done["counts"]["forced"] == 1
     assert "line 2: rejected: no such card or account here (and 2 more)" in said
     assert card.pan not in said
