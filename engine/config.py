@@ -110,6 +110,15 @@ class Ledger(Section, frozen=True):
         tuple[str, ...],
         Meta(max_length=64, description="witness files that the journal must not be behind"),
     ] = ()
+    archive_folder: Annotated[
+        str, Meta(description="where old segments are moved, by age or size; empty = they stay")
+    ] = ""
+    archive_days: Annotated[
+        int, Meta(ge=0, le=36_500, description="segments that ended before go; 0 = not by age")
+    ] = 0
+    archive_bytes: Annotated[
+        int, Meta(ge=0, le=1 << 50, description="the oldest go above this; 0 = not by size")
+    ] = 0
 
 
 class Limits(Section, frozen=True):
@@ -315,6 +324,7 @@ def _read(path: Path) -> dict[str, Any]:
     _from_folder(tree.get("authorization"), "terms", folder)
     ledger = tree.get("ledger")
     _from_folder(ledger, "witness_file", folder)
+    _from_folder(ledger, "archive_folder", folder)
     if isinstance(ledger, dict) and isinstance(ledger.get("witnesses"), list):
         ledger["witnesses"] = [
             str(folder / Path(name).expanduser()) if isinstance(name, str) else name
@@ -369,7 +379,11 @@ def _ledger_faults(ledger: Ledger) -> Iterator[tuple[str, str]]:
         for key in ("dsn", "replica_count"):
             if getattr(ledger, key):
                 yield f"ledger.{key}", 'only for store = "postgres"; leave it out'
+        if bool(ledger.archive_folder) != bool(ledger.archive_days or ledger.archive_bytes):
+            yield "ledger.archive_folder", "goes with archive_days or archive_bytes"
         return
+    if ledger.archive_folder:
+        yield "ledger.archive_folder", 'only for store = "file"; leave it out'
     if ledger.dsn:
         try:
             hosts_of(ledger.dsn)

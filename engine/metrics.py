@@ -76,6 +76,7 @@ class Counter(IntEnum):
     REASONS_DROPPED = 16  # of which nothing was kept: a bound, or a file that failed
     MERCHANTS_UNSEEN = 17  # that the engine had not seen before it started
     SCORER_FAILURES = 18  # scoring stages of a batch that came to nothing
+    ARCHIVED = 19  # segments moved to the archive since the start
 
 
 class Gauge(IntEnum):

@@ -1,4 +1,4 @@
-"""SHELL: what a running engine does for its ledger beside the traffic: snapshots and proofs.
+"""SHELL: what a running engine does for its ledger beside the traffic: snapshots, proofs, archive.
 
 Nothing here delays an answer by more than the fork of a snapshot, and nothing here stops the engine
 when it fails: journal and commit thread are the truth, the rest can be made again.
@@ -13,6 +13,7 @@ from engine.config import Ledger
 from engine.metrics import Counter, Gauge, Metrics
 from engine.partition import Partition
 from engine.proving import Proving
+from engine.retention import Retention
 from engine.snapshots import Snapshots
 from ledger.commit import Committer
 from ledger.stores.file import FileStore
@@ -36,6 +37,7 @@ class Upkeep:
             note,
         )
         self._proving: Proving | None = None
+        self._retention: Retention | None = None
         # The log is made from the files of the journal; another store keeps it elsewhere.
         if config.checkpoint_interval_s and isinstance(partition.store, FileStore):
             witness = Path(config.witness_file) if config.witness_file else None
@@ -43,6 +45,19 @@ class Upkeep:
                 partition.data, partition.store, config.checkpoint_interval_s, witness, note
             )
             self._proving.start()
+        if config.archive_folder:
+            self._retention = Retention(
+                partition.data,
+                Path(config.archive_folder),
+                config.archive_days,
+                config.archive_bytes,
+                self._signed,
+                note,
+            )
+            self._retention.start()
+
+    def _signed(self) -> int | None:
+        return None if self._proving is None else self._proving.size
 
     async def tick(self, metrics: Metrics) -> None:
         """Begin what is due, further what is under way, show it in the metrics; never long."""
@@ -57,6 +72,9 @@ class Upkeep:
         if self._proving is not None:
             metrics.gauges[Gauge.PROOF_LAG] = self._proving.lag
             failures += self._proving.failures
+        if self._retention is not None:
+            metrics.counters[Counter.ARCHIVED] = self._retention.archived
+            failures += self._retention.failures
         metrics.counters[Counter.UPKEEP_FAILURES] = failures
 
     def readiness(self, committer: Committer, metrics: Metrics) -> dict[str, bool]:
@@ -80,6 +98,9 @@ class Upkeep:
     def close(self) -> None:
         """Give up a snapshot under way; sign what is durable."""
         self.snapshots.close()
+        if self._retention is not None:
+            self._retention.close()
+            self._retention = None
         if self._proving is not None:
             self._proving.close()
             self._proving = None

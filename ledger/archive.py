@@ -10,10 +10,11 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ledger.disk import OsDisk, storage_errors
 from ledger.errors import LedgerError
+from ledger.journal import HEADER_BYTES, PAGE_BYTES, BatchHeader, header_from_bytes
 from ledger.recovery import SegmentFile
 from ledger.segment import segment_indexes, segment_path, write_archived_mark
 from ledger.snapshot import KEEP_COUNT, load_latest, snapshot_seqs
@@ -22,8 +23,16 @@ _CHUNK_BYTES = 1024 * 1024
 _LEVEL = 6
 
 
+class Limits(NamedTuple):
+    """What of the journal stays where it is."""
+
+    before_ns: int = 0  # segments that ended before this engine time (Unix ns) go
+    bytes_max: int = 0  # the oldest go while all take more; 0 = however much
+    signed: int | None = None  # batches that a checkpoint covers: others stay; None = none is made
+
+
 class ArchiveError(LedgerError):
-    """A segment that cannot be archived; nothing was removed."""
+    """A segment that cannot be archived; it was not removed."""
 
 
 def archivable(data: Path, keep_count: int) -> list[int]:
@@ -44,10 +53,14 @@ def archive(
     target: Path,
     *,
     keep_count: int = 2,
+    limits: Limits | None = None,
     dry_run: bool = False,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Move the segments that may go to ``target`` as ``NNNNNNNN.seg.gz``; return what was done.
+
+    With ``limits`` only those that exceed them. ``on_progress`` gets the number of each; what it
+    raises ends the work between two segments.
 
     Raises
     ------
@@ -58,6 +71,8 @@ def archive(
     """
     disk = OsDisk()
     numbers = archivable(data, keep_count)
+    if limits is not None:
+        numbers = numbers[: _exceeding(data, numbers, limits)]
     facts: dict[str, Any] = {"archived": numbers, "bytes": 0, "archive_bytes": 0}
     if dry_run or not numbers:
         return facts
@@ -76,6 +91,35 @@ def archive(
             disk.fsync_dir(path.parent)
         on_progress(number)
     return facts
+
+
+def _exceeding(data: Path, numbers: list[int], limits: Limits) -> int:
+    """Return how many of ``numbers``, oldest first, exceed ``limits``."""
+    disk = OsDisk()
+    sizes = {n: segment_path(data, n).stat().st_size for n in segment_indexes(disk, data)}
+    whole, count = sum(sizes.values()), 0
+    for number in numbers:
+        following = _first_of(data, number + 1)
+        is_old = following.ts_ns < limits.before_ns
+        if not (is_old or 0 < limits.bytes_max < whole):
+            break
+        if limits.signed is not None and following.batch_no - 1 > limits.signed:
+            break
+        whole -= sizes[number]
+        count += 1
+    return count
+
+
+def _first_of(data: Path, number: int) -> BatchHeader:
+    """Return the header of the first batch of segment ``number``."""
+    segment = SegmentFile(OsDisk(), segment_path(data, number))
+    try:
+        header = header_from_bytes(segment.view(PAGE_BYTES, HEADER_BYTES).tobytes())
+    finally:
+        segment.close()
+    if header is None:
+        raise ArchiveError(f"{segment.path} does not begin with a batch: run de39 ledger verify")
+    return header
 
 
 def unpack(target: Path, number: int, path: Path) -> None:

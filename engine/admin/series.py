@@ -442,10 +442,16 @@ SERIES: tuple[Series, ...] = (
         _gauge(m.Gauge.SNAPSHOT_PAUSE_NS, _NS),
         "seconds",
     ),
+    _plain(
+        "counter",
+        "de39_ledger_archived_segments_total",
+        "Segments of the journal moved to the archive.",
+        _counter(m.Counter.ARCHIVED),
+    ),
     single(
         "de39_ledger_upkeep_failures_total",
         "counter",
-        "Snapshots and checkpoints that could not be made.",
+        "Snapshots, checkpoints and archive copies that could not be made.",
         _counter(m.Counter.UPKEEP_FAILURES),
     ),
     Series(

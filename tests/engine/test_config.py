@@ -104,6 +104,12 @@ def test_relative_paths_count_from_the_file(tmp_path: Path) -> None:
             "ledger.replica_count: needs ledger.dsn",
         ),
         ("[ledger]\nreplica_count = 1", "ledger.replica_count: only for store"),
+        ('[ledger]\narchive_folder = "old"', "ledger.archive_folder: goes with archive_days or"),
+        ("[ledger]\narchive_days = 1", "ledger.archive_folder: goes with archive_days or"),
+        (
+            '[ledger]\nstore = "postgres"\narchive_folder = "old"\narchive_bytes = 1',
+            "ledger.archive_folder: only for store",
+        ),
         ('[ledger]\nstore = "postgres"\nretry_s = 0', "ledger.retry_s: expected int >= 1"),
         ('[ledger]\ndsn = "postgresql://u:secret@h/d"', "ledger.dsn: only for store"),
         ('[http]\naddress = "127.0.0.1"', "http.address: expected HOST:PORT"),

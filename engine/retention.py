@@ -1,0 +1,89 @@
+"""SHELL: the thread that moves old segments of a running engine's journal to its archive.
+
+What may go at all, ``ledger.archive`` says; here is when, and what is old or too much. A failure is
+told and counted; the segment stays and is tried again.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ledger.archive import Limits, archive
+from ledger.errors import LedgerError
+
+_DAY_NS = 86_400 * 10**9
+EVERY_S = 60.0
+
+
+class Retention:
+    """Looks once a minute.
+
+    Parameters
+    ----------
+    data, target
+        The data folder, and the archive.
+    days
+        Segments that ended so many days ago go; 0 = not by age.
+    bytes_max
+        The oldest go while the journal takes more; 0 = not by size.
+    signed
+        Returns how many batches a checkpoint covers, for the others stay; None = none is made.
+    note
+        Told of a failure, one line.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        target: Path,
+        days: int,
+        bytes_max: int,
+        signed: Callable[[], int | None],
+        note: Callable[[str], None],
+    ) -> None:
+        self._data = data
+        self._target = target
+        self._days = days
+        self._bytes_max = bytes_max
+        self._signed = signed
+        self._note = note
+        self._stop = threading.Event()
+        self.archived = 0  # segments
+        self.failures = 0
+        self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop after the segment at hand."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def look(self, now_ns: int) -> None:
+        """Archive what is old at ``now_ns`` (Unix ns) or too much, a segment after the other."""
+        before_ns = now_ns - self._days * _DAY_NS if self._days else 0
+        limits = Limits(before_ns, self._bytes_max, self._signed())
+        try:
+            archive(self._data, self._target, limits=limits, on_progress=self._moved)
+        except _StoppedError:
+            pass
+        except (LedgerError, OSError) as problem:
+            self.failures += 1
+            self._note(f"old segments are not archived: {problem}")
+
+    def _moved(self, _number: int) -> None:
+        self.archived += 1
+        if self._stop.is_set():
+            raise _StoppedError
+
+    def _run(self) -> None:
+        while not self._stop.wait(EVERY_S):
+            self.look(time.time_ns())
+
+
+class _StoppedError(Exception):
+    """The engine ends; what is left is for its next run."""
