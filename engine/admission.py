@@ -27,7 +27,9 @@ from scoring.payment import Entry
 _APPROVED = int(Decision.APPROVED)
 _PURCHASE, _CASH, _CASHBACK, _REFUND = 0, 1, 9, 20  # first two digits of DE3
 _JUMP_S_MAX = 2 * SECONDS_A_DAY  # in message time, one odd DE7 must not carry the engine away
-_HASH_IDENTITY, _HASH_RRN = 1, 2  # first word of what is hashed, so that the kinds never meet
+# First word of what is hashed, so that the kinds never meet.
+_HASH_IDENTITY, _HASH_RRN, _HASH_LOCAL = 1, 2, 3
+_STANS = 1_000_000
 _USUAL_KEY, _MERCHANT_BIT, _RRN_BIT = 31, 32, 64  # bits in order of engine.wire.checks.KEY_PARTS
 _NS = 1_000_000_000
 _AHEAD = 8  # rows for which a look-up is asked before it is needed
@@ -189,6 +191,7 @@ def _blank(item: Row, i: Int) -> None:
     item["mcc"] = 0
     item["exponent"] = 2
     item["entry_class"] = 0
+    item["by_local"] = 0
 
 
 @hot_kernel
@@ -265,8 +268,9 @@ def _identify(row: Row, item: Row, hash_key: NDArray[np.uint64], words: NDArray[
     )
     if item["role"] == Role.REVERSE or item["flags"] & Flag.ADVICE:
         _identify_original(row, item, hash_key, words)
+    item["by_local"] = row["rrn_a"] == 0
     item["rrn_hi"], item["rrn_lo"] = rrn_identity(
-        hash_key, row["rrn_a"], row["rrn_b"], row["terminal"], row["acquirer"], words
+        hash_key, row["rrn_a"], row["rrn_b"], row["terminal"], row["acquirer"], row["stan"], words
     )
 
 
@@ -277,14 +281,22 @@ def rrn_identity(
     rrn_b: Int,
     terminal: Int,
     acquirer: Int,
+    stan: Int,
     words: NDArray[np.uint64],
 ) -> tuple[Int, Int]:
-    """Return the 128-bit keyed hash of RRN, terminal and acquirer; (0, 0) without an RRN.
+    """Return the 128-bit keyed hash of RRN, terminal and acquirer.
 
-    ``words`` u64 (5 or more,) is scratch.
+    Without an RRN of STAN, terminal and acquirer, which a terminal has once a day; (0, 0) without
+    either. ``stan`` -1 = none; ``words`` u64 (5 or more,) is scratch.
     """
     if rrn_a == 0:
-        return np.uint64(0), np.uint64(0)
+        if terminal == 0 or stan < 0:
+            return np.uint64(0), np.uint64(0)
+        words[0] = _HASH_LOCAL
+        words[1] = max(acquirer, 0)
+        words[2] = terminal
+        words[3] = np.int64(stan) % _STANS  # as a record keeps it
+        return siphash128_words(hash_key[0], hash_key[1], words, 4)
     words[0] = _HASH_RRN
     words[1] = max(acquirer, 0)
     words[2] = terminal

@@ -139,6 +139,8 @@ def _enter_reversal(
     item["account"] = 0
     identity = item["original_hi"], item["original_lo"]
     by_rrn = item["rrn_hi"], item["rrn_lo"]
+    if item["by_local"] != 0:  # a STAN comes again: it must not void the payment of another day
+        by_rrn = np.uint64(0), np.uint64(0)
     plant_tombstone(identity, by_rrn, ring, id_slots, rrn_slots, cursor)
 
 

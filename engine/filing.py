@@ -221,5 +221,6 @@ def _place(
             np.uint32(row["rrn_b"]),
             np.uint64(row["terminal"]),
             np.int64(row["acquirer"]),
+            np.int64(-1),
             words,
         )

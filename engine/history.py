@@ -211,7 +211,13 @@ def hash_rrns(
     for i in range(items.shape[0]):
         row = request[i]
         items[i]["rrn_hi"], items[i]["rrn_lo"] = rrn_identity(
-            hash_key, row["rrn_a"], row["rrn_b"], row["terminal"], row["acquirer"], words
+            hash_key,
+            row["rrn_a"],
+            row["rrn_b"],
+            row["terminal"],
+            row["acquirer"],
+            np.int64(-1),
+            words,
         )
 
 

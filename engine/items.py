@@ -26,7 +26,7 @@ ITEM = np.dtype(
     [
         ("id_hi", "<u8"),  # message identity
         ("id_lo", "<u8"),
-        ("rrn_hi", "<u8"),  # keyed hash of RRN, terminal and acquirer; 0 = no RRN
+        ("rrn_hi", "<u8"),  # keyed hash of RRN, terminal and acquirer; 0 = none, see ``by_local``
         ("rrn_lo", "<u8"),
         ("original_hi", "<u8"),  # identity of the original that a reversal names; 0 = none
         ("original_lo", "<u8"),
@@ -57,7 +57,8 @@ ITEM = np.dtype(
         ("role", "u1"),
         ("exponent", "u1"),
         ("entry_class", "u1"),  # scoring.payment.Entry
-        ("spare", "u1", (5,)),
+        ("by_local", "u1"),  # 1 = without an RRN: ``rrn_hi`` is of STAN, terminal and acquirer
+        ("spare", "u1", (4,)),
     ]
 )
 

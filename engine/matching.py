@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.almanac import SECONDS_A_DAY, seconds_of_transmission
 from engine.decision import Decision
 from engine.entries import (
     enter,
@@ -94,7 +95,7 @@ def match(
             _session(request[i], item, link)
             continue
         profile = profiles[request[i]["dialect"]]
-        is_about, needs_root, named, root = _look(item, ring, tables, profile, cursor)
+        is_about, needs_root, named, root = _look(item, request[i], ring, tables, profile, cursor)
         due = next_due(ring, wheel, cursor, np.int64(item["ts_ns"]) // _NS)
         if _must_wait(due, root * needs_root, ring, cursor):
             return i, item_count, record_count, wave_count
@@ -254,7 +255,12 @@ def _earlier(
 
 @hot_kernel
 def _look(
-    item: Row, ring: NDArray[np.void], tables: Any, profile: NDArray[np.int64], cursor: Any
+    item: Row,
+    row: Row,
+    ring: NDArray[np.void],
+    tables: Any,
+    profile: NDArray[np.int64],
+    cursor: Any,
 ) -> tuple[bool, Int, Int, Int]:
     """Find what the message is about, if it is about another one.
 
@@ -268,7 +274,7 @@ def _look(
         is_about, needs_root = True, np.int64(1)
     if not is_about:
         return False, np.int64(0), np.int64(0), np.int64(0)
-    named, root = _about(item, ring, tables, profile, cursor)
+    named, root = _about(item, row, ring, tables, profile, cursor)
     if is_reversal and named > 0 and is_undecided(named, ring):
         # Of another amount than was asked: right only if that is the part which is approved.
         asked_minor = ring[named & (ring.shape[0] - 1)]["requested_minor"]
@@ -301,12 +307,15 @@ def _relate(item: Row, named: Int, root: Int, ring: NDArray[np.void]) -> None:
 @kernel
 def _about(
     item: Row,
+    row: Row,
     ring: NDArray[np.void],
     tables: Any,
     profile: NDArray[np.int64],
     cursor: NDArray[np.int64],
 ) -> tuple[Int, Int]:
     """Return (message named, its authorization), 0 = none: by DE90, then by RRN and terminal.
+
+    A reversal that has neither goes by STAN, terminal and local date, of a payment without an RRN.
 
     The card must agree, where the message names one, and the amount of a reversal. Anything may be
     reversed; only an authorization can be advised, completed or added to. An increment goes by RRN
@@ -318,8 +327,13 @@ def _about(
     names_itself = item["original_hi"] == item["id_hi"] and item["original_lo"] == item["id_lo"]
     if item["original_hi"] != 0 and not names_itself:  # nothing is its own original
         found = index_find(id_slots, item["original_lo"], item["original_hi"])
-    if found < 0 and item["rrn_hi"] != 0:
-        found = index_find(rrn_slots, item["rrn_lo"], item["rrn_hi"])
+    if found < 0 and (item["rrn_hi"] != 0 or item["rrn_lo"] != 0):
+        if item["by_local"] == 0:
+            found = index_find(rrn_slots, item["rrn_lo"], item["rrn_hi"])
+        elif item["role"] == Role.REVERSE and row["original_mti"] < 0:
+            found = index_find(rrn_slots, item["rrn_lo"], item["rrn_hi"])
+            if found >= 0 and not _is_of_day(row, item, ring[found & mask]):
+                found = np.int64(-1)
     if found < 0:
         return np.int64(0), np.int64(0)
     original = ring[found & mask]
@@ -336,6 +350,20 @@ def _about(
     if is_reversal or (item["account"] != 0 and is_authorization(root, ring)):
         return named, root
     return np.int64(0), np.int64(0)
+
+
+@kernel
+def _is_of_day(row: Row, item: Row, original: Row) -> bool:
+    """Whether a reversal's local date (DE13) is the original's, in whatever time zone that was.
+
+    Without one the original must be of the last day, since STANs come again.
+    """
+    now_s, then_s = np.int64(item["ts_ns"]) // _NS, np.int64(original["t_s"])
+    if row["local_date"] < 0:
+        return bool(now_s - then_s <= SECONDS_A_DAY)
+    noon = np.int64(row["local_date"]) * 1_000_000 + 120_000
+    apart = seconds_of_transmission(noon, now_s) // SECONDS_A_DAY - then_s // SECONDS_A_DAY
+    return bool(-1 <= apart <= 1)
 
 
 @kernel

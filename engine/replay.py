@@ -330,8 +330,10 @@ def _item_of_record(
         record["rrn_b"],
         record["terminal"],
         record["acquirer"],
+        np.int64(record["stan"]),
         words,
     )
+    item["by_local"] = record["rrn_a"] == 0
     item["original_hi"] = named[0]
     item["original_lo"] = named[1]
     item["ts_ns"] = record["ts_ns"]

@@ -1,7 +1,7 @@
 """Behaviours 41 to 52: advices and reversals. What is left on the poor card is the witness."""
 
 from bench.conformance.money import again, keep_of, show_left
-from bench.conformance.probe import Failed, Probe
+from bench.conformance.probe import Failed, Probe, Skipped
 from bench.conformance.registry import behaviour
 
 
@@ -149,6 +149,23 @@ async def found(probe: Probe) -> None:
             await link.ask(*wrong)
             await link.refuse(*probe.payment(poor, 1), probe.codes.funds)
             await link.approve(*back)
+        await show_left(probe, link, poor.available_minor)
+
+
+@behaviour(51, "without DE90 and DE37 a reversal goes by STAN, terminal and local date")
+async def found_by_local_date(probe: Probe) -> None:
+    """Reverse a payment that had no RRN; DE7 is the reversal's own."""
+    probe.need("0420")
+    if not probe.profile.host.finds_by_local_date:
+        raise Skipped("host.finds_by_local_date is false")
+    poor = probe.profile.cards.poor
+    async with probe.link() as link:
+        ask = probe.payment(poor, poor.available_minor, de37="")
+        await link.approve(*ask)
+        back = probe.reversal(ask, de90="", de7="0101000000")
+        await link.ask(back[0], {**back[1], 41: "CONF0002"})
+        await link.refuse(*probe.payment(poor, 1), probe.codes.funds)
+        await link.approve(*back)
         await show_left(probe, link, poor.available_minor)
 
 

@@ -62,6 +62,7 @@ class Host(_Table, frozen=True):
     partial_field: Annotated[int, Meta(ge=2, le=128)] = 60  # says that the terminal takes a part,
     partial_value: str = "1"  # with this in it
     balance_inquiry: bool = False
+    finds_by_local_date: bool = False  # originals by DE11, DE41 and DE13
     incremental: bool = False  # the same DE37 and DE41 in a further 0100
     captured_reversal: Literal["refund", "refuse"] = "refund"
     reads_chip_data: bool = False

@@ -7,8 +7,8 @@ import pytest
 
 from ledger.authorizations import State
 from ledger.record import Kind
-from tests.support.judged import PAYMENT, ask, book_of, decisions_of, reversal
-from tests.support.small_engine import START_NS, TABLE
+from tests.support.judged import DAY_NS, PAYMENT, ask, book_of, decisions_of, reversal
+from tests.support.small_engine import START_NS, TABLE, pan
 from tests.support.streams import Message, Player, at
 
 pytestmark = pytest.mark.kernels
@@ -273,6 +273,62 @@ def test_behaviour_50_a_partial_reversal_by_de4(player: Player, profile: Any) ->
     assert whole.decision == "APPROVED"
     assert decisions_of(results) == ["REVERSED", "AMOUNT_INVALID", "REVERSED"]
     assert book_of(player) == (10_000, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "days", "decision"),
+    [
+        ({}, 0, "REVERSED"),
+        ({"local_date": 528}, 0, "REVERSED"),
+        ({"local_date": 529}, 0, "REVERSED"),
+        ({"local_date": 531}, 0, "REVERSAL_RECORDED"),
+        ({"local_date": 528}, 3, "REVERSED_NOTHING"),
+        ({}, 3, "REVERSAL_RECORDED"),
+        ({"amount": 3_999}, 0, "REVERSAL_RECORDED"),
+        ({"pan": pan(2)}, 0, "REVERSAL_RECORDED"),
+        ({"terminal": "TERM0002"}, 0, "REVERSAL_RECORDED"),
+        ({"stan": 2}, 0, "REVERSAL_RECORDED"),
+    ],
+)
+def test_behaviour_51_an_original_is_found_by_stan_terminal_and_local_date(
+    player: Player, changes: dict[str, Any], days: int, decision: str
+) -> None:
+    """Neither DE90 nor DE37, a DE7 of its own: card and amount must agree, and the day (28 May)."""
+    payment = at(PAYMENT, rrn=None)
+    back = reversal(payment, original=None, transmitted=601120500, **{"stan": 1, **changes})
+    ask(player, payment)
+
+    (result,) = ask(player, Message(START_NS + days * DAY_NS, 0, back.request))
+
+    assert result.decision == decision
+    assert result.fields["39"] == "00"
+
+
+def test_behaviour_51_a_reversal_with_another_original_does_not_go_by_its_own_stan(
+    player: Player,
+) -> None:
+    """DE90 names what is not known: the payment of that STAN stays; so does one with an RRN."""
+    payment = at(PAYMENT, rrn=None)
+    named = {"mti": 100, "stan": 77, "transmitted": 601120000, "acquirer": 42, "forwarder": 0}
+    with_rrn = at(PAYMENT, stan=2, amount=1_000)
+    results = ask(
+        player,
+        payment,
+        with_rrn,
+        reversal(payment, original=named, stan=1, transmitted=601120500),
+        reversal(with_rrn, original=None, rrn=None, stan=2, transmitted=601120500),
+    )
+    assert decisions_of(results)[2:] == ["REVERSAL_RECORDED"] * 2
+    assert book_of(player) == (5_000, 5_000, 0, 0)
+
+
+def test_behaviour_48_an_orphan_without_an_rrn_voids_no_payment_of_its_stan(
+    player: Player,
+) -> None:
+    """A STAN comes again: the payment after it is another one, and is approved."""
+    payment = at(PAYMENT, rrn=None)
+    orphan = reversal(payment, original=None, stan=1, transmitted=601110000)
+    assert decisions_of(ask(player, orphan, payment)) == ["REVERSAL_RECORDED", "APPROVED"]
 
 
 def test_behaviour_51_an_increment_is_reversed_by_itself(player: Player, profile: Any) -> None:

@@ -21,6 +21,7 @@ from tests.oracle.core_values import (
     approval_code,
     declined_elsewhere,
     identity,
+    is_of_day,
     luhn_holds,
     original_identity,
     root_of,
@@ -402,7 +403,7 @@ class Core:
         if request["mti"] // 10 != 10 and original_identity(request) != identity(request):
             found = self.by_identity.get(original_identity(request))
         if found is None:
-            found = self.by_rrn.get(rrn_key(request) or ())
+            found = self._by_second_key(request)
         if found is None or found.kind in ("reversal", "tombstone"):
             return None, None
         by_de4 = self.profile.get("reversal_amount") == "de4"
@@ -421,6 +422,15 @@ class Core:
         named, root = root_of(found)
         return (named, root) if is_reversal or root.is_authorization else (None, None)
 
+    def _by_second_key(self, request: Request) -> Entry | None:
+        """By RRN; a reversal with neither RRN nor DE90 by STAN and terminal, of the same day."""
+        found = self.by_rrn.get(rrn_key(request) or ())
+        if found is None or "rrn" in request:
+            return found
+        if request["mti"] // 100 != 4 or "original" in request:
+            return None
+        return found if is_of_day(request, self.now_s, found.t_s) else None
+
     def _plant(self, entry: Entry, request: Request) -> None:
         """Remember that this original was reversed before it came."""
         key = original_identity(request)
@@ -430,7 +440,7 @@ class Core:
         self.entries.append(stone)
         self.by_identity[key] = stone
         rrn = rrn_key(request)
-        if rrn is not None:
+        if rrn is not None and "rrn" in request:
             self.by_rrn.setdefault(rrn, stone)
 
     def _drop(self, stone: Entry) -> None:

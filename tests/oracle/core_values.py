@@ -1,6 +1,7 @@
 """What the naive core keeps of accounts, cards and messages, and how messages are told apart."""
 
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 Request = dict[str, Any]
@@ -167,9 +168,10 @@ def _identity(mti: int, *rest: Any) -> tuple[Any, ...]:
 
 
 def rrn_key(request: Request) -> tuple[Any, ...] | None:
-    """RRN, terminal and acquirer; None without an RRN."""
+    """RRN, terminal and acquirer; without an RRN STAN, terminal and acquirer; else None."""
     if "rrn" not in request:
-        return None
+        terminal = request.get("terminal", "")
+        return ("", request["stan"], terminal, request.get("acquirer", 0)) if terminal else None
     return request["rrn"], request.get("terminal", ""), request.get("acquirer", 0)
 
 
@@ -204,3 +206,17 @@ def shed_of(mti: int, link: dict[str, Any]) -> Answer | None:
 def declined_elsewhere(request: Request) -> bool:
     """Whether DE39 of an advice says that what it reports was declined."""
     return request.get("told", "00") not in ("00", "08", "10", "11", "16", "85", "Y1", "Y2", "Y3")
+
+
+def is_of_day(request: Request, now_s: int, then_s: int) -> bool:
+    """Whether DE13 names a day next to ``then_s`` or the same; without one, within a day."""
+    if "local_date" not in request:
+        return now_s - then_s <= 86_400
+    today = datetime.fromtimestamp(now_s, UTC).date()
+    month, day = divmod(request["local_date"], 100)
+    named = [
+        date(year, month, 1) + timedelta(days=day - 1)
+        for year in (today.year - 1, today.year, today.year + 1)
+    ]
+    nearest = min(named, key=lambda d: abs((d - today).days))
+    return abs((nearest - datetime.fromtimestamp(then_s, UTC).date()).days) <= 1

@@ -60,6 +60,7 @@ FLAGS = {
     "takes_cut_tags": "takes chip data that is cut short",
     "completion_beside_hold": "posts a completion and keeps the hold",
     "advice_beside_hold": "holds an advice beside what it advises",
+    "needs_rrn": "finds no original by STAN, terminal and local date",
     "holds_declined_advices": "holds what an advice says was declined",
     "captures_nothing": "answers 0210 00 and moves nothing",
     "refunds_twice": "gives captured money back with each reversal",

@@ -269,7 +269,9 @@ class BrokenHost:
         return found if found is not None and found.held else None
 
     def _by_rrn(self, request: Fields, known: str = "") -> _Payment | None:
-        same = ("37", "41", "32")
+        same = ("37", "41", "32") if "37" in request else ("11", "41", "13")
+        if "37" not in request and self.has("needs_rrn"):
+            return None
         return next(
             (
                 p

@@ -25,7 +25,7 @@ _PLACES = {
     "entry_mode": (22, "{:03d}"), "acquirer": (32, "{}"), "forwarder": (33, "{}"),
     "rrn": (37, "{}"), "terminal": (41, "{}"), "merchant": (42, "{}"), "currency": (49, "{:03d}"),
     "billing_currency": (51, "{:03d}"), "network_code": (70, "{:03d}"), "condition": (25, "{:02d}"),
-    "told": (39, "{}"),
+    "told": (39, "{}"), "local_date": (13, "{:04d}"),
 }  # fmt: skip
 
 

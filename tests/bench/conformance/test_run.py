@@ -83,6 +83,7 @@ FOUND_BY = {
     "takes_cut_tags": 18,
     "completion_beside_hold": 43,
     "advice_beside_hold": 42,
+    "needs_rrn": 51,
     "holds_declined_advices": 41,
     "captures_nothing": 23,
     "refunds_twice": 49,
