@@ -21,6 +21,10 @@ from ledger.stores.place import read_place
 from ledger.vault import KEY_FILE, Vault
 
 _DATA = Path("de39-data")
+_OWN_TOOLS = (
+    "copy the database with pg_basebackup or pg_dump (schema de39), and vault.db with it; the keys "
+    "go elsewhere"
+)
 Flag = Annotated[bool, Parameter(negative="")]
 
 
@@ -47,7 +51,7 @@ def replay(
     json
         Print one JSON object.
     """
-    _in_files(data)
+    _need_files(data, "de39 ledger verify checks it")
     if not (data / KEY_FILE).exists():
         raise ProblemFoundError(f"{data / KEY_FILE} is not there: the state needs it")
     with Vault.open(data) as vault:
@@ -78,7 +82,7 @@ def backup(to: Path, /, *, data: Path = _DATA, dry_run: Flag = False, json: Flag
     json
         Print one JSON object.
     """
-    _in_files(data)
+    _need_files(data, _OWN_TOOLS)
     if dry_run:
         segments = sorted((data / "journal").glob("*.seg"))
         size = sum(path.stat().st_size for path in segments)
@@ -169,16 +173,16 @@ def archive(
     json
         Print one JSON object.
     """
-    _in_files(data)
+    _need_files(data, "there are no segments to archive")
     if keep_count < 1:
         raise UsageError(f"--keep-count {keep_count}: expected 1 or more")
     facts = archiving.archive(data, to, keep_count=keep_count, dry_run=dry_run)
     _show({"dry_run": dry_run, **facts}, as_json=json)
 
 
-def _in_files(data: Path) -> None:
+def _need_files(data: Path, instead: str) -> None:
     if read_place(data) is not None:
-        raise ProblemFoundError(f"the journal of {data} is in PostgreSQL: use its own tools")
+        raise ProblemFoundError(f"the journal of {data} is in PostgreSQL: {instead}")
 
 
 def _show(facts: dict[str, Any], *, as_json: bool) -> None:

@@ -6,10 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from ledger.snapshot import latest_seq
 from tests.support.commands import de39
 from tests.system.link import payment
-from tests.system.process import PATIENT, PLAIN, Switch, eventually
+from tests.system.process import PATIENT, PLAIN, Switch, eventually, is_one_line
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "verify_receipt.py"
 _LISTEN = ('dialect = "iso87-bin"\n' + PATIENT,)
@@ -114,3 +116,30 @@ def test_a_journal_behind_its_witness_is_refused(tmp_path: Path) -> None:
         code, stderr = switch.run_to_end()
         assert code == 74
         assert "a witness saw record 4" in stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "instead"),
+    [
+        (("backup", "elsewhere"), "pg_basebackup or pg_dump (schema de39)"),
+        (("archive", "elsewhere"), "no segments to archive"),
+        (("replay",), "de39 ledger verify"),
+        (("prove", "--seq", "1"), "de39 ledger verify"),
+        (("prove", "--key"), "de39 ledger verify"),
+    ],
+)
+def test_commands_for_files_say_what_to_do_with_a_database(
+    tmp_path: Path, words: tuple[str, ...], instead: str
+) -> None:
+    """One line that names where the journal is and what to use; nothing is written."""
+    (tmp_path / "journal").mkdir()
+    (tmp_path / "journal" / "database").write_text(
+        '{"dsn": "postgresql://u:secret@host/d"}', "utf-8"
+    )
+    code, out, err = de39("ledger", *words, "--data", tmp_path)
+    assert (code, out) == (1, "")
+    assert is_one_line(err)
+    assert f"the journal of {tmp_path} is in PostgreSQL: " in err
+    assert instead in err
+    assert "secret" not in err
+    assert not (tmp_path / "elsewhere").exists()
