@@ -57,6 +57,11 @@ class Bound(IntEnum):
     USE = 11
     SCORE_FELL = 12
     HARDSHIP = 13
+    PLANS_REPAID = 14  # these are of an upgrade (scoring.plan_upgrade)
+    PLAN_LATE = 15
+    PAYMENT_RETURNED = 16
+    PLAN_SIZE = 17
+    EXPOSURE = 18
 
 
 TEXTS = {
@@ -73,6 +78,11 @@ TEXTS = {
     Bound.USE: "The present line is used too little or too much",
     Bound.SCORE_FELL: "The credit score has fallen since the last review",
     Bound.HARDSHIP: "A hardship arrangement is in force",
+    Bound.PLANS_REPAID: "Too few instalment plans were repaid so far",
+    Bound.PLAN_LATE: "An instalment was paid late in the last six months",
+    Bound.PAYMENT_RETURNED: "A payment was returned by the bank",
+    Bound.PLAN_SIZE: "The plans repaid so far were small",
+    Bound.EXPOSURE: "Plans that run at present use up what may be owed in all",
 }
 
 

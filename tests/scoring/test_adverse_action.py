@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from scoring.adverse_action import reasons_of
+from scoring.adverse_action import Reason, notice, reasons_of
 from scoring.credit_features import NAMES, REASONS
+from scoring.credit_limit import TEXTS, Bound
 from scoring.scorecard import Characteristic, Scorecard
 
 CARD = Scorecard(
@@ -31,3 +32,15 @@ def test_the_best_account_has_none() -> None:
     """Nothing lost is no reason; five lines lost are told as four."""
     assert reasons_of(CARD, np.full(5, 30)) == ()
     assert len(reasons_of(CARD, np.full(5, 10))) == 4
+
+
+def test_a_notice_tells_bounds_first_and_never_more_than_four() -> None:
+    """A bound that is the score is told by what cost the points; nothing is told twice."""
+    lost = [Reason(f"r{n}", 9 - n, f"text {n}") for n in range(4)]
+    assert notice((Bound.AGE, Bound.SCORE), lost[:2]) == (TEXTS[Bound.AGE], "text 0", "text 1")
+    assert notice((Bound.SCORE, Bound.HISTORY), lost) == ("text 0", "text 1", "text 2", "text 3")
+    assert notice((Bound.SCORE,), []) == (TEXTS[Bound.SCORE],)
+    assert notice((Bound.SCORE_FELL, Bound.SCORE), lost[:1]) == ("text 0",)
+    assert notice((Bound.NONE,), lost) == ()
+    many = (Bound.IDENTITY, Bound.SANCTIONS, Bound.AGE, Bound.FRAUD_CASE, Bound.HISTORY)
+    assert notice(many, lost) == tuple(TEXTS[bound] for bound in many[:4])
