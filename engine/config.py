@@ -113,8 +113,8 @@ class Ledger(Section, frozen=True):
     archive_folder: Annotated[
         str, Meta(description="where old segments are moved, by age or size; empty = they stay")
     ] = ""
-    archive_days: Annotated[
-        int, Meta(ge=0, le=36_500, description="segments that ended before go; 0 = not by age")
+    archive_age_s: Annotated[
+        int, Meta(ge=0, le=1 << 32, description="segments that ended before go; 0 = not by age")
     ] = 0
     archive_bytes: Annotated[
         int, Meta(ge=0, le=1 << 50, description="the oldest go above this; 0 = not by size")
@@ -379,8 +379,8 @@ def _ledger_faults(ledger: Ledger) -> Iterator[tuple[str, str]]:
         for key in ("dsn", "replica_count"):
             if getattr(ledger, key):
                 yield f"ledger.{key}", 'only for store = "postgres"; leave it out'
-        if bool(ledger.archive_folder) != bool(ledger.archive_days or ledger.archive_bytes):
-            yield "ledger.archive_folder", "goes with archive_days or archive_bytes"
+        if bool(ledger.archive_folder) != bool(ledger.archive_age_s or ledger.archive_bytes):
+            yield "ledger.archive_folder", "goes with archive_age_s or archive_bytes"
         return
     if ledger.archive_folder:
         yield "ledger.archive_folder", 'only for store = "file"; leave it out'

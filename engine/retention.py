@@ -12,7 +12,6 @@ from pathlib import Path
 from ledger.archive import Limits, archive
 from ledger.errors import LedgerError
 
-_DAY_NS = 86_400 * 10**9
 EVERY_S = 60.0
 
 
@@ -23,8 +22,8 @@ class Retention:
     ----------
     data, target
         The data folder, and the archive.
-    days
-        Segments that ended so many days ago go; 0 = not by age.
+    age_s
+        Segments that ended so many seconds ago go; 0 = not by age.
     bytes_max
         The oldest go while the journal takes more; 0 = not by size.
     signed
@@ -37,14 +36,14 @@ class Retention:
         self,
         data: Path,
         target: Path,
-        days: int,
+        age_s: int,
         bytes_max: int,
         signed: Callable[[], int | None],
         note: Callable[[str], None],
     ) -> None:
         self._data = data
         self._target = target
-        self._days = days
+        self._age_s = age_s
         self._bytes_max = bytes_max
         self._signed = signed
         self._note = note
@@ -65,7 +64,7 @@ class Retention:
 
     def look(self, now_ns: int) -> None:
         """Archive what is old at ``now_ns`` (Unix ns) or too much, a segment after the other."""
-        before_ns = now_ns - self._days * _DAY_NS if self._days else 0
+        before_ns = now_ns - self._age_s * 10**9 if self._age_s else 0
         limits = Limits(before_ns, self._bytes_max, self._signed())
         try:
             archive(self._data, self._target, limits=limits, on_progress=self._moved)

@@ -49,7 +49,7 @@ class Upkeep:
             self._retention = Retention(
                 partition.data,
                 Path(config.archive_folder),
-                config.archive_days,
+                config.archive_age_s,
                 config.archive_bytes,
                 self._signed,
                 note,

@@ -104,8 +104,8 @@ def test_relative_paths_count_from_the_file(tmp_path: Path) -> None:
             "ledger.replica_count: needs ledger.dsn",
         ),
         ("[ledger]\nreplica_count = 1", "ledger.replica_count: only for store"),
-        ('[ledger]\narchive_folder = "old"', "ledger.archive_folder: goes with archive_days or"),
-        ("[ledger]\narchive_days = 1", "ledger.archive_folder: goes with archive_days or"),
+        ('[ledger]\narchive_folder = "old"', "ledger.archive_folder: goes with archive_age_s or"),
+        ("[ledger]\narchive_age_s = 1", "ledger.archive_folder: goes with archive_age_s or"),
         (
             '[ledger]\nstore = "postgres"\narchive_folder = "old"\narchive_bytes = 1',
             "ledger.archive_folder: only for store",

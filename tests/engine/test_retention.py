@@ -13,7 +13,8 @@ from ledger.segment import segment_indexes, segment_path
 from tests.ledger.journals import read_all
 from tests.ledger.test_archive import ledger
 
-_DAY_NS = 86_400 * 10**9
+_DAY_S = 86_400
+_DAY_NS = _DAY_S * 10**9
 _TS_NS = 1_700_000_000_000_000_000  # of every batch of the journal
 _SEGMENT_BYTES = 16 * 1024
 
@@ -28,10 +29,10 @@ class _Case:
         self.notes: list[str] = []
         self.signed: int | None = None
 
-    def retention(self, days: int = 0, bytes_max: int = 0) -> Retention:
+    def retention(self, age_s: int = 0, bytes_max: int = 0) -> Retention:
         """Return one over the journal."""
         return Retention(
-            self.data, self.target, days, bytes_max, lambda: self.signed, self.notes.append
+            self.data, self.target, age_s, bytes_max, lambda: self.signed, self.notes.append
         )
 
     def segments(self) -> list[int]:
@@ -47,7 +48,7 @@ def case(tmp_path: Path) -> _Case:
 
 def test_by_age(case: _Case) -> None:
     """Not on the day itself, but after it; the journal then begins later and goes on."""
-    kept = case.retention(days=7)
+    kept = case.retention(age_s=7 * _DAY_S)
     kept.look(_TS_NS + 7 * _DAY_NS)
     assert (kept.archived, case.segments()[0]) == (0, 1)
     assert not case.target.exists()
@@ -72,7 +73,7 @@ def test_by_size(case: _Case, segments: int, gone: int) -> None:
 
 def test_what_no_checkpoint_covers_stays(case: _Case) -> None:
     """Proofs are made from the segments: those that are not signed yet are needed here."""
-    kept = case.retention(days=1)
+    kept = case.retention(age_s=_DAY_S)
     ends = {number: int(read_first(case, number + 1)) - 1 for number in (1, 2, 3)}
     case.signed = ends[2] - 1
     kept.look(_TS_NS + 2 * _DAY_NS)
@@ -93,7 +94,7 @@ def read_first(case: _Case, number: int) -> int:
 def test_a_failure_is_told_and_tried_again(case: _Case) -> None:
     """A file where the archive should be: the segments stay, and go when it is away."""
     case.target.write_text("not a folder")
-    kept = case.retention(days=1)
+    kept = case.retention(age_s=_DAY_S)
     kept.look(_TS_NS + 2 * _DAY_NS)
     assert (kept.archived, kept.failures, case.segments()[0]) == (0, 1, 1)
     assert len(case.notes) == 1
@@ -107,7 +108,7 @@ def test_a_failure_is_told_and_tried_again(case: _Case) -> None:
 def test_the_thread_looks_and_ends(case: _Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """By itself, at the machine's time; closing ends it between two segments."""
     monkeypatch.setattr(retention, "EVERY_S", 0.001)
-    kept = case.retention(days=1)
+    kept = case.retention(age_s=_DAY_S)
     kept.start()
     while kept.archived < 3:
         kept._thread.join(0.01)
