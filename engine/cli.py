@@ -51,6 +51,7 @@ _COMMANDS = {
     "card set": "engine.client_commands:card_set",
     "msg explain": "engine.message_commands:explain",
     "msg doctor": "engine.message_commands:doctor",
+    "msg build": "engine.message_commands:build",
     "msg convert": "engine.message_commands:convert",
     "key init": "engine.key_commands:init",
     "key show": "engine.key_commands:show",

@@ -7,12 +7,14 @@ no value at all of a message whose structure is broken.
 
 import json as json_text
 import sys
+import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from engine.errors import ProblemFoundError, UsageError, run_command
+from engine.messages import MessageCodec
 from engine.wire.capture import is_capture, read_capture
 from engine.wire.columns import Fault
 from engine.wire.convert import convert_message
@@ -35,6 +37,8 @@ _MTI_BYTES = 4
 _FRAME_ROOM = 300  # length, envelope and trailer
 _FILE_BYTES_MAX = 64 << 20
 _SHOWN = 5  # findings
+_LAST_FIELD = 192
+_HEX_DIGITS = frozenset("0123456789abcdefABCDEF")
 
 
 @run_command
@@ -178,6 +182,133 @@ def convert(
     if lost:
         left = ", ".join(f"DE{number}" for number in lost)
         raise ProblemFoundError(f"left out, as {other.name} has no room for them: {left}")
+
+
+@run_command
+def build(
+    source: Path | None = None,
+    /,
+    *,
+    mti: str = "",
+    field: Annotated[list[str] | None, Parameter(negative="")] = None,
+    dialect: str = BUILTIN_DIALECTS[0],
+    frame: bool = True,
+    faulty: Annotated[bool, Parameter(negative="")] = False,
+    out: Path | None = None,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Write one message from its fields, as hex or into a file of raw bytes.
+
+    The bytes go to stdout as hex, or into the file; what was built is listed masked, on stderr
+    beside hex. A message that a reader of the dialect would call faulty is refused, exit code 1.
+
+    Parameters
+    ----------
+    source
+        A TOML or JSON file: mti = "0100" and a table [fields], 4 = "000000001000" and so on. Binary
+        fields are written in hex.
+    mti
+        The type of the message; goes before that of the file.
+    field
+        NUMBER=VALUE, once for each field; goes before the file, and an empty value leaves a field
+        out. For real card numbers take a file: a command line is seen by other users.
+    dialect
+        Name of a dialect that ships with de39, or a dialect file.
+    frame
+        Put length, envelope and trailer around the message.
+    faulty
+        Build it although it is faulty: a mandatory field is missing, or a character not allowed.
+    out
+        The file to write, mode 0600: it has what the message has, unmasked.
+    json
+        Print one JSON object: dialect, mti, fields, masked, and hex where there is no --out.
+    """
+    spoken = _dialect(dialect)
+    mti, fields = fields_of(source, mti, field or [])
+    codec = MessageCodec(spoken)
+    message = _built(codec, mti, fields)
+    found = explain_message(spoken, message)
+    if found.fault != Fault.NONE and not faulty:
+        raise ProblemFoundError(fault_text(found.fault, found.fault_field, found.fault_offset))
+    data = codec.framed(message) if frame else message
+    if out is not None:
+        out.touch(mode=0o600)
+        out.write_bytes(data)
+    if json:
+        facts = _facts(spoken, found, len(message), has_header=frame)
+        told = {**facts, "hex": data.hex()} if out is None else {**facts, "out": str(out)}
+        sys.stdout.write(json_text.dumps(told) + "\n")
+        return
+    shown = _text(spoken, found, len(message), has_header=frame)
+    (sys.stderr if out is None else sys.stdout).write(shown)
+    if out is None:
+        sys.stdout.write(data.hex() + "\n")
+
+
+def fields_of(source: Path | None, mti: str, given: list[str]) -> tuple[str, dict[int, str]]:
+    """Return type and fields of a message from a file and from ``NUMBER=VALUE``.
+
+    Raises ``UsageError``, which names the field or the key and never a value.
+    """
+    table: dict[str, Any] = {} if source is None else _table(source)
+    if unknown := sorted(set(table) - {"mti", "fields"}):
+        raise UsageError(f"{source}: {unknown[0]}: expected mti and fields only")
+    mti = mti or str(table.get("mti", ""))
+    if not (len(mti) == _MTI_BYTES and mti.isascii() and mti.isdigit()):
+        raise UsageError("mti: expected four digits, such as 0100")
+    told = table.get("fields", {})
+    if not isinstance(told, dict):
+        raise UsageError(f"{source}: fields: expected a table of numbers and texts")
+    fields = {_number(name): _value(name, value) for name, value in told.items()}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError("--field: expected NUMBER=VALUE, such as 4=000000001000")
+        fields[_number(name)] = _value(name, value)
+    return mti, {number: value for number, value in fields.items() if value}
+
+
+def _table(source: Path) -> dict[str, Any]:
+    try:
+        text = source.read_text(encoding="utf-8")
+        found = json_text.loads(text) if source.suffix == ".json" else tomllib.loads(text)
+    except UnicodeDecodeError:
+        raise UsageError(f"{source}: not UTF-8") from None
+    except json_text.JSONDecodeError as problem:
+        raise UsageError(f"{source}: not JSON: line {problem.lineno}: {problem.msg}") from None
+    except tomllib.TOMLDecodeError as problem:
+        raise UsageError(f"{source}: not TOML: {problem}") from None
+    if not isinstance(found, dict):
+        raise UsageError(f"{source}: expected an object with mti and fields")
+    return found
+
+
+def _number(name: str) -> int:
+    if not (name.isascii() and name.isdigit() and 2 <= int(name) <= _LAST_FIELD):
+        raise UsageError(f"fields: {name[:20]!r} is no data element: expected 2 to {_LAST_FIELD}")
+    return int(name)
+
+
+def _value(name: str, value: object) -> str:
+    if not isinstance(value, str) or not value.isascii():
+        raise UsageError(f"DE{name}: expected ASCII text in quotes, binary fields in hex")
+    return value
+
+
+def _built(codec: MessageCodec, mti: str, fields: dict[int, str]) -> bytes:
+    for number, value in fields.items():
+        field = codec.dialect.fields.get(number)
+        if field is not None and field.format == "b" and not is_hex_text(value):
+            raise ProblemFoundError(f"DE{number}: expected pairs of hex digits")
+    try:
+        return codec.message(mti, fields)
+    except ValueError as problem:
+        raise ProblemFoundError(str(problem)) from None
+
+
+def is_hex_text(text: str) -> bool:
+    """Return whether a text is pairs of hex digits."""
+    return len(text) % 2 == 0 and all(c in _HEX_DIGITS for c in text)
 
 
 def _print_diff(names: tuple[str, str], *, as_json: bool) -> None:
