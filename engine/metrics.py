@@ -227,6 +227,7 @@ class Metrics:
         self.rule_labels: tuple[RuleLabel, ...] = ()
         self.rule_hits = _counts(RULES)
         self.rule_last_s = _counts(RULES)  # Unix seconds of the last hit; 0 = none yet
+        self.rule_labelled = _counts(2, RULES)  # frauds, genuine payments: of hits with a label
         self.breaker_trips = _counts(1)
         self.scores = _counts(SCORE_PARTS)
         self.score_facts = _counts(3)  # sum of scores x 10,000; not scored; alerts
@@ -341,14 +342,31 @@ class Metrics:
     def set_rules(self, labels: Sequence[RuleLabel]) -> None:
         """Name the rules by their bit; a rule that was there before keeps its count."""
         assert len(labels) <= RULES, "a rule set has at most 2,048 rules"
-        facts = zip(self.rule_hits.tolist(), self.rule_last_s.tolist(), strict=True)
-        kept = dict(zip(self.rule_labels, facts, strict=False))
+        facts = (self.rule_hits, self.rule_last_s, *self.rule_labelled)
+        kept = dict(zip(self.rule_labels, np.array(facts).T.tolist(), strict=False))
         self.rule_labels = ()  # readers see no names rather than wrong ones
-        self.rule_hits[:] = 0
-        self.rule_last_s[:] = 0
+        for fact in facts:
+            fact[:] = 0
         for bit, label in enumerate(labels):
-            self.rule_hits[bit], self.rule_last_s[bit] = kept.get(label, (0, 0))
+            for fact, value in zip(facts, kept.get(label, ()), strict=False):
+                fact[bit] = value
         self.rule_labels = tuple(labels)
+
+    def count_labels(
+        self, names: Sequence[str], records: NDArray[np.void], is_fraud: NDArray[np.bool_]
+    ) -> None:
+        """Count labels that have come for payments, for each rule that held on them.
+
+        Parameters: ``names`` of the rules by their bits when ``records`` RECORD[k] were decided,
+        ``is_fraud`` bool[k]. A rule that is not in force any more is passed over.
+        """
+        places = {label.rule: place for place, label in enumerate(self.rule_labels)}
+        for bit, name in enumerate(names[:128]):
+            hits = records["hits_lo" if bit < 64 else "hits_hi"]
+            is_hit = (hits >> np.uint64(bit & 63) & np.uint64(1)) != 0
+            if name in places:
+                self.rule_labelled[0, places[name]] += int((is_hit & is_fraud).sum())
+                self.rule_labelled[1, places[name]] += int((is_hit & ~is_fraud).sum())
 
     def note_merchants(self, count: int) -> None:
         """Note how many merchants are known; those beyond the first call's are new."""

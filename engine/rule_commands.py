@@ -21,7 +21,7 @@ _BATCH_LINES = 500_000  # of a list file, in one call
 
 @run_command
 def show(*, http: str = HTTP_DEFAULT, data: Path = DATA_DEFAULT, json: Flag = False) -> None:
-    """Show the rule set in force: each rule's mode, hits, and what its breaker has counted.
+    """Show the rule set in force: each rule's mode, hits, precision, and what its breaker counted.
 
     Parameters
     ----------
@@ -43,11 +43,18 @@ def show(*, http: str = HTTP_DEFAULT, data: Path = DATA_DEFAULT, json: Flag = Fa
         breaker = f"  refused {rule['refused_of_window']}/{limit}" if limit is not None else ""
         sys.stdout.write(
             f"  {rule['rule']:<12} {rule['phase']:<4} {mode:<8} {rule['action']:<8} "
-            f"hits {rule['hits']:>8,}{breaker}  {rule['text']}\n"
+            f"hits {rule['hits']:>8,}{_precision(rule)}{breaker}  {rule['text']}\n"
         )
     for waiting in answer["proposals"]:
         version = waiting["sha256"][:12]
         sys.stdout.write(f"  waits for approval: {version} of {waiting['operator']}\n")
+
+
+def _precision(rule: dict[str, Any]) -> str:
+    """Return the frauds among its hits that have a label by now."""
+    if rule["precision"] is None:
+        return ""
+    return f"  frauds {rule['precision']:.1%} of {rule['labelled_hits']:,}"
 
 
 @run_command

@@ -306,6 +306,7 @@ class EngineRuleDesk:
         rules = []
         for place, rule in enumerate(program.source.rules):
             row = book.breakers[place]
+            frauds, genuine = self._metrics.rule_labelled[:, place].tolist()
             rules.append(
                 {
                     "rule": rule.name,
@@ -316,6 +317,9 @@ class EngineRuleDesk:
                     "file_mode": rule.mode.name.lower(),
                     "hits": int(self._metrics.rule_hits[place]),
                     "last_hit_s": int(self._metrics.rule_last_s[place]),
+                    "labelled_hits": frauds + genuine,
+                    "frauds": frauds,
+                    "precision": frauds / (frauds + genuine) if frauds + genuine else None,
                     "refused_of_window": int(row["current"]) + int(row["previous"]),
                     "breaker_limit": int(row["limit"]) if row["window"] else None,
                 }

@@ -104,6 +104,16 @@ def _rules_last(metrics: m.Metrics) -> Values:
     return [(tuple(label), seconds) for label, seconds in labels if seconds]
 
 
+def _rules_labelled(metrics: m.Metrics) -> Values:
+    labels = metrics.rule_labels[:_RULES_SHOWN]
+    return [
+        ((*label, name), float(count))
+        for name, counts in zip(("fraud", "genuine"), metrics.rule_labelled.tolist(), strict=True)
+        for label, count in zip(labels, counts, strict=False)
+        if count
+    ]
+
+
 def _counter(counter: m.Counter) -> Callable[[m.Metrics], Values]:
     return lambda metrics: [((), float(metrics.counters[counter]))]
 
@@ -325,7 +335,7 @@ SERIES: tuple[Series, ...] = (
         "counter",
         "",
         ("rule", "action"),
-        "Authorizations on which a rule held.",
+        "Authorizations on which a rule held; of one in shadow the action says so.",
         _rules,
     ),
     Series(
@@ -335,6 +345,14 @@ SERIES: tuple[Series, ...] = (
         ("rule", "action"),
         "Engine time of the last batch in which a rule held.",
         _rules_last,
+    ),
+    Series(
+        "de39_rule_labelled_total",
+        "counter",
+        "",
+        ("rule", "action", "label"),
+        "Hits of a rule whose payment has a label by now; the share of fraud is its precision.",
+        _rules_labelled,
     ),
     single(
         "de39_rule_breaker_trips_total",

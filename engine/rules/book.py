@@ -108,6 +108,11 @@ class RuleBook:
             return Mode(self.own_modes.get(MODEL, Mode.ACTIVE))
         return Mode(int(self.deployed.modes[self.program.names.index(name)]))
 
+    def names_of(self, version: int) -> tuple[str, ...]:
+        """Return the names of the rules of a set by their bits; () = not known any more."""
+        programs = (self.program, *(known.program for known in self._known.values()))
+        return next((p.names for p in programs if p.version == version), ())
+
     def advance(self, last_seq: int) -> None:
         """Let the breakers look where ``last_seq`` is the last record; before the next message."""
         if self._has_breakers:

@@ -209,6 +209,24 @@ def test_a_new_rule_set_keeps_the_counts_of_rules_that_stay() -> None:
     assert metrics.rule_hits[:3].tolist() == [9, 0, 0]
 
 
+def test_labels_count_for_the_rules_that_held_by_the_names_of_then() -> None:
+    """A rule may stand at another bit by now, or be gone; precision follows its name."""
+    metrics = new_metrics()
+    metrics.set_rules([RuleLabel("b", "review"), RuleLabel("a", "decline (shadow)")])
+    records = np.zeros(4, RECORD)
+    records["hits_lo"] = [0b011, 0b001, 0b100, 0b000]
+    records["hits_hi"] = [0, 1, 0, 0]
+    names = ("a", "b", "gone", *(f"r{n}" for n in range(61)), "last")
+    is_fraud = np.array([True, False, True, True])
+    metrics.count_labels(names, records, is_fraud)
+    assert metrics.rule_labelled[:, :2].tolist() == [[1, 1], [0, 1]]
+    assert metrics.rule_labelled.sum() == 3
+    metrics.set_rules([RuleLabel("last", "tag"), RuleLabel("b", "review")])
+    assert metrics.rule_labelled[:, :2].tolist() == [[0, 1], [0, 0]]
+    metrics.count_labels(names, records, is_fraud)
+    assert metrics.rule_labelled[:, :2].tolist() == [[0, 2], [1, 0]]
+
+
 def test_gauges_take_what_they_are_given() -> None:
     """Table fill, the loop's beat and its lag are kept as set."""
     metrics = new_metrics()

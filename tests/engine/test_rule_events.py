@@ -12,7 +12,7 @@ from engine.rule_events import Event, apply_rule_events, list_events, mode_event
 from engine.rules.book import ListChange, Source, refusing_of
 from engine.rules.language import parse
 from engine.rules.list_kernels import key_from_value, snooze_name
-from engine.rules.program import Program, program_from_file
+from engine.rules.program import Program, default_rules_path, program_from_file
 from engine.rules.tree import Mode
 from engine.state import EngineState
 from ledger.journal import BlobKind
@@ -92,6 +92,20 @@ def test_a_rule_that_declines_everything_trips_and_approvals_recover() -> None:
     assert next(b.data for b in engine.blobs if b.kind == BlobKind.NAME) == b"WRONG"
     assert engine.state.rules.mode_of("WRONG") is Mode.SHADOW
     assert engine.state.rules.mode_of("CAREFUL") is Mode.ACTIVE
+
+
+def test_the_shipped_file_guards_against_a_rule_that_declines_everything() -> None:
+    """A rule added to it needs no breaker of its own: it is in shadow within 1,000 messages."""
+    text = default_rules_path().read_text(encoding="utf-8")
+    wrong = 'rule ALL pre decline(59) "everything" when amount > 0.00'
+    engine = SmallEngine(**_OPTIONS, program=_program(f"{text}\n{wrong}"))
+    records, _, _ = engine.play(_traffic(1000), [300, 1, 299])
+    trip = records[records["kind"] == Kind.RULE_MODE]["seq"]
+    payments = records[records["kind"] == Kind.AUTHORIZE]
+    assert len(trip) == 1
+    assert (payments["result"][payments["seq"] < trip[0]] == Decision.RULE_DECLINED).all()
+    assert (payments["result"][payments["seq"] > trip[0]] == Decision.APPROVED).mean() > 0.8
+    assert engine.state.rules.mode_of("ALL") is Mode.SHADOW
 
 
 @settings(max_examples=examples(10))

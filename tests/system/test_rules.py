@@ -177,6 +177,28 @@ def test_snooze_spares_one_card(switch: Switch) -> None:
     assert _pay(switch, one, 100, de18="7995") == "59"
 
 
+def test_precision_comes_with_the_labels(switch: Switch) -> None:
+    """A fraud and a good payment that a shadow rule hit: one of two is its precision."""
+    card = switch.open_card()
+    for amount_minor in (6_000, 7_000, 1_000):
+        assert _pay(switch, card, amount_minor) == "00"
+    found = switch.call("GET", f"/v1/authorizations?account={card.account}").json["authorizations"]
+    labels = [
+        {"record": row["record"], "label": "fraud" if row["amount_minor"] == 6_000 else "genuine"}
+        for row in found
+    ]
+    assert len(labels) == 3
+    assert _post(switch, "labels", labels=labels).status == 200
+    rules = {row["rule"]: row for row in switch.call("GET", "/v1/rules").json["rules"]}
+    facts = ("labelled_hits", "frauds", "precision")
+    assert [rules["R03"][name] for name in facts] == [2, 1, 0.5]
+    assert [rules["R01"][name] for name in facts] == [0, 0, None]
+    of_rule = 'de39_rule_labelled_total{action="decline (shadow)",label="%s",rule="R03"}'
+    assert [switch.metric(of_rule % label) for label in ("fraud", "genuine")] == [1, 1]
+    where = ("--http", switch.http, "--data", switch.data)
+    assert "frauds 50.0% of 2" in de39("rules", "show", *where)[1]
+
+
 def test_four_eyes_and_a_breaker(tmp_path: Path) -> None:
     """A proposal waits for another operator; a rule that declines everything falls to shadow."""
     (tmp_path / "own.rules").write_text(_FILE, encoding="utf-8")
