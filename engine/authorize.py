@@ -155,7 +155,7 @@ class Authorizer:
             if rules.has_breakers:
                 rules.advance(self.state.next_seq + records - 1)
                 records += events.add(rules.due(), records, rules)
-                stop = records + rules.records_until_look(self.state.next_seq + records)
+                stop = records + rules.records_until_trip(self.state.next_seq + records, stop)
             begun = records
             last, items_end, records, waves = self._match(first, count, links, items, records, stop)
             assert last > first, "a pass takes one request at least"

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.rules.breaker_kernels import BREAKER, CHECK_RECORDS, count_records, pass_records
+from engine.rules.breaker_kernels import BREAKER, count_records, pass_records, records_until_trip
 from engine.rules.deployed import Deployed, deploy
 from engine.rules.language import parse
 from engine.rules.list_kernels import FOREVER, LIST_ENTRY, SNOOZE_PREFIX, list_number
@@ -118,9 +118,13 @@ class RuleBook:
         if self._has_breakers:
             pass_records(last_seq, self.breakers, self.watched, self.totals)
 
-    def records_until_look(self, next_seq: int) -> int:
-        """Return how many records may be written before the breakers must look."""
-        return CHECK_RECORDS - (next_seq - 1) % CHECK_RECORDS
+    def records_until_trip(self, next_seq: int, most: int) -> int:
+        """Return how many records may be written, up to ``most``, before a breaker may trip.
+
+        At the next look, or once as many payments could have been refused as a limit has left:
+        a record is one payment at most.
+        """
+        return int(records_until_trip(next_seq, most, self.breakers, self.watched))
 
     def due(self) -> list[Trip]:
         """Return the breakers that have tripped and have no record yet."""

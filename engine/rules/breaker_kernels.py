@@ -79,6 +79,24 @@ def pass_records(
 
 
 @kernel
+def records_until_trip(
+    next_seq: Int, most: Int, breakers: NDArray[np.void], watched: NDArray[np.uint8]
+) -> int:
+    """Return how many records from ``next_seq`` on, up to ``most``, come before any can trip.
+
+    Those until the next look, or as many as the ``watched`` breakers have left before one is past
+    its limit: a record is one refused payment at most.
+    """
+    left = np.int64(most)
+    for r in range(breakers.shape[0]):
+        row = breakers[r]
+        if row["window"] != 0 and watched[r] != 0:
+            left = min(left, row["limit"] - row["current"] - row["previous"])
+    until_look = CHECK_RECORDS - (next_seq - 1) % CHECK_RECORDS
+    return min(np.int64(most), max(left, until_look))
+
+
+@kernel
 def count_records(
     records: NDArray[np.void],
     refusing: NDArray[np.int16],
@@ -112,18 +130,21 @@ def count_items(
 ) -> None:
     """Count the payments among the records [first_record, record_count) of a batch.
 
-    ``items`` ITEM; ``deciding`` i16 by item: the rule that refused, -1 = none, -2 = the rules did
-    not see it. At most one multiple of CHECK_RECORDS lies in these records.
+    ``items`` ITEM, in any order; ``deciding`` i16 by item: the rule that refused, -1 = none, -2 =
+    the rules did not see it. The breakers look after each multiple of CHECK_RECORDS among these
+    records; the caller knows that none trips but at the last.
     """
     last_seq = first_seq + record_count - 1
-    multiple = last_seq - last_seq % CHECK_RECORDS
-    for late in range(2):
+    low = np.int64(first_seq) + first_record
+    while low <= last_seq:
+        high = min(last_seq, low + CHECK_RECORDS - 1 - (low - 1) % CHECK_RECORDS)
         for i in range(item_count):
             record = np.int64(items[i]["record"])
             if record < first_record or deciding[i] == -2:
                 continue
-            if (first_seq + record > multiple) == (late == 1):
+            if low <= first_seq + record <= high:
                 rule = np.int64(deciding[i])
                 is_scored = rule >= 0 and reads_score[rule] != 0
                 count_payment(rule, is_scored, np.int64(items[i]["ts_ns"]), breakers, totals)
-        pass_records(last_seq, breakers, watched, totals)
+        pass_records(high, breakers, watched, totals)
+        low = high + 1

@@ -31,6 +31,10 @@ rule WRONG pre decline(59) "everything" when amount >= 0.01
 rule CAREFUL pre decline(62) "much" when amount >= 9.00 and terminal == "TERM0001"
 rule SEEN pre shadow decline(65) "watched" when amount >= 0.01
 """
+_LATE = """
+breaker default 60% of 1000
+rule WRONG pre decline(59) "much" when amount >= 3.00
+"""
 _LISTED = """
 list bad merchant =
 list cards card =
@@ -95,11 +99,11 @@ def test_a_rule_that_declines_everything_trips_and_approvals_recover() -> None:
 
 
 def test_the_shipped_file_guards_against_a_rule_that_declines_everything() -> None:
-    """A rule added to it needs no breaker of its own: it is in shadow within 1,000 messages."""
+    """A rule added to it needs no breaker of its own: it is in shadow within 1,600 messages."""
     text = default_rules_path().read_text(encoding="utf-8")
     wrong = 'rule ALL pre decline(59) "everything" when amount > 0.00'
     engine = SmallEngine(**_OPTIONS, program=_program(f"{text}\n{wrong}"))
-    records, _, _ = engine.play(_traffic(1000), [300, 1, 299])
+    records, _, _ = engine.play(_traffic(1600), [400] * 4)
     trip = records[records["kind"] == Kind.RULE_MODE]["seq"]
     payments = records[records["kind"] == Kind.AUTHORIZE]
     assert len(trip) == 1
@@ -118,6 +122,19 @@ def test_breakers_trip_at_the_same_record_in_any_cut(cuts: list[int]) -> None:
     assert whole.tobytes() == cut.tobytes()
     assert answers == same_answers
     assert engines[0].blobs == engines[1].blobs
+    assert engines[0].state.rules.breakers.tobytes() == engines[1].state.rules.breakers.tobytes()
+    assert (whole["kind"] == Kind.RULE_MODE).sum() == 1
+
+
+@settings(max_examples=examples(6))
+@given(st.lists(st.integers(1, 550), max_size=9))
+def test_a_pass_over_several_looks_trips_where_single_looks_do(cuts: list[int]) -> None:
+    """While nothing can trip, a pass runs on past the looks: windows roll as they would have."""
+    options = {**_OPTIONS, "rows": 550}
+    engines = [SmallEngine(**options, program=_program(_LATE)) for _ in range(2)]
+    whole, _, _ = engines[0].play(_traffic(1600), [])
+    cut, _, _ = engines[1].play(_traffic(1600), [*cuts, *([50] * 32)])
+    assert whole.tobytes() == cut.tobytes()
     assert engines[0].state.rules.breakers.tobytes() == engines[1].state.rules.breakers.tobytes()
     assert (whole["kind"] == Kind.RULE_MODE).sum() == 1
 
