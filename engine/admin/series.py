@@ -12,12 +12,12 @@ import numpy as np
 from engine import metrics as m
 from engine.admin.link_series import LINK_SERIES
 from engine.admin.model_series import MODEL_SERIES
+from engine.admin.rule_series import RULE_SERIES
 from engine.admin.series_kinds import Buckets, Labels, Series, Values, named, single
 from engine.decision import Decision
 from engine.presentment import Result as Filed
 from engine.wire.columns import Fault
 
-_RULES_SHOWN = 256  # the page stays bounded; GET /v1/rules has all of a larger set
 _NS = 1e-9
 
 
@@ -89,29 +89,9 @@ def _faults(metrics: m.Metrics) -> Values:
     return [v for v in named(Fault, metrics.faults) if v[0] != ("none",)]
 
 
-def _rules(metrics: m.Metrics) -> Values:
-    labels = metrics.rule_labels[:_RULES_SHOWN]
-    return [(tuple(label), n) for label, n in zip(labels, metrics.rule_hits.tolist(), strict=False)]
-
-
 def _plain(kind: str, name: str, text: str, values: Callable[[m.Metrics], Values]) -> Series:
     """Return a series without labels and unit."""
     return Series(name, kind, "", (), text, values)
-
-
-def _rules_last(metrics: m.Metrics) -> Values:
-    labels = zip(metrics.rule_labels[:_RULES_SHOWN], metrics.rule_last_s.tolist(), strict=False)
-    return [(tuple(label), seconds) for label, seconds in labels if seconds]
-
-
-def _rules_labelled(metrics: m.Metrics) -> Values:
-    labels = metrics.rule_labels[:_RULES_SHOWN]
-    return [
-        ((*label, name), float(count))
-        for name, counts in zip(("fraud", "genuine"), metrics.rule_labelled.tolist(), strict=True)
-        for label, count in zip(labels, counts, strict=False)
-        if count
-    ]
 
 
 def _counter(counter: m.Counter) -> Callable[[m.Metrics], Values]:
@@ -330,36 +310,7 @@ SERIES: tuple[Series, ...] = (
         "Links that are signed on now.",
         _gauge(m.Gauge.SIGNED_ON),
     ),
-    Series(
-        "de39_rule_hits_total",
-        "counter",
-        "",
-        ("rule", "action"),
-        "Authorizations on which a rule held; of one in shadow the action says so.",
-        _rules,
-    ),
-    Series(
-        "de39_rule_last_hit_timestamp_seconds",
-        "gauge",
-        "seconds",
-        ("rule", "action"),
-        "Engine time of the last batch in which a rule held.",
-        _rules_last,
-    ),
-    Series(
-        "de39_rule_labelled_total",
-        "counter",
-        "",
-        ("rule", "action", "label"),
-        "Hits of a rule whose payment has a label by now; the share of fraud is its precision.",
-        _rules_labelled,
-    ),
-    single(
-        "de39_rule_breaker_trips_total",
-        "counter",
-        "Rules, or the model, that a breaker has put into shadow.",
-        lambda metrics: [((), float(metrics.breaker_trips[0]))],
-    ),
+    *RULE_SERIES,
     Series(
         "de39_score", "histogram", "", (), "Fraud score of authorizations, 0 to 1.", buckets=_score
     ),
