@@ -4,8 +4,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from engine.limits import HOLD_LIFE_H_MAX
 from engine.link_config import Seconds, Section
-from ledger.deadlines import LIFE_H_MAX
 
 SHIPPED = "default"
 
@@ -24,7 +24,7 @@ class Authorization(Section, frozen=True):
         int,
         Meta(
             ge=0,
-            le=LIFE_H_MAX * 3600,
+            le=HOLD_LIFE_H_MAX * 3600,
             description="an approved amount that nobody claims is given back after it; "
             "0 = as `terms` says",
         ),

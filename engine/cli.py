@@ -3,9 +3,9 @@
 Commands that live in bench/ are registered by name, so nothing here imports upward.
 """
 
-import ast
 import atexit
 import os
+import re
 import sys
 import threading
 from pathlib import Path
@@ -39,7 +39,7 @@ _COMMANDS = {
     "demo": "bench.demo:run",
     "serve": "engine.serve_commands:serve",
     "doctor": "engine.doctor_commands:run",
-    "import": "engine.serve_commands:import_file",
+    "import": "engine.import_commands:import_file",
     "clearing": "engine.clearing_commands:clearing",
     "repayment": "engine.clearing_commands:repayment",
     "load": "bench.load:run",
@@ -143,9 +143,10 @@ def _summary(place: str) -> str:
     """
     module, _, name = place.partition(":")
     path = Path(__file__).resolve().parents[1].joinpath(*module.split(".")).with_suffix(".py")
-    tree = ast.parse(path.read_bytes())
-    found = next(n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == name)
-    return (ast.get_docstring(found) or "").partition("\n")[0]
+    text = path.read_text(encoding="utf-8")
+    found = re.search(rf'^def {name}\(.*?"""(.*?)("""|\n)', text, re.MULTILINE | re.DOTALL)
+    assert found is not None, f"{place} has a docstring"
+    return found[1]
 
 
 def main() -> None:
@@ -155,8 +156,10 @@ def main() -> None:
             "de39: error: python -O removes assertions that guard money; run without\n"
         )
         raise SystemExit(Exit.USAGE)
-    kernel_cache.configure()
-    _register(is_list=not _names_a_command(sys.argv[1:]))
+    is_list = not _names_a_command(sys.argv[1:])
+    if not is_list:
+        kernel_cache.configure()
+    _register(is_list=is_list)
     try:
         app()
     except SystemExit as end:

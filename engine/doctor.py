@@ -10,7 +10,6 @@ import importlib.metadata
 import os
 import platform
 import resource
-import socket
 import statistics
 import struct
 import sys
@@ -21,7 +20,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from engine import kernel_cache
-from engine.config import Config, split_address
+from engine.config import Config
+from engine.ports import addresses_of, bound, why
 
 Level = Literal["ok", "warn", "fail"]
 
@@ -58,7 +58,7 @@ def examine(config: Config) -> Iterator[Finding]:
     yield _core_dumps()
     yield _swap()
     yield _clock()
-    for where, address in _addresses(config):
+    for where, address in addresses_of(config):
         yield _port(where, address)
 
 
@@ -212,24 +212,12 @@ def _adjtimex_state() -> int | None:
     return None if state < 0 else state
 
 
-def _addresses(config: Config) -> Iterator[tuple[str, str]]:
-    for i, listen in enumerate(config.listen):
-        yield f"listen.{i}.address", listen.address
-    yield "http.address", config.http.address
-
-
 def _port(where: str, address: str) -> Finding:
-    host, port = split_address(address)
     try:
-        family, kind, number, _name, place = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind, number) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(place)
+        bound(address).close()
     except OSError as error:
         advice = "choose another, or stop what holds it (a switch that runs already?)"
-        return Finding(where, "fail", f"{address}: {error.strerror or error}".lower(), advice)
+        return Finding(where, "fail", f"{address}: {why(error)}", advice)
     return Finding(where, "ok", f"{address} is free")
 
 

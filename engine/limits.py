@@ -44,6 +44,9 @@ RULES_MAX = 2048  # 32 hit words a row: two in the ledger record, a blob for tho
 TREES_MAX = 4096
 TREE_DEPTH_MAX = 12
 
+# --- holds ---
+HOLD_LIFE_H_MAX = 44 * 24  # hours; what the wheel of ledger.deadlines holds, which compiles
+
 # --- operators ---
 HTTP_BODY_BYTES_MAX = 1 * MIB
 LOG_QUEUE_MAX = 8192  # lines that wait for stderr; further ones are dropped and counted

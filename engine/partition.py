@@ -110,8 +110,11 @@ def open_partition(
     choice: StoreChoice | None = None,
     witnesses: Sequence[Path] = (),
     note: Note = lambda _: None,
+    lock: int | None = None,
 ) -> Partition:
     """Open ``data`` for writing, made if it is not there.
+
+    ``lock`` is of ``lock_folder`` where the caller has it: the partition closes it in the end.
 
     ``choice`` says where the journal is; None = in files, of ``segment_bytes`` each. A journal that
     ends before a witness or the newest signed checkpoint is refused with ``RotError``.
@@ -120,6 +123,8 @@ def open_partition(
     what the folder holds, ``ReplayError`` where records and state disagree.
     """
     choice = choice or StoreChoice(segment_bytes=segment_bytes or SEGMENT_BYTES)
+    if lock is not None:
+        return _open(data, bounds, choice, witnesses, note, lock)
     lock = lock_folder(data)
     try:
         return _open(data, bounds, choice, witnesses, note, lock)

@@ -4,13 +4,16 @@ At the start and at each reload, before anything is opened or changed.
 """
 
 import platform
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
+from engine import limits
 from engine.authorize import Settings
 from engine.config import NONE, SHIPPED, Config
 from engine.errors import ConfigError
@@ -20,13 +23,17 @@ from engine.link_config import Dial, Listen
 from engine.metrics import BuildInfo
 from engine.rules.program import Program, default_rules_path, load_rules, no_rules
 from engine.terms import DEFAULT_PATH, TermsError, load_terms
+from engine.tls import client_context, server_context
 from engine.wire.dialect import Dialect, load_builtin, load_dialect
 from engine.wire.profile import Profile
+from engine.wire.table import DialectTable, compile_dialects
+from ledger.deadlines import LIFE_H_MAX
 from scoring.errors import ModelError
 from scoring.model_folder import ModelFolder
 from scoring.registry import Model, default_model_path, load_model
 
 _HOUR_S = 3600
+assert limits.HOLD_LIFE_H_MAX == LIFE_H_MAX, "what may be configured is what the wheel holds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +48,39 @@ class Parts:
     model: Model | None
     configured: Model | None
     lost: str = ""  # why there is no model although there should be one
+
+
+class Prepared(NamedTuple):
+    """What a switch goes by, made of files that were read and found right."""
+
+    parts: Parts
+    table: DialectTable
+    settings: Settings
+    contexts: list[ssl.SSLContext | None]  # of each listener, in order
+
+
+def prepare(config: Config) -> Prepared:
+    """Read everything that a configuration names, so that what cannot be used is refused now.
+
+    Nothing is opened, changed or compiled. The errors are one line with file and place.
+    """
+    _check_folder(Path(config.data))
+    parts = load_parts(config)
+    try:
+        table = compile_dialects(parts.dialects)
+    except ValueError as problem:
+        raise ConfigError(f"listen, peer and dial: {problem}") from None
+    settings = settings_of(config, scorer_lost=bool(parts.lost))
+    for dial in config.dial:
+        client_context(dial)
+    return Prepared(parts, table, settings, [server_context(listen) for listen in config.listen])
+
+
+def _check_folder(data: Path) -> None:
+    """Refuse a data folder that cannot be one, before its files are called unreadable."""
+    found = next(place for place in (data.absolute(), *data.absolute().parents) if place.exists())
+    if not found.is_dir():
+        raise ConfigError(f"data: {found} is a file; expected a folder, or a place to make one")
 
 
 def load_parts(config: Config) -> Parts:

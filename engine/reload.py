@@ -6,9 +6,7 @@ by what is new. Keys that need a restart are refused by name.
 """
 
 import asyncio
-import ssl
 from collections.abc import Callable
-from typing import NamedTuple
 
 from engine.admin.operations import AdminError
 from engine.admin.rules_api import ReloadRules
@@ -16,25 +14,14 @@ from engine.config import Config
 from engine.errors import Exit, OperatingError, error_text, exit_code_of
 from engine.metrics import Counter, Metrics
 from engine.observe import Log
-from engine.parts import Parts, load_parts, places_of, settings_of
+from engine.parts import Prepared, places_of, prepare
 from engine.pipeline import Pipeline
 from engine.rule_desk import EngineRuleDesk
 from engine.server import Server
-from engine.tls import server_context
-from engine.wire.table import DialectTable, compile_dialects
 from scoring.errors import ModelError
 
 LIVE = ("listen", "peer", "links", "scoring", "authorization")
 Read = Callable[[], Config]
-
-
-class _Prepared(NamedTuple):
-    """Everything new, checked."""
-
-    config: Config
-    parts: Parts
-    table: DialectTable
-    contexts: list[ssl.SSLContext | None]
 
 
 class Reloader:
@@ -81,33 +68,29 @@ class Reloader:
 
     async def _reload(self, operator: str, *, with_rules: bool) -> None:
         loop = asyncio.get_running_loop()
-        prepared = await loop.run_in_executor(None, self._prepare)
+        config, prepared = await loop.run_in_executor(None, self._prepare)
         book = self._pipeline.authorizer.state.rules
         if with_rules and prepared.parts.program.sha256 != book.file_sha256:
             await asyncio.wrap_future(self._rules.reload(ReloadRules("reload"), operator))
         taken: asyncio.Future[None] = loop.create_future()
-        self._pipeline.submit(lambda: self._take(prepared, taken))
+        self._pipeline.submit(lambda: self._take(config, prepared, taken))
         await taken
         await self._server.accept_anew(prepared.contexts)
         if prepared.parts.lost:
             self._log.error("scorer.lost", reason=prepared.parts.lost)
-        self.config = prepared.config
+        self.config = config
 
-    def _prepare(self) -> _Prepared:
+    def _prepare(self) -> tuple[Config, Prepared]:
         config = self._read()
         refused = needs_restart(self.config, config)
         if refused is not None:
             raise OperatingError(refused)
-        parts = load_parts(config)
-        contexts = [server_context(listen) for listen in config.listen]
-        return _Prepared(config, parts, compile_dialects(parts.dialects), contexts)
+        return config, prepare(config)
 
-    def _take(self, prepared: _Prepared, taken: asyncio.Future[None]) -> None:
+    def _take(self, config: Config, prepared: Prepared, taken: asyncio.Future[None]) -> None:
         """Between two batches: the next one is read and decided by what is new."""
-        config, parts, table, _ = prepared
-        self._pipeline.authorizer.change(
-            table, parts.model, settings_of(config, scorer_lost=bool(parts.lost))
-        )
+        parts = prepared.parts
+        self._pipeline.authorizer.change(prepared.table, parts.model, prepared.settings)
         self._pipeline.watch.choose(config.scoring)
         self._pipeline.queue_bytes_max = config.links.queue_bytes_max
         self._server.slow_reader_ns = config.links.slow_reader_timeout_s * 1_000_000_000

@@ -10,7 +10,6 @@ import socket
 import ssl
 from collections.abc import Sequence
 
-from engine.config import split_address
 from engine.errors import UnavailableError
 from engine.gate import Gate, Places
 from engine.link_config import Listen, Peer
@@ -20,6 +19,7 @@ from engine.metrics import Gauge, Metrics, Queue, Shed
 from engine.observe import Log
 from engine.originate import Numbers
 from engine.pipeline import Pipeline
+from engine.ports import bound, why
 from engine.tls import server_context
 from engine.wire.dialect import Dialect
 
@@ -91,9 +91,11 @@ class Server:
         """
         gate, context = Gate(listen, peers, places), server_context(listen)
         try:
-            port = _bound(*split_address(listen.address))
+            port = bound(listen.address)
+            port.listen(_BACKLOG)
+            port.setblocking(False)  # noqa: FBT003
         except OSError as error:
-            raise UnavailableError(f"cannot listen on {listen.address}: {_why(error)}") from None
+            raise UnavailableError(f"cannot listen on {listen.address}: {why(error)}") from None
         listener = Listener(listen, port, gate)
         self.listeners.append(listener)
         await self._accept(listener, context)
@@ -168,23 +170,3 @@ class Server:
             ssl=context,
             ssl_handshake_timeout=None if context is None else _HANDSHAKE_S,
         )
-
-
-def _bound(host: str, number: int) -> socket.socket:
-    found = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    family, kind, protocol, _, address = found[0]
-    port = socket.socket(family, kind, protocol)
-    try:
-        port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        port.bind(address)
-        port.listen(_BACKLOG)
-        port.setblocking(False)  # noqa: FBT003
-    except OSError:
-        port.close()
-        raise
-    return port
-
-
-def _why(error: OSError) -> str:
-    text = (error.strerror or str(error)).lower()
-    return text.split("]")[-1].strip(" :") or "refused by the system"

@@ -19,9 +19,8 @@ import uvloop
 
 from engine import __version__, warm
 from engine.admin.http import AdminServer
-from engine.admin.token import load_token
 from engine.authorize import Authorizer, Workspace
-from engine.config import NONE, Config
+from engine.config import Config
 from engine.dialer import Desk
 from engine.errors import StorageFailure
 from engine.explaining import Explaining, model_of
@@ -30,21 +29,21 @@ from engine.link_operations import ShellOperations
 from engine.metrics import Counter, Gauge, Metrics, Queue, Table
 from engine.model_desk import EngineModelDesk
 from engine.observe import Fields, Log
+from engine.opening import Opened, open_all
 from engine.operations import EngineOperations
 from engine.originate import Numbers
 from engine.outbox import Outbox
-from engine.partition import Partition, bounds_of, choice_of, open_partition
-from engine.parts import Parts, build_info, load_parts, places_of, rules_path, settings_of
+from engine.partition import Partition
+from engine.parts import Parts, Prepared, build_info, places_of, prepare, rules_path
 from engine.pipeline import Pipeline, event_job
 from engine.reason_store import ReasonStore
 from engine.registrar import Registrar
 from engine.reload import Reloader
 from engine.rule_desk import EngineRuleDesk
-from engine.security.opening import make_guard, open_store
+from engine.security.guard import make_guard
 from engine.server import Server
 from engine.store_health import can_commit, durability_of, note_store, trouble_of
 from engine.upkeep import Upkeep
-from engine.wire.table import compile_dialects
 from ledger.authorizations import Cursor
 from ledger.commit import CommitJob, Committer
 from ledger.stores.place import Store
@@ -55,8 +54,9 @@ _HOUR_S = 3600
 Report = Callable[[str], None]
 
 
-def make_authorizer(config: Config, parts: Parts, partition: Partition) -> Authorizer:
+def make_authorizer(config: Config, prepared: Prepared, opened: Opened) -> Authorizer:
     """Put the core together over an open partition."""
+    parts, partition = prepared.parts, opened.partition
     start = config.clock.start
     if start is not None:
         cursor = partition.state.cursor
@@ -67,18 +67,18 @@ def make_authorizer(config: Config, parts: Parts, partition: Partition) -> Autho
     journaled = partition.state.rules.is_journaled
     authorizer = Authorizer(
         partition.state,
-        compile_dialects(parts.dialects),
+        prepared.table,
         partition.state.rules.program if journaled else parts.program,
         parts.model,
         partition.tables,
         partition.tokenizer,
         partition.hash_key,
-        settings_of(config, scorer_lost=bool(parts.lost)),
+        prepared.settings,
         Workspace(config.limits.batch_max_frames, ARENA_BYTES),
     )
-    if config.security.store != NONE:
+    if opened.keys is not None:
         authorizer.guard = make_guard(
-            open_store(config.security, partition.data, os.environ),
+            opened.keys,
             authorizer.table,
             config.security_profile,
             config.issuer,
@@ -105,37 +105,31 @@ class Switch:
 
     def run(self) -> None:
         """Serve until a signal; raise ``StorageFailure`` when the journal fails."""
-        parts = load_parts(self.config)
-        data = Path(self.config.data)
-        self._report(f"opening {data}")
-        partition = open_partition(
-            data,
-            bounds_of(self.config),
-            choice=choice_of(self.config),
-            witnesses=[Path(name) for name in self.config.ledger.witnesses],
-            note=self._note,
-        )
+        prepared = prepare(self.config)
+        self._report(f"opening {self.config.data}")
+        opened = open_all(self.config, os.environ, self._note)
         try:
             warm.compile_all(self._report)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(self._serve(parts, partition))
+                runner.run(self._serve(prepared, opened))
         finally:
-            partition.close()
+            opened.close()
             self.log.info("switch.stopped", msg="the switch has stopped")
         if self._failure is not None:
-            trouble = trouble_of(partition.store)
+            trouble = trouble_of(opened.partition.store)
             more = f" (last: {trouble})" if trouble else ""
             raise StorageFailure(
                 f"the journal failed, nothing more was answered: {self._failure}{more}"
             )
 
-    async def _serve(self, parts: Parts, partition: Partition) -> None:
+    async def _serve(self, prepared: Prepared, opened: Opened) -> None:
         loop = asyncio.get_running_loop()
+        parts, partition = prepared.parts, opened.partition
         if parts.lost:
             self.log.error("scorer.lost", reason=parts.lost)
         metrics = Metrics(build_info(parts, __version__))
         links = self.config.links
-        authorizer = make_authorizer(self.config, parts, partition)
+        authorizer = make_authorizer(self.config, prepared, opened)
         pipeline = Pipeline(authorizer, metrics, loop, queue_bytes_max=links.queue_bytes_max)
 
         def failed(error: Exception) -> None:
@@ -157,10 +151,9 @@ class Switch:
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self._on_signal, name)
         loop.add_signal_handler(signal.SIGHUP, lambda: self._hang_up(rules, reloader))
-        token = load_token(partition.data, os.environ)
         http = AdminServer(
             self.config.http.address,
-            token,
+            opened.token,
             metrics,
             operations,
             rules,

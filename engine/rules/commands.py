@@ -3,13 +3,14 @@
 import json as json_format
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from engine.rules.advice import warnings_of
 from engine.rules.errors import RuleError
 from engine.rules.format import formatted
 from engine.rules.language import text_of
-from engine.rules.program import Program, load_rules
+
+if TYPE_CHECKING:
+    from engine.rules.program import Program
 
 _EXIT_CONFIG = 78
 _EXIT_PROBLEM = 1
@@ -30,6 +31,8 @@ def check(file: Path, *, json: bool = False) -> None:
     SystemExit
         78 when the file cannot be taken; ``file:line:column: message`` is on stderr then.
     """
+    from engine.rules.program import load_rules  # noqa: PLC0415 - fmt needs no compiler
+
     try:
         program = load_rules(file)
     except RuleError as error:
@@ -85,7 +88,9 @@ def _error_fields(error: RuleError) -> dict[str, Any]:
     return {**place, "message": error.message}
 
 
-def _summary(program: Program) -> dict[str, Any]:
+def _summary(program: "Program") -> dict[str, Any]:
+    from engine.rules.advice import warnings_of  # noqa: PLC0415 - fmt needs no compiler
+
     remarks = [
         {"line": w.place.line, "column": w.place.column, "message": w.message}
         for w in warnings_of(program)
@@ -102,7 +107,7 @@ def _summary(program: Program) -> dict[str, Any]:
     }
 
 
-def _print_text(program: Program, file: Path) -> None:
+def _print_text(program: "Program", file: Path) -> None:
     summary = _summary(program)
     for remark in summary["warnings"]:
         place = f"{file}:{remark['line']}:{remark['column']}"

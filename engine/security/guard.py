@@ -8,7 +8,7 @@ A key change takes effect for the messages after it, so the MACs of a batch are 
 change, in order: where a batch is cut makes no difference. An answer has the key of its request.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from engine.decision import Decision
 from engine.security.batch import Batch, Rows, codes_of, is_hex, places, present
-from engine.security.card_guard import CardGuard, keep_pin_value
+from engine.security.card_guard import PIN_VALUE, CardGuard, keep_pin_value
 from engine.security.ciphers import Cipher
 from engine.security.errors import SecurityError
 from engine.security.key_change import KeyChanges
 from engine.security.keys import Usage, valid_versions
 from engine.security.lay_kernels import put_macs, take_bytes
 from engine.security.macs import MAC_BYTES, Padding, differ, macs
-from engine.security.settings import SecurityProfile
+from engine.security.settings import Issuer, SecurityProfile
 from engine.security.store import KeyStore
 from engine.wire.columns import Fault
 from engine.wire.profile import Profile
@@ -269,3 +269,19 @@ class Guard:
         if not keys:
             raise SecurityError(f"no valid key {profile.mac_key!r}")
         return keys
+
+
+def make_guard(
+    store: KeyStore,
+    table: DialectTable,
+    profiles: Sequence[SecurityProfile],
+    issuers: Sequence[Issuer],
+    pin_values: Iterable[tuple[int, int, str]],
+    card_rows: int,
+) -> Guard:
+    """Put the checks together; ``pin_values`` are (card number, PVKI, PVV or offset)."""
+    values = np.zeros(card_rows, PIN_VALUE)
+    for card, index, digits in pin_values:
+        keep_pin_value(values, card, index, digits)
+    cards = CardGuard(store, table, issuers, values)
+    return Guard(store, table, profiles, cards, KeyChanges(store, table))

@@ -1,19 +1,13 @@
-"""Opens the key store that the configuration names, and puts the guard of a switch together."""
+"""Opens the key store that the configuration names."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
-from engine.security.card_guard import PIN_VALUE, CardGuard, keep_pin_value
 from engine.security.errors import KeyStoreError
 from engine.security.file_store import FileStore, check_mode, parse_master_key, read_master_key
-from engine.security.guard import Guard
-from engine.security.key_change import KeyChanges
-from engine.security.settings import Issuer, Security, SecurityProfile
+from engine.security.settings import Security
 from engine.security.store import KeyStore
 from engine.security.token_store import TokenStore
-from engine.wire.table import DialectTable
 
 MASTER_KEY_VARIABLE = "DE39_MASTER_KEY"
 
@@ -46,25 +40,3 @@ def master_key(security: Security, data: Path, env: Mapping[str, str]) -> bytes:
     if MASTER_KEY_VARIABLE in env:
         return parse_master_key(env[MASTER_KEY_VARIABLE], MASTER_KEY_VARIABLE)
     return read_master_key(data / security.master_key_file)
-
-
-def make_guard(
-    store: KeyStore,
-    table: DialectTable,
-    profiles: Sequence[SecurityProfile],
-    issuers: Sequence[Issuer],
-    pin_values: Iterable[tuple[int, int, str]],
-    card_rows: int,
-) -> Guard:
-    """Put the checks together; ``pin_values`` are (card number, PVKI, PVV or offset)."""
-    values = np.zeros(card_rows, PIN_VALUE)
-    for card, index, digits in pin_values:
-        keep_pin_value(values, card, index, digits)
-    cards = CardGuard(store, table, issuers, values)
-    return Guard(store, table, profiles, cards, KeyChanges(store, table))
-
-
-def number_of_profile(profiles: Sequence[SecurityProfile], name: str) -> int:
-    """Return the number that links have for a profile's name: from 1, 0 for none."""
-    names = [profile.name for profile in profiles]
-    return names.index(name) + 1 if name else 0

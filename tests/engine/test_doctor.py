@@ -35,7 +35,7 @@ def test_a_fit_machine_has_nothing_that_fails(config: Config) -> None:
     kinds = {"tmpfs", "ramfs"}  # where the test folder lies in memory the doctor is right to fail
     failed = {name for name, finding in found.items() if finding.level == "fail"}
     assert failed <= ({"file system"} if any(k in str(found) for k in kinds) else set())
-    assert found["listen.0.address"].level == "ok"
+    assert found["listen[0].address"].level == "ok"
     assert "median" in found["disk sync"].seen
     assert " ms" in found["disk sync"].seen
 
@@ -100,5 +100,5 @@ def test_the_command_prints_json_and_an_exit_code(config: Config, tmp_path: Path
     assert done.returncode == 1
     assert told["level"] == "fail"
     assert {"check", "level", "seen", "advice"} == set(told["findings"][0])
-    assert "listen.0.address" in done.stderr
+    assert "listen[0].address" in done.stderr
     assert "Traceback" not in done.stderr

@@ -18,8 +18,8 @@ from engine.authorize import Settings
 from engine.decision import Decision
 from engine.items import Setting
 from engine.security.file_store import FileStore
+from engine.security.guard import make_guard
 from engine.security.keys import Usage
-from engine.security.opening import make_guard
 from engine.security.settings import Issuer, SecurityProfile
 from engine.security.store import KeyStore
 from engine.wire.text import add_header, build_message

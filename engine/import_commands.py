@@ -1,0 +1,121 @@
+"""``de39 import``."""
+
+import json as json_text
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from cyclopts import Parameter
+
+from engine.config import Config
+from engine.errors import ConfigError, ProblemFoundError, run_command
+from engine.events import apply_events
+from engine.importing import read_import
+from engine.operations import EVENTS_A_BATCH
+from engine.partition import bounds_of, choice_of, open_partition
+from engine.registrar import Registrar, RegistrarError
+from engine.serve_commands import read_config, report
+from ledger.commit import CommitJob, Committer
+from ledger.journal import Blob, BlobKind
+
+
+@run_command
+def import_file(
+    file: Path,
+    /,
+    *,
+    data: Path | None = None,
+    http: str | None = None,
+    config: Path | None = None,
+    dry_run: Annotated[bool, Parameter(negative="")] = False,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Import accounts and cards in bulk: whole, or not at all.
+
+    Parameters
+    ----------
+    file
+        CSV with the header account,customer,product,currency,limit_minor,pan,expiry_yymm,status.
+    data
+        Into the data folder of a stopped engine.
+    http
+        Into a running engine, such as http://127.0.0.1:8580.
+    config
+        The TOML file of the engine, for its bounds.
+    dry_run
+        Check the file and change nothing.
+    json
+        Print one JSON object.
+    """
+    if http is not None:
+        from engine.client_commands import import_over_http  # noqa: PLC0415 - one of two ways
+
+        if dry_run:
+            counts = _checked_only(file)
+        else:
+            result = import_over_http(file, http=http, data=data or Path("de39-data"))
+            counts = {name: int(result[name]) for name in ("rows", "accounts", "cards")}
+    elif dry_run:
+        counts = _checked_only(file)
+    else:
+        counts = _import_offline(file, read_config(config, data))
+    if json:
+        sys.stdout.write(json_text.dumps(counts) + "\n")
+    else:
+        verb = "checked" if dry_run else "imported"
+        sys.stdout.write(f"{verb} {counts['cards']} cards of {counts['accounts']} accounts\n")
+
+
+def _checked_only(file: Path) -> dict[str, int]:
+    batch = read_import(file, first_serial=1, on_progress=_Progress())
+    return {"rows": len(batch.pans), "accounts": len(batch.accounts), "cards": len(batch.pans)}
+
+
+def _import_offline(file: Path, config: Config) -> dict[str, int]:
+    """Import into a stopped engine's folder; the journal is durable when this returns."""
+    partition = open_partition(
+        Path(config.data), bounds_of(config), choice=choice_of(config), note=report
+    )
+    failures: list[Exception] = []
+    try:
+        _, cards, _ = partition.vault.last_numbers()
+        batch = read_import(file, first_serial=cards + 1, on_progress=_Progress())
+        registrar = Registrar(partition.vault, partition.tokenizer, partition.state)
+        try:
+            registration = registrar.register(batch, time.time_ns())
+        except RegistrarError as problem:
+            if "limits." in str(problem):
+                raise ConfigError(str(problem)) from None
+            raise ProblemFoundError(f"{file}: {problem}; nothing was imported") from None
+        committer = Committer(partition.store, lambda _: None, failures.append)
+        state = partition.state
+        for first in range(0, len(registration.records), EVENTS_A_BATCH):
+            records = np.ascontiguousarray(registration.records[first : first + EVENTS_A_BATCH])
+            apply_events(records, state.accounts, state.cards, state.cursor)
+            blobs = [Blob(0, BlobKind.OPERATOR, b"import")]
+            while not committer.has_room and committer.failure is None:
+                time.sleep(0.001)  # the disk is slower than this loop
+            committer.submit(CommitJob(records, time.time_ns(), blobs))
+        committer.close()
+        if failures:
+            raise failures[0]
+        partition.snapshot()
+    finally:
+        partition.close()
+    return {"rows": len(batch.pans), "accounts": len(batch.accounts), "cards": len(batch.pans)}
+
+
+class _Progress:
+    """Says on stderr how far a long file is, once a second."""
+
+    def __init__(self) -> None:
+        self._last_s = time.monotonic()
+
+    def __call__(self, rows: int, read_bytes: int, all_bytes: int) -> None:
+        now_s = time.monotonic()
+        if now_s - self._last_s >= 1.0:
+            self._last_s = now_s
+            share = 100 * read_bytes // max(all_bytes, 1)
+            sys.stderr.write(f"de39: {rows:,} rows read, {share} %\n")
