@@ -26,6 +26,7 @@ from engine.reason_store import Captured, ReasonStore, Recorded
 from engine.rescore import features_for, scores_of
 from ledger.record import SCORE_NONE
 from scoring.features import FEATURES
+from scoring.kernels import feature_checks
 from scoring.registry import Model, default_model_path, load_model
 from scoring.shapley import Explainer, reasons_of
 
@@ -87,7 +88,7 @@ class _History:
     def __init__(self, data: Path, given: Model | None) -> None:
         self._data = data
         self._given = given
-        self._explainers: dict[int, Explainer | None] = {}
+        self._loaded: dict[int, tuple[Model, Explainer] | None] = {}
 
     def explained(self, rrn: str | None, number: int | None) -> list[dict[str, Any]]:
         """Return the reasons of the scored payments that are named."""
@@ -100,6 +101,12 @@ class _History:
         rest = {int(one["seq"]) for one in scored} - set(known)
         if rest:
             known |= self._made_again(rest)
+        lost = sorted({int(one["seq"]) for one in scored} - set(known))
+        if lost:
+            raise ProblemFoundError(
+                f"{self._data}: record {lost[0]}: a replay does not give the features it was "
+                "scored by; the beginning of the journal may be in the archive"
+            )
         return [
             {
                 "record": int(one["seq"]),
@@ -122,7 +129,9 @@ class _History:
 
     def make_missing(self) -> dict[str, int]:
         """Explain what is wanted and not in the file; return how many were looked at and made."""
-        counts = {"payments": 0, "wanted": 0, "made": 0, "of_unknown_models": 0}
+        counts = dict.fromkeys(
+            ("payments", "wanted", "made", "of_unknown_models", "not_reproduced"), 0
+        )
         store, said_s = ReasonStore(self._data), time.monotonic()
 
         def sink(records: NDArray[np.void], features: NDArray[np.float32]) -> None:
@@ -148,10 +157,11 @@ class _History:
         """Explain what the engine has put into the file and not come to."""
         unknown: set[int] = set()
         while (part := store.waiting(_ROWS_A_TURN, unknown)) is not None:
-            explainer = self._explainer(part.model)
-            if explainer is None:
+            loaded = self._of(part.model)
+            if loaded is None:
                 unknown.add(part.model)
                 continue
+            explainer = loaded[1]
             store.put(part.records, explainer.values(part.features), explainer.expected)
             counts["made"] += len(part.records)
 
@@ -162,17 +172,18 @@ class _History:
         features: NDArray[np.float32],
         counts: dict[str, int],
     ) -> None:
-        fresh = ~store.known(records["seq"].astype(np.int64))
+        seqs = records["seq"].astype(np.int64)
+        fresh = ~store.known(seqs, records["model_version"], records["customer"])
         records, features = records[fresh], features[fresh]
         for version in np.unique(records["model_version"]).tolist():
-            chosen = records["model_version"] == version
-            model, explainer = self._model(version), self._explainer(version)
-            if model is None or explainer is None:
+            chosen, loaded = records["model_version"] == version, self._of(version)
+            if loaded is None:
                 counts["of_unknown_models"] += int(chosen.sum())
                 continue
-            own = records[chosen]
+            model, explainer = loaded
+            own, rows = _reproduced(model, records[chosen], features[chosen])
+            counts["not_reproduced"] += int(chosen.sum()) - len(own)
             seqs = own["seq"].astype(np.int64)
-            rows = features_for(model, own, features[chosen])
             store.add(Captured(version, seqs, own["customer"], rows))
             store.put(seqs, explainer.values(rows), explainer.expected)
             counts["made"] += len(own)
@@ -183,32 +194,45 @@ class _History:
 
         def sink(records: NDArray[np.void], features: NDArray[np.float32]) -> None:
             for at in np.flatnonzero(np.isin(records["seq"], numbers)).tolist():
-                part = records[at : at + 1]
-                version = int(part["model_version"][0])
-                model, explainer = self._model(version), self._explainer(version)
-                if model is None or explainer is None:
+                version = int(records["model_version"][at])
+                loaded = self._of(version)
+                if loaded is None:
                     raise ProblemFoundError(
                         f"{self._data}: model {version:08x} is not kept; name its file by --model"
                     )
-                rows = features_for(model, part, features[at : at + 1])
-                check = int(part["customer"][0])
-                found[int(part["seq"][0])] = Recorded(
-                    version, check, rows[0], explainer.values(rows)[0], explainer.expected
-                )
+                model, explainer = loaded
+                own, rows = _reproduced(model, records[at : at + 1], features[at : at + 1])
+                if len(own):
+                    found[int(own["seq"][0])] = Recorded(
+                        version,
+                        int(own["customer"][0]),
+                        rows[0],
+                        explainer.values(rows)[0],
+                        explainer.expected,
+                    )
 
         run_history(self._data, sink)
         return found
 
-    def _model(self, version: int) -> Model | None:
-        if self._given is not None and self._given.version == version:
-            return self._given
-        return model_of(self._data, version)
+    def _of(self, version: int) -> tuple[Model, Explainer] | None:
+        """Return the model of a version and what explains it; None = not to be had."""
+        if version not in self._loaded:
+            given = self._given
+            is_given = given is not None and given.version == version
+            model = given if is_given else model_of(self._data, version)
+            self._loaded[version] = None if model is None else (model, Explainer(model.forest))
+        return self._loaded[version]
 
-    def _explainer(self, version: int) -> Explainer | None:
-        if version not in self._explainers:
-            model = self._model(version)
-            self._explainers[version] = None if model is None else Explainer(model.forest)
-        return self._explainers[version]
+
+def _reproduced(
+    model: Model, records: NDArray[np.void], features: NDArray[np.float32]
+) -> tuple[NDArray[np.void], NDArray[np.float32]]:
+    """Return those records whose feature row comes out again by its hash, and the rows."""
+    rows = features_for(model, records, features)
+    checks = np.zeros(len(rows), np.uint32)
+    feature_checks(rows, np.arange(len(rows), dtype=np.int32), checks)
+    same = checks == records["customer"]
+    return records[same], np.ascontiguousarray(rows[same])
 
 
 def _explained_row(text: str, model: Model) -> dict[str, Any]:

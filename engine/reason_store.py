@@ -33,6 +33,12 @@ CREATE TABLE IF NOT EXISTS reason (
 );
 CREATE INDEX IF NOT EXISTS waiting ON reason (record) WHERE adds IS NULL;
 """
+_ADD = """
+INSERT INTO reason (record, model, checked, features) VALUES (?, ?, ?, ?)
+ON CONFLICT (record) DO UPDATE SET
+    model = excluded.model, checked = excluded.checked, features = excluded.features, adds = NULL
+WHERE model != excluded.model OR checked != excluded.checked
+"""
 Row = tuple[Any, ...]
 _ASKED_AT_ONCE = 500  # SQLite takes at least 999 variables
 
@@ -82,15 +88,17 @@ class ReasonStore:
         self._db.close()
 
     def add(self, captured: Captured) -> None:
-        """Keep payments to be explained; one that is there already stays as it is."""
+        """Keep payments to be explained; one that is there already stays as it is.
+
+        A row of another payment, left there by another history of the folder, is replaced.
+        """
         rows = [
             (int(record), captured.model, int(check), features.astype("<f4").tobytes())
             for record, check, features in zip(
                 captured.records, captured.checks, captured.features, strict=True
             )
         ]
-        text = "INSERT OR IGNORE INTO reason (record, model, checked, features) VALUES (?, ?, ?, ?)"
-        self._write(text, rows)
+        self._write(_ADD, rows)
 
     def put(self, records: NDArray[np.int64], adds: NDArray[np.float64], expected: float) -> None:
         """Write what each feature adds, f64[n, k], to the rows of ``records``."""
@@ -125,10 +133,13 @@ class ReasonStore:
         """Return how many rows wait."""
         return int(self._read("SELECT count(*) FROM reason WHERE adds IS NULL", ())[0][0])
 
-    def known(self, records: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return which of the payments have a row, whole or not."""
-        found = {row[0] for row in self._rows_of(records, "record", "")}
-        return np.array([int(record) in found for record in records], np.bool_)
+    def known(
+        self, records: NDArray[np.int64], models: NDArray[np.uint32], checks: NDArray[np.uint32]
+    ) -> NDArray[np.bool_]:
+        """Return which of these payments have a row of their own, whole or not."""
+        found = set(self._rows_of(records, "record, model, checked", ""))
+        rows = zip(records.tolist(), models.tolist(), checks.tolist(), strict=True)
+        return np.array([row in found for row in rows], np.bool_)
 
     def find(self, records: NDArray[np.int64]) -> dict[int, Recorded]:
         """Return the rows of these payments that are whole, by record number."""

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from engine import explaining as module
+from engine.explain_commands import _reproduced
 from engine.explaining import Explaining, is_wanted
 from engine.inquiry import is_about
 from engine.metrics import BuildInfo, Counter, Gauge, Metrics
@@ -163,6 +164,23 @@ def test_a_file_that_fails_costs_reasons_only(tmp_path: Path) -> None:
     kept.explaining.close()
     assert all("reasons.db: cannot be" in note for note in kept.notes)
     assert kept.metrics.counters[Counter.REASONS_DROPPED] == len(captured.records)
+
+
+def test_rows_that_do_not_come_out_again_are_not_explained(tmp_path: Path) -> None:
+    """A replay without the journal's beginning makes other features: the hash tells."""
+    kept = Kept(tmp_path)
+    captured = kept.pay(60)
+    records = kept.live.parts[-1]
+    records = records[np.isin(records["seq"], captured.records.astype(np.uint64))]
+    own, rows = _reproduced(MODEL, records, captured.features)
+    assert own.tobytes() == records.tobytes()
+    assert rows.tobytes() == captured.features.tobytes()
+    changed = captured.features.copy()
+    changed[2, 5] += 1.0
+    own, rows = _reproduced(MODEL, records, changed)
+    assert own["seq"].tolist() == np.delete(records["seq"], 2).tolist()
+    assert len(rows) == len(own)
+    kept.explaining.store.close()
 
 
 def test_reasons_of_another_history_are_not_shown(tmp_path: Path) -> None:

@@ -45,19 +45,27 @@ def test_rows_wait_until_they_are_put(tmp_path: Path) -> None:
     assert (found[21].model, found[21].check, found[21].expected) == (7, 22, -3.5)
     assert found[21].adds.tolist() == adds[1].tolist()
     assert found[21].features.tolist() == [21.0] * WIDTH
-    assert store.known(numbers(20, 22, 99)).tolist() == [True, True, False]
+    asked = numbers(20, 22, 99, 20, 20)
+    models, checks = np.array([7, 7, 7, 8, 7]), np.array([21, 23, 100, 21, 22])
+    assert store.known(asked, models, checks).tolist() == [True, True, False, False, False]
     assert store.waiting_count() == 3
     assert store.waiting(9, without=[7, 9]) is None
 
 
 def test_what_is_there_stays(tmp_path: Path) -> None:
-    """A payment that comes a second time changes nothing."""
+    """A payment that comes a second time changes nothing; another of its number replaces it."""
     store = ReasonStore(tmp_path)
     store.add(captured(5, 1))
     store.put(numbers(5), np.ones((1, WIDTH)), 0.0)
-    store.add(captured(5, 2, model=8))
+    store.add(captured(5, 2))
     assert store.find(numbers(5))[5].model == 7
     assert store.waiting_count() == 1
+    store.add(captured(5, 1, model=8))
+    assert store.find(numbers(5)) == {}
+    assert store.waiting_count() == 2
+    part = store.waiting(9)
+    assert part is not None
+    assert (part.model, part.records.tolist()) == (8, [5])
 
 
 def test_it_outlives_its_process_and_is_private(tmp_path: Path) -> None:
@@ -65,7 +73,8 @@ def test_it_outlives_its_process_and_is_private(tmp_path: Path) -> None:
     store = ReasonStore(tmp_path)
     store.add(captured(1, 600))
     other = ReasonStore(tmp_path)
-    assert other.known(np.arange(1, 601)).all()
+    every = captured(1, 600)
+    assert other.known(every.records, np.full(600, 7), every.checks).all()
     other.put(numbers(600), np.zeros((1, WIDTH)), 1.0)
     assert list(store.find(np.arange(1, 601))) == [600]
     for one in (store, other):
