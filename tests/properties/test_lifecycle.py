@@ -19,6 +19,7 @@ from tests.support.histories import ACCOUNTS, History, profiles
 pytestmark = pytest.mark.kernels
 
 HISTORIES = int(os.environ.get("DE39_HISTORIES", "0"))
+_TIMEOUT_S = 7200 if HISTORIES else 300
 _EVENTS = 1000
 _seeds = st.integers(0, 2**32 - 1)
 
@@ -72,7 +73,7 @@ class Lifecycle(RuleBasedStateMachine):
 Lifecycle.TestCase.settings = settings(
     max_examples=HISTORIES or examples(12), stateful_step_count=40, deadline=None
 )
-TestLifecycle = Lifecycle.TestCase
+TestLifecycle = pytest.mark.timeout(_TIMEOUT_S)(Lifecycle.TestCase)
 
 
 def _play(seed: int, events: int) -> None:
@@ -103,7 +104,7 @@ def _play(seed: int, events: int) -> None:
         history.close()
 
 
-@pytest.mark.timeout(3600 if HISTORIES else 300)
+@pytest.mark.timeout(_TIMEOUT_S)
 def test_a_hundred_thousand_events_leave_no_invariant_broken() -> None:
     """Long histories, half of them under a drawn profile, in batches of up to 40 messages."""
     for seed in range(HISTORIES or examples(100)):
