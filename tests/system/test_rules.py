@@ -3,7 +3,9 @@
 import json
 import os
 import signal
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,27 +59,67 @@ def _mode(switch: Switch, rule: str) -> str:
     return next(row["mode"] for row in rules if row["rule"] == rule)
 
 
-def _traffic(switch: Switch, card: Card, stop: threading.Event, seen: list[Fields]) -> None:
-    """Ask in waves of 20 until told to stop; every answer is noted."""
-    with switch.link() as link:
-        while not stop.is_set():
-            link.send(*(payment(card.pan, 1, de18="7995") for _ in range(20)))
-            seen += [link.receive() for _ in range(20)]
+class _Traffic(threading.Thread):
+    """Asks in waves of 20 until told to stop; notes every answer and how long it took."""
+
+    def __init__(self, switch: Switch, card: Card) -> None:
+        super().__init__()
+        self._switch, self._pan = switch, card.pan
+        self._ended = threading.Event()
+        self.seen: list[Fields] = []
+        self.waits_ms: dict[str, list[float]] = {"quiet": [], "reloads": []}
+        self.phase = "quiet"
+
+    def run(self) -> None:
+        """Ask and note."""
+        with self._switch.link() as link:
+            while not self._ended.is_set():
+                phase, sent = self.phase, time.perf_counter()
+                link.send(*(payment(self._pan, 1, de18="7995") for _ in range(20)))
+                for _ in range(20):
+                    self.seen.append(link.receive())
+                    self.waits_ms[phase].append((time.perf_counter() - sent) * 1000)
+
+    def end(self) -> None:
+        """Stop after the wave that is under way."""
+        self._ended.set()
+        self.join(30)
+
+    def p99_ms(self, phase: str) -> float:
+        """Return the wait that one answer in a hundred of the phase exceeds."""
+        waits = sorted(self.waits_ms[phase])
+        return waits[len(waits) * 99 // 100] if waits else 0.0
 
 
-def test_reloads_under_load_lose_nothing_and_mix_nothing(switch: Switch) -> None:
-    """Sets change while payments come: each is answered once, by the set of the last record."""
+def test_reloads_under_load_lose_nothing_and_mix_nothing(
+    switch: Switch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Sets change while payments come: each is answered once, by the set of the last record.
+
+    ``DE39_RELOADS=1000`` makes it a long run, with stretches without reloads between, and prints
+    the 99th percentile of the wait for an answer with and without.
+    """
     rounds = int(os.environ.get("DE39_RELOADS", "60"))
+    is_long = "DE39_RELOADS" in os.environ
     card = switch.open_card()
-    stop, seen, swaps = threading.Event(), [], []
-    thread = threading.Thread(target=_traffic, args=(switch, card, stop, seen))
-    thread.start()
+    traffic, swaps = _Traffic(switch, card), []
+    seen = traffic.seen
+    traffic.start()
     for n in range(rounds):
+        if is_long and n % 100 == 0:
+            traffic.phase, until = "quiet", len(seen) + 4_000
+            assert eventually(lambda until=until: len(seen) >= until, 120)
+        traffic.phase = "reloads"
         answer = _post(switch, "rules", text=_TWO[n % 2], reason=f"round {n}")
         assert answer.status == 200, answer
         swaps.append(answer.json["swap_us"])
-    stop.set()
-    thread.join(30)
+    traffic.end()
+    if is_long:
+        with capsys.disabled():
+            waits = ", ".join(f"{name} {traffic.p99_ms(name):.2f}" for name in traffic.waits_ms)
+            answers = ", ".join(f"{n} {len(w):,}" for n, w in traffic.waits_ms.items())
+            sys.stdout.write(f"\np99 ms: {waits}; answers: {answers}; {rounds:,} reloads, "
+                             f"swap {sorted(swaps)[rounds // 2]:.0f} us median\n")  # fmt: skip
     _restore(switch)
     codes = {f"{program_from_file(parse(text)).version:08x}": code
              for text, code in zip(_TWO, ("59", "57"), strict=True)}  # fmt: skip
