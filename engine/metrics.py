@@ -245,6 +245,7 @@ class Metrics:
         self.filed = _counts(max(Filed) + 1)  # items of clearing and repayment, by what became
         self.unanswered = _counts(len(Unanswered))
         self.upstream = _counts(len(Upstream))
+        self.key_module = _counts(3)  # calls, of these failed, ns in them: security.store
         self.table_counts = _counts(len(Table))
         self.table_capacity = _counts(len(Table))
         self.table_growths = _counts(len(Table))

@@ -122,6 +122,15 @@ class Switch:
                 f"the journal failed, nothing more was answered: {self._failure}{more}"
             )
 
+    def _authorizer(self, prepared: Prepared, opened: Opened, metrics: Metrics) -> Authorizer:
+        """Put the core together; count its module's calls, or say what a key file is good for."""
+        authorizer = make_authorizer(self.config, prepared, opened)
+        if authorizer.guard is not None:
+            authorizer.guard.count_calls(metrics.key_module)
+        if self.config.security.store == "file":
+            self.log.warning("keys.file", msg="keys in a file are for development: use pkcs11")
+        return authorizer
+
     async def _serve(self, prepared: Prepared, opened: Opened) -> None:
         loop = asyncio.get_running_loop()
         parts, partition = prepared.parts, opened.partition
@@ -129,7 +138,7 @@ class Switch:
             self.log.error("scorer.lost", reason=parts.lost)
         metrics = Metrics(build_info(parts, __version__))
         links = self.config.links
-        authorizer = make_authorizer(self.config, prepared, opened)
+        authorizer = self._authorizer(prepared, opened, metrics)
         pipeline = Pipeline(authorizer, metrics, loop, queue_bytes_max=links.queue_bytes_max)
 
         def failed(error: Exception) -> None:

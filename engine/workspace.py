@@ -72,6 +72,10 @@ class Guard(Protocol):
         """Take what proves the PIN of a card from now on: PVKI and PVV, or 0 and an offset."""
         ...
 
+    def count_calls(self, counts: NDArray[np.int64]) -> None:
+        """Add the calls of the security module, if there is one, to ``counts`` from now on."""
+        ...
+
     def change(self, table: DialectTable) -> None:
         """Read fields by these dialects from the next batch on."""
         ...

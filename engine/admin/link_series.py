@@ -26,6 +26,16 @@ def _reloads(metrics: m.Metrics) -> Values:
     yield ("refused",), float(counters[m.Counter.RELOADS_REFUSED])
 
 
+def _key_calls(metrics: m.Metrics) -> Values:
+    calls, failed, _ = metrics.key_module.tolist()
+    yield ("ok",), float(calls - failed)
+    yield ("failed",), float(failed)
+
+
+def _key_seconds(metrics: m.Metrics) -> Values:
+    return [((), int(metrics.key_module[2]) / 1e9)]
+
+
 LINK_SERIES: tuple[Series, ...] = (
     Series(
         "de39_upstream_total",
@@ -35,6 +45,15 @@ LINK_SERIES: tuple[Series, ...] = (
         "Messages that the host sent by itself, and what became of them.",
         lambda metrics: named(m.Upstream, metrics.upstream),
     ),
+    Series(
+        "de39_key_module_calls_total",
+        "counter",
+        "",
+        ("result",),
+        "Calls of the security module.",
+        _key_calls,
+    ),
+    single("de39_key_module_seconds_total", "counter", "Time in these calls.", _key_seconds),
     single(
         "de39_stand_in_total",
         "counter",

@@ -13,8 +13,10 @@ import stat
 from pathlib import Path
 
 import msgspec
+import numpy as np
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from numpy.typing import NDArray
 
 from engine.security.ciphers import SoftCipher, kcv_of, wipe
 from engine.security.errors import (
@@ -132,6 +134,9 @@ class FileStore:
         if not kept.exportable:
             raise KeyUsageError(f"{key.name} was made without leave to export it")
         return bytearray(value)
+
+    def count_calls(self, counts: NDArray[np.int64]) -> None:
+        """Count nothing: there is no module."""
 
     def close(self) -> None:
         """Overwrite every key."""

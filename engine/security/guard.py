@@ -142,6 +142,10 @@ class Guard:
         """Take what proves the PIN of a card from now on: PVKI and PVV, or 0 and an offset."""
         keep_pin_value(self.cards.values, card, index, digits)
 
+    def count_calls(self, counts: NDArray[np.int64]) -> None:
+        """Let the key store add the calls of its module to ``counts``."""
+        self.store.count_calls(counts)
+
     def change(self, table: DialectTable) -> None:
         """Read fields by these dialects from the next batch on."""
         self.table = self.cards.table = self.changes.table = table

@@ -5,13 +5,25 @@ A cipher is made once for each key and kept. Changing a key is adding a version:
 from now on, the old ones until their grace period is over.
 """
 
+from enum import IntEnum
 from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from engine.security.ciphers import Cipher
 from engine.security.errors import KeyMissingError, KeyUsageError
 from engine.security.keys import KeyInfo, Usage, check_key
 
 VERSIONS_MAX = 1_000  # of one name
+
+
+class ModuleCall(IntEnum):
+    """What is counted of the calls of a security module."""
+
+    CALLS = 0
+    FAILED = 1  # of these
+    SPENT_NS = 2  # time in calls, waiting for the session not counted
 
 
 class KeyStore(Protocol):
@@ -43,6 +55,13 @@ class KeyStore(Protocol):
 
     def reveal(self, key: KeyInfo) -> bytearray:
         """Return the value of an exportable key; ``KeyUsageError`` for any other."""
+        ...
+
+    def count_calls(self, counts: NDArray[np.int64]) -> None:
+        """Add what the module is asked to ``counts``, i64 by ``ModuleCall``, from now on.
+
+        A store without a module counts nothing.
+        """
         ...
 
     def close(self) -> None:

@@ -11,10 +11,13 @@ time: a lock keeps callers apart.
 """
 
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from engine.security.ciphers import AES_BLOCK, DES_BLOCK, cmac_subkeys, kcv_of, wipe
 from engine.security.errors import (
@@ -26,7 +29,7 @@ from engine.security.errors import (
 )
 from engine.security.file_store import fresh_value
 from engine.security.keys import KeyInfo, Op, Usage
-from engine.security.store import check_usage
+from engine.security.store import ModuleCall, check_usage
 
 _LABEL = "de39"
 _WHOLE, _LEFT = "whole", "left"
@@ -44,6 +47,7 @@ class TokenStore:
 
     def __init__(self, module: Path, token: str, pin: str) -> None:
         self._lock = threading.RLock()
+        self._counts = np.zeros(len(ModuleCall), np.int64)
         self._p11 = _library()
         try:
             self._lib = self._p11.PyKCS11Lib()
@@ -190,12 +194,22 @@ class TokenStore:
         with self._lock:
             if not self._is_open:
                 raise ModuleUnavailableError("the session with the security module has ended")
+            started_ns = time.perf_counter_ns()
+            counts = self._counts
+            counts[ModuleCall.CALLS] += 1
             try:
                 return getattr(self._session, name)(*arguments)
             except self._p11.PyKCS11Error as problem:
+                counts[ModuleCall.FAILED] += 1
                 raise ModuleUnavailableError(
                     f"the security module refused {name}: {problem}"
                 ) from None
+            finally:
+                counts[ModuleCall.SPENT_NS] += time.perf_counter_ns() - started_ns
+
+    def count_calls(self, counts: NDArray[np.int64]) -> None:
+        """Add to ``counts`` from now on."""
+        self._counts = counts
 
     def _login(self, pin: str) -> None:
         try:

@@ -13,7 +13,7 @@ from engine.security.file_store import FileStore
 from tests.support import secure_engine as s
 from tests.support.commands import de39
 from tests.support.keys import PIN, TOKEN, soft_module, with_token
-from tests.system.process import PLAIN, Switch
+from tests.system.process import PLAIN, Switch, eventually
 
 pytestmark = pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
 _MORE = (
@@ -155,6 +155,14 @@ def test_a_switch_does_not_start_without_its_keys(switch: Switch) -> None:
     assert (code, "key init" in err) == (74, True)
 
 
+def test_a_key_file_is_for_development_and_the_start_says_so(switch: Switch) -> None:
+    """One warning in the log; nothing is counted of a module that is not there."""
+    switch.start()
+    assert eventually(lambda: switch.log().count('"keys.file"') == 1)
+    assert "development" in switch.log()
+    assert switch.metric('de39_key_module_calls_total{result="ok"}') == 0
+
+
 def test_a_switch_with_a_security_module(tmp_path: Path) -> None:
     """The same with keys that never leave a SoftHSM2 token."""
     module = soft_module()
@@ -181,4 +189,8 @@ def test_a_switch_with_a_security_module(tmp_path: Path) -> None:
             assert (good["39"], bad["39"]) == ("00", "63")
             assert s.has_right_mac(good)
             assert good["55"].startswith("910A")
+            assert switch.metric('de39_key_module_calls_total{result="ok"}') > 0
+            assert switch.metric('de39_key_module_calls_total{result="failed"}') == 0
+            assert switch.metric("de39_key_module_seconds_total") > 0
             assert switch.stop() == 0
+            assert "keys.file" not in switch.log()

@@ -12,7 +12,7 @@ from engine.security.errors import KeyUsageError, ModuleUnavailableError
 from engine.security.keys import Usage
 from engine.security.macs import Padding, macs
 from engine.security.pin_blocks import translate
-from engine.security.store import draft
+from engine.security.store import ModuleCall, draft
 from engine.security.token_store import TokenStore
 from engine.tokens import pan_blocks
 from tests.support.keys import PIN, TOKEN, put, soft_module, working
@@ -73,6 +73,19 @@ def _check_cryptograms(master: object) -> None:
         made = arpc(scheme, card, session, chip, b"00", is_approved=True)
         assert made == tags.arpc(theirs, chip.arqc)
         session.close()
+
+
+def test_calls_failures_and_time_are_counted(token: TokenStore) -> None:
+    """From the moment on at which they are asked for; a refusal is a failure."""
+    key = working(token, "counted.mac", Usage.MAC_CMAC, _OTHER, "A")
+    counts = np.zeros(len(ModuleCall), np.int64)
+    token.count_calls(counts)
+    key.encrypt(bytes(16))
+    assert counts[[ModuleCall.CALLS, ModuleCall.FAILED]].tolist() == [1, 0]
+    assert counts[ModuleCall.SPENT_NS] > 0
+    with pytest.raises(ModuleUnavailableError):
+        key.encrypt(bytes(15))  # no whole block
+    assert counts[[ModuleCall.CALLS, ModuleCall.FAILED]].tolist() == [2, 1]
 
 
 def test_keys_are_found_again_by_a_new_session(token: TokenStore) -> None:
