@@ -5,7 +5,6 @@ at all. What is sent again posts nothing twice, so a file may be sent again afte
 """
 
 import csv
-import json as json_format
 import sys
 from collections import Counter
 from pathlib import Path
@@ -14,7 +13,8 @@ from typing import Any
 import msgspec
 
 from engine.clearing_file import Line, read_items
-from engine.client_commands import DATA_DEFAULT, HTTP_DEFAULT, Call, call_engine
+from engine.client_commands import Call, call_engine
+from engine.command_options import TARGET, NegatableTarget, Target, print_json
 from engine.errors import ProblemFoundError, run_command
 from engine.filing import Clearing, Item, Repayment
 from ledger.pan import Pan
@@ -32,10 +32,8 @@ _REPORT_COLUMNS = (
 def clearing(
     file: Path,
     *,
-    http: str = HTTP_DEFAULT,
-    data: Path = DATA_DEFAULT,
     report: Path | None = None,
-    json: bool = False,
+    target: NegatableTarget = TARGET,
     dry_run: bool = False,
 ) -> None:
     """Post a clearing file: presentments, refunds and clearing reversals.
@@ -48,28 +46,20 @@ def clearing(
     ----------
     file : Path
         The file.
-    http : str
-        Address of the engine.
-    data : Path
-        Data folder that holds the admin token.
     report : Path | None
         Write what became of every item to this CSV file.
-    json : bool
-        Print one JSON object.
     dry_run : bool
         Match and report, post nothing.
     """
-    _send(file, Clearing, "/v1/clearings", http, data, report, as_json=json, is_dry=dry_run)
+    _send(file, Clearing, "/v1/clearings", report, target, is_dry=dry_run)
 
 
 @run_command
 def repayment(
     file: Path,
     *,
-    http: str = HTTP_DEFAULT,
-    data: Path = DATA_DEFAULT,
     report: Path | None = None,
-    json: bool = False,
+    target: NegatableTarget = TARGET,
     dry_run: bool = False,
 ) -> None:
     """Post a repayment file: payments of customers, and payments returned.
@@ -81,29 +71,21 @@ def repayment(
     ----------
     file : Path
         The file.
-    http : str
-        Address of the engine.
-    data : Path
-        Data folder that holds the admin token.
     report : Path | None
         Write what became of every item to this CSV file.
-    json : bool
-        Print one JSON object.
     dry_run : bool
         Look and report, post nothing.
     """
-    _send(file, Repayment, "/v1/repayments", http, data, report, as_json=json, is_dry=dry_run)
+    _send(file, Repayment, "/v1/repayments", report, target, is_dry=dry_run)
 
 
 def _send(
     file: Path,
     kind: type[Item],
     path: str,
-    http: str,
-    data: Path,
     report: Path | None,
+    target: Target,
     *,
-    as_json: bool,
     is_dry: bool,
 ) -> None:
     lines = read_items(file, kind, lambda line: _progress(f"{line} lines read"))
@@ -111,14 +93,14 @@ def _send(
     for first in range(0, len(lines), _PIECE_ITEMS):
         piece = lines[first : first + _PIECE_ITEMS]
         body = {"items": [_plain(line.item) for line in piece], "dry_run": is_dry}
-        answer = call_engine(Call("POST", path, body, _TIMEOUT_S), http, data)
+        answer = call_engine(Call("POST", path, body, _TIMEOUT_S), target)
         for line, view in zip(piece, answer["items"], strict=True):
             views.append({"line": line.line, **view})
         _progress(f"{len(views)} of {len(lines)} items")
     _progress("")
     if report is not None:
         _write_report(report, views)
-    _show(file, lines, views, as_json=as_json, is_dry=is_dry)
+    _show(file, lines, views, as_json=target.json, is_dry=is_dry)
     rejected = [view for view in views if view["reason"]]
     if rejected:
         worst = rejected[0]
@@ -152,7 +134,7 @@ def _show(
             "counts": counts,
             "unusual": unusual[:_SHOWN_MAX],
         }
-        sys.stdout.write(json_format.dumps(summary) + "\n")
+        print_json(summary)
         return
     sys.stdout.write(f"{'would post' if is_dry else 'posted'} {file}: {len(lines)} items\n")
     for result, count in counts.items():

@@ -15,6 +15,17 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from engine.admin.token import TOKEN_FILE, TOKEN_VARIABLE, find_token
+from engine.command_options import (
+    CHANGE,
+    HTTP_DEFAULT,
+    TARGET,
+    Change,
+    NegatableChange,
+    NegatableTarget,
+    Target,
+    print_answer,
+    print_json,
+)
 from engine.errors import (
     PermissionRefused,
     ProblemFoundError,
@@ -24,8 +35,6 @@ from engine.errors import (
 )
 from ledger.pan import Pan
 
-HTTP_DEFAULT = "http://127.0.0.1:8580"
-DATA_DEFAULT = Path("de39-data")  # the default of the configuration
 _TIMEOUT_S = 15.0
 _IMPORT_TIMEOUT_S = 630.0  # a little longer than the engine gives itself
 _ANSWER_BYTES_MAX = 4 * 1024 * 1024
@@ -48,10 +57,7 @@ def account_open(
     limit_minor: int,
     product: str = "standard",
     currency: str = "840",
-    http: str = HTTP_DEFAULT,
-    data: Path = DATA_DEFAULT,
-    json: bool = False,
-    dry_run: bool = False,
+    change: NegatableChange = CHANGE,
 ) -> None:
     """Open an account.
 
@@ -67,14 +73,6 @@ def account_open(
         Product of the account.
     currency : str
         ISO 4217 number.
-    http : str
-        Address of the engine.
-    data : Path
-        Data folder that holds the admin token.
-    json : bool
-        Print one JSON object.
-    dry_run : bool
-        Print what would be sent and send nothing.
     """
     body = {
         "account": account,
@@ -83,27 +81,30 @@ def account_open(
         "currency": currency,
         "limit_minor": limit_minor,
     }
-    write(Call("POST", "/v1/accounts", body), http, data, as_json=json, is_dry=dry_run)
+    write(Call("POST", "/v1/accounts", body), change)
 
 
 @run_command
-def account_show(
-    account: str, *, http: str = HTTP_DEFAULT, data: Path = DATA_DEFAULT, json: bool = False
-) -> None:
+def account_show(account: str, *, target: NegatableTarget = TARGET) -> None:
     """Show an account: its limit, what is held and used, and its cards.
 
     Parameters
     ----------
     account : str
         Its reference.
-    http : str
-        Address of the engine.
-    data : Path
-        Data folder that holds the admin token.
-    json : bool
-        Print one JSON object.
     """
-    show(call_engine(Call("GET", f"/v1/accounts/{quote(account, safe='')}"), http, data), json)
+    answer = call_engine(Call("GET", f"/v1/accounts/{quote(account, safe='')}"), target)
+    if target.json:
+        print_json(answer)
+        return
+    cards = answer.pop("cards")
+    print_answer(answer, as_json=False)
+    sys.stdout.write(f"cards: {len(cards) or 'none'}\n")
+    for card in cards:
+        notice = ", travel notice" if card.get("travel_notice") else ""
+        sys.stdout.write(
+            f"  {card['card']:>6}  {card['pan']}  {card['expiry_yymm']}  {card['status']}{notice}\n"
+        )
 
 
 @run_command
@@ -112,10 +113,7 @@ def account_set(
     *,
     limit_minor: int | None = None,
     status: str | None = None,
-    http: str = HTTP_DEFAULT,
-    data: Path = DATA_DEFAULT,
-    json: bool = False,
-    dry_run: bool = False,
+    change: NegatableChange = CHANGE,
 ) -> None:
     """Change the limit or the status of an account.
 
@@ -127,20 +125,12 @@ def account_set(
         New credit limit in minor units.
     status : str | None
         active, blocked or closed.
-    http : str
-        Address of the engine.
-    data : Path
-        Data folder that holds the admin token.
-    json : bool
-        Print one JSON object.
-    dry_run : bool
-        Print what would be sent and send nothing.
     """
     body = _given(limit_minor=limit_minor, status=status)
     if not body:
         raise UsageError("nothing to change: give --limit-minor or --status")
     call = Call("PATCH", f"/v1/accounts/{quote(account, safe='')}", body)
-    write(call, http, data, as_json=json, is_dry=dry_run)
+    write(call, change)
 
 
 @run_command
@@ -150,12 +140,11 @@ def card_issue(
     pan: str | None = None,
     pan_stdin: bool = False,
     expiry_yymm: str | None = None,
-    http: str = HTTP_DEFAULT,
-    data: Path = DATA_DEFAULT,
-    json: bool = False,
-    dry_run: bool = False,
+    change: NegatableChange = CHANGE,
 ) -> None:
     """Issue a card on an account.
+
+    A dry run shows its number masked.
 
     Parameters
     ----------
@@ -167,21 +156,13 @@ def card_issue(
         Read the card number from standard input instead.
     expiry_yymm : str | None
         Year and month, such as 3012.
-    http : str
-        Address of the engine.
-    data : Path
-        Data folder that holds the admin token.
-    json : bool
-        Print one JSON object.
-    dry_run : bool
-        Print what would be sent, the card number masked, and send nothing.
     """
     if pan_stdin:
         pan = sys.stdin.readline().strip()
     if pan is not None and not Pan(pan).is_luhn_ok:
         raise UsageError("--pan: must be 12 to 19 digits that end in their check digit")
     body = {"account": account, **_given(pan=pan, expiry_yymm=expiry_yymm)}
-    write(Call("POST", "/v1/cards", body), http, data, as_json=json, is_dry=dry_run)
+    write(Call("POST", "/v1/cards", body), change)
 
 
 @run_command
@@ -190,10 +171,7 @@ def card_set(
     *,
     status: str | None = None,
     travel_notice: bool | None = None,
-    http: str = HTTP_DEFAULT,
-    data: Path = DATA_DEFAULT,
-    json: bool = False,
-    dry_run: bool = False,
+    change: NegatableChange = CHANGE,
 ) -> None:
     """Change the status or the controls of a card.
 
@@ -205,51 +183,22 @@ def card_set(
         active, blocked, lost or stolen.
     travel_notice : bool | None
         The holder has said that he travels.
-    http : str
-        Address of the engine.
-    data : Path
-        Data folder that holds the admin token.
-    json : bool
-        Print one JSON object.
-    dry_run : bool
-        Print what would be sent and send nothing.
     """
     if not 1 <= card < 1 << 32:
         raise UsageError("CARD: the internal number of a card, as 'account show' prints it")
     body = _given(status=status, travel_notice=travel_notice)
     if not body:
         raise UsageError("nothing to change: give --status or --travel-notice")
-    write(Call("PATCH", f"/v1/cards/{card}", body), http, data, as_json=json, is_dry=dry_run)
+    write(Call("PATCH", f"/v1/cards/{card}", body), change)
 
 
 @run_command
-def ledger_snapshot(
-    *,
-    http: str = HTTP_DEFAULT,
-    data: Path = DATA_DEFAULT,
-    json: bool = False,
-    dry_run: bool = False,
-) -> None:
-    """Let a running engine write a snapshot now; traffic goes on.
-
-    Parameters
-    ----------
-    http : str
-        Address of the engine.
-    data : Path
-        Data folder that holds the admin token.
-    json : bool
-        Print one JSON object.
-    dry_run : bool
-        Print what would be sent and send nothing.
-    """
-    call = Call("POST", "/v1/ledger/snapshot", {})
-    write(call, http, data, as_json=json, is_dry=dry_run)
+def ledger_snapshot(*, change: NegatableChange = CHANGE) -> None:
+    """Let a running engine write a snapshot now; traffic goes on."""
+    write(Call("POST", "/v1/ledger/snapshot", {}), change)
 
 
-def import_over_http(
-    file: Path, *, http: str = HTTP_DEFAULT, data: Path = DATA_DEFAULT
-) -> dict[str, Any]:
+def import_over_http(file: Path, *, http: str, data: Path) -> dict[str, Any]:
     """Send an import file to a running engine; return its counts of rows, accounts and cards.
 
     Raises
@@ -260,38 +209,43 @@ def import_over_http(
         When the file cannot be read.
     """
     call = Call("POST", "/v1/import", file.read_bytes(), _IMPORT_TIMEOUT_S)
-    return call_engine(call, http, data)
+    return call_engine(call, Target(http=http, data=data))
 
 
 def _given(**values: object) -> dict[str, object]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def write(call: Call, url: str, data: Path, *, as_json: bool, is_dry: bool) -> None:
-    """Make a call that changes something, or print what would be sent."""
-    if not is_dry:
-        show(call_engine(call, url, data), as_json)
+def write(call: Call, change: Change) -> None:
+    """Make a call that changes something and print the answer, or print what would be sent."""
+    if not change.dry_run:
+        ask(call, change)
         return
     body = dict(call.body) if isinstance(call.body, Mapping) else {}
     if "pan" in body:
         body["pan"] = str(Pan(body["pan"]))
-    if as_json:
-        show({"dry_run": True, "method": call.method, "path": call.path, "body": body}, as_json)
+    if change.json:
+        print_json({"dry_run": True, "method": call.method, "path": call.path, "body": body})
         return
-    sys.stdout.write(f"would send {call.method} {url}{call.path}\n")
-    show(body, as_json=False)
+    sys.stdout.write(f"would send {call.method} {change.http}{call.path}\n")
+    print_answer(body, as_json=False)
 
 
-def call_engine(call: Call, url: str, data: Path) -> dict[str, Any]:
+def ask(call: Call, target: Target) -> None:
+    """Make the call and print what the engine answers."""
+    print_answer(call_engine(call, target), as_json=target.json)
+
+
+def call_engine(call: Call, target: Target) -> dict[str, Any]:
     """Make the call; any answer but a good one is an error with its exit code."""
-    status, answer = _exchange(call, url, _token(data))
+    status, answer = _exchange(call, target.http, _token(target.data))
     if 200 <= status < 300:
         return answer
     error = answer.get("error")
     error = error if isinstance(error, dict) else {}
     message = str(error.get("message") or f"the engine answered {status}")
     if status in {401, 403}:
-        hint = f"see {TOKEN_VARIABLE} and {data / TOKEN_FILE}"
+        hint = f"see {TOKEN_VARIABLE} and {target.data / TOKEN_FILE}"
         raise PermissionRefused(f"{message} ({hint})")
     if status in {404, 409}:
         raise ProblemFoundError(message)
@@ -356,23 +310,3 @@ def _operator() -> str:
         return "admin"
     kept = "".join(c for c in name if c.isascii() and (c.isalnum() or c in "._-"))
     return kept.lstrip("._-")[:64] or "admin"
-
-
-def show(answer: Mapping[str, Any], as_json: bool) -> None:  # noqa: FBT001 - as the option is
-    """Print an answer: one JSON object, or a line a key."""
-    if as_json:
-        sys.stdout.write(json_format.dumps(answer) + "\n")
-        return
-    cards = answer.get("cards")
-    plain = {name: value for name, value in answer.items() if name != "cards"}
-    width = max(map(len, plain), default=0)
-    for name, value in plain.items():
-        sys.stdout.write(f"{name:<{width}}  {value}\n")
-    if cards is None:
-        return
-    sys.stdout.write(f"cards: {len(cards) or 'none'}\n")
-    for card in cards:
-        notice = ", travel notice" if card.get("travel_notice") else ""
-        sys.stdout.write(
-            f"  {card['card']:>6}  {card['pan']}  {card['expiry_yymm']}  {card['status']}{notice}\n"
-        )

@@ -10,14 +10,13 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 import numpy as np
-from cyclopts import Parameter
 from numpy.typing import NDArray
 
-from engine.client_commands import DATA_DEFAULT
+from engine.command_options import DATA_DEFAULT, Flag
 from engine.errors import ProblemFoundError, UsageError, run_command
 from engine.explaining import is_wanted, model_of
 from engine.inquiry import find_records, is_about
@@ -30,7 +29,6 @@ from scoring.kernels import feature_checks
 from scoring.registry import Model, default_model_path, load_model
 from scoring.shapley import Explainer, reasons_of
 
-Flag = Annotated[bool, Parameter(negative="")]
 _RECORDS_MAX = 50  # of one reference number
 _PROGRESS_S = 2.0
 _ROWS_A_TURN = 64

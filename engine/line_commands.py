@@ -1,42 +1,34 @@
 """``de39 line`` and ``de39 config reload``: operators' commands about links, over the HTTP API."""
 
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
 from cyclopts import Parameter
 
-from engine.client_commands import DATA_DEFAULT, HTTP_DEFAULT, Call, call_engine, show, write
+from engine.client_commands import Call, ask, call_engine, write
+from engine.command_options import (
+    CHANGE,
+    TARGET,
+    NegatableChange,
+    NegatableTarget,
+    Target,
+    print_json,
+)
 from engine.errors import UsageError, run_command
 
 _SEND_TIMEOUT_S = 75.0
 
 
 @run_command
-def line_list(*, http: str = HTTP_DEFAULT, data: Path = DATA_DEFAULT, json: bool = False) -> None:
-    """Show the lines that the engine opens itself, and whether they are up.
-
-    Parameters
-    ----------
-    http : str
-        Address of the engine.
-    data : Path
-        Data folder that holds the admin token.
-    json : bool
-        Print one JSON object.
-    """
-    _rows(call_engine(Call("GET", "/v1/lines"), http, data), "lines", as_json=json)
+def line_list(*, target: NegatableTarget = TARGET) -> None:
+    """Show the lines that the engine opens itself, and whether they are up."""
+    _show_rows(Call("GET", "/v1/lines"), "lines", target)
 
 
 @run_command
 def line_messages(
-    *,
-    state: str | None = None,
-    limit: int = 50,
-    http: str = HTTP_DEFAULT,
-    data: Path = DATA_DEFAULT,
-    json: bool = False,
+    *, state: str | None = None, limit: int = 50, target: NegatableTarget = TARGET
 ) -> None:
     """Show the messages that the engine must deliver on its lines, the newest first.
 
@@ -46,15 +38,9 @@ def line_messages(
         Of one state: waiting, delivered, refused or given_up.
     limit : int
         At most so many.
-    http : str
-        Address of the engine.
-    data : Path
-        Data folder that holds the admin token.
-    json : bool
-        Print one JSON object.
     """
     query = f"?limit={limit}" + (f"&state={quote(state, safe='')}" if state else "")
-    _rows(call_engine(Call("GET", f"/v1/messages{query}"), http, data), "messages", as_json=json)
+    _show_rows(Call("GET", f"/v1/messages{query}"), "messages", target)
 
 
 @run_command
@@ -63,10 +49,7 @@ def line_send(
     *,
     mti: str,
     field: Annotated[list[str] | None, Parameter(negative="")] = None,
-    http: str = HTTP_DEFAULT,
-    data: Path = DATA_DEFAULT,
-    json: bool = False,
-    dry_run: bool = False,
+    change: NegatableChange = CHANGE,
 ) -> None:
     """Send a message of one's own on a line, such as an administrative 0620.
 
@@ -78,14 +61,6 @@ def line_send(
         Message type: 0620, 0820 and the like are kept until they are answered; 0600 is asked once.
     field : list
         NUMBER=VALUE, once a field; binary ones in hex. DE7 and DE11 are written by the engine.
-    http : str
-        Address of the engine.
-    data : Path
-        Data folder that holds the admin token.
-    json : bool
-        Print one JSON object.
-    dry_run : bool
-        Print what would be sent and send nothing.
     """
     fields = dict(_pair(text) for text in field or [])
     call = Call(
@@ -94,25 +69,13 @@ def line_send(
         {"mti": mti, "fields": fields},
         _SEND_TIMEOUT_S,
     )
-    write(call, http, data, as_json=json, is_dry=dry_run)
+    write(call, change)
 
 
 @run_command
-def config_reload(
-    *, http: str = HTTP_DEFAULT, data: Path = DATA_DEFAULT, json: bool = False
-) -> None:
-    """Let a running engine read its configuration, dialects, rules, model and certificates again.
-
-    Parameters
-    ----------
-    http : str
-        Address of the engine.
-    data : Path
-        Data folder that holds the admin token.
-    json : bool
-        Print one JSON object.
-    """
-    show(call_engine(Call("POST", "/v1/reload", {}, _SEND_TIMEOUT_S), http, data), json)
+def config_reload(*, target: NegatableTarget = TARGET) -> None:
+    """Let a running engine read its configuration, dialects, rules, model and certificates anew."""
+    ask(Call("POST", "/v1/reload", {}, _SEND_TIMEOUT_S), target)
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -122,9 +85,10 @@ def _pair(text: str) -> tuple[str, str]:
     return number, value
 
 
-def _rows(answer: dict[str, Any], name: str, *, as_json: bool) -> None:
-    if as_json:
-        show(answer, as_json)
+def _show_rows(call: Call, name: str, target: Target) -> None:
+    answer = call_engine(call, target)
+    if target.json:
+        print_json(answer)
         return
     rows: list[dict[str, Any]] = answer.get(name, [])
     for row in rows:

@@ -15,7 +15,7 @@ import numpy as np
 from cyclopts import Parameter
 from numpy.typing import NDArray
 
-from engine.client_commands import DATA_DEFAULT
+from engine.command_options import DATA_DEFAULT, Flag
 from engine.errors import ProblemFoundError, UsageError, run_command
 from engine.label_events import Label
 from engine.ledger_commands import bounds_needed
@@ -30,7 +30,6 @@ from scoring.metrics import average_precision, roc_auc
 from scoring.model_folder import ModelFolder
 from scoring.registry import Model, default_model_path, load_model
 
-Flag = Annotated[bool, Parameter(negative="")]
 BUDGETS = (0.001, 0.01)  # shares of payments that are looked at
 
 

@@ -1,18 +1,24 @@
 """``de39 rules apply``, ``promote``, ``list add`` and so on, by the API of a running engine."""
 
-import json as json_format
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import quote
 
-from cyclopts import Parameter
-
-from engine.client_commands import DATA_DEFAULT, HTTP_DEFAULT, Call, call_engine
+from engine.client_commands import Call, ask, call_engine, write
+from engine.command_options import (
+    CHANGE,
+    TARGET,
+    Change,
+    Flag,
+    Target,
+    Why,
+    print_answer,
+    print_json,
+)
 from engine.errors import UsageError, run_command
 
-Flag = Annotated[bool, Parameter(negative="")]
 _TTL = re.compile(r"([0-9]{1,6})(s|m|h|d)")
 _UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _TIMEOUT_S = 600.0
@@ -20,21 +26,11 @@ _BATCH_LINES = 500_000  # of a list file, in one call
 
 
 @run_command
-def show(*, http: str = HTTP_DEFAULT, data: Path = DATA_DEFAULT, json: Flag = False) -> None:
-    """Show the rule set in force: each rule's mode, hits, precision, and what its breaker counted.
-
-    Parameters
-    ----------
-    http
-        Address of the engine.
-    data
-        Data folder that holds the admin token.
-    json
-        Print one JSON object.
-    """
-    answer = call_engine(Call("GET", "/v1/rules"), http, data)
-    if json:
-        _print_json(answer)
+def show(*, target: Target = TARGET) -> None:
+    """Show the rule set in force: each rule's mode, hits, precision, and what its breaker saw."""
+    answer = call_engine(Call("GET", "/v1/rules"), target)
+    if target.json:
+        print_json(answer)
         return
     sys.stdout.write(f"version {answer['version']}, model {answer['model_mode']}\n")
     for rule in answer["rules"]:
@@ -58,37 +54,20 @@ def _precision(rule: dict[str, Any]) -> str:
 
 
 @run_command
-def apply(
-    file: Path,
-    /,
-    *,
-    why: str = "",
-    http: str = HTTP_DEFAULT,
-    data: Path = DATA_DEFAULT,
-    dry_run: Flag = False,
-    json: Flag = False,
-) -> None:
+def apply(file: Path, /, *, why: Why = "", target: Target = TARGET, dry_run: Flag = False) -> None:
     """Put a rule file in force, between two batches; a bad file changes nothing.
 
     Parameters
     ----------
     file
         The rule file.
-    why
-        Goes into the ledger with your name.
-    http
-        Address of the engine.
-    data
-        Data folder that holds the admin token.
     dry_run
         Let the engine check the file and change nothing.
-    json
-        Print one JSON object.
     """
     body = {"text": file.read_text(encoding="utf-8"), "reason": why, "dry_run": dry_run}
-    answer = call_engine(Call("POST", "/v1/rules", body, _TIMEOUT_S), http, data)
-    if json:
-        _print_json(answer)
+    answer = call_engine(Call("POST", "/v1/rules", body, _TIMEOUT_S), target)
+    if target.json:
+        print_json(answer)
         return
     for warning in answer["warnings"]:
         sys.stdout.write(f"{file}: warning: {warning}\n")
@@ -99,117 +78,48 @@ def apply(
 
 
 @run_command
-def approve(
-    sha256: str,
-    /,
-    *,
-    why: str = "",
-    http: str = HTTP_DEFAULT,
-    data: Path = DATA_DEFAULT,
-    json: Flag = False,
-) -> None:
+def approve(sha256: str, /, *, why: Why = "", target: Target = TARGET) -> None:
     """Put in force the rule set that another operator has proposed.
 
     Parameters
     ----------
     sha256
         Its hash, or the first eight digits or more.
-    why
-        Goes into the ledger with your name.
-    http
-        Address of the engine.
-    data
-        Data folder that holds the admin token.
-    json
-        Print one JSON object.
     """
-    _post("/v1/rules/approve", {"sha256": sha256, "reason": why}, http, data, as_json=json)
+    _post("/v1/rules/approve", {"sha256": sha256, "reason": why}, target)
 
 
 @run_command
-def reload(
-    *, why: str = "", http: str = HTTP_DEFAULT, data: Path = DATA_DEFAULT, json: Flag = False
-) -> None:
-    """Let the engine read its configured rule file anew, as SIGHUP does.
-
-    Parameters
-    ----------
-    why
-        Goes into the ledger with your name.
-    http
-        Address of the engine.
-    data
-        Data folder that holds the admin token.
-    json
-        Print one JSON object.
-    """
-    _post("/v1/rules/reload", {"reason": why}, http, data, as_json=json)
+def reload(*, why: Why = "", target: Target = TARGET) -> None:
+    """Let the engine read its configured rule file anew, as SIGHUP does."""
+    _post("/v1/rules/reload", {"reason": why}, target)
 
 
 @run_command
-def promote(
-    rule: str,
-    /,
-    *,
-    why: str = "",
-    http: str = HTTP_DEFAULT,
-    data: Path = DATA_DEFAULT,
-    dry_run: Flag = False,
-    json: Flag = False,
-) -> None:
+def promote(rule: str, /, *, why: Why = "", change: Change = CHANGE) -> None:
     """Let a rule act from the next request on; "model" lets all rules that read the score act.
 
     Parameters
     ----------
     rule
         Its id.
-    why
-        Goes into the ledger with your name.
-    http
-        Address of the engine.
-    data
-        Data folder that holds the admin token.
-    dry_run
-        Print what would be sent and send nothing.
-    json
-        Print one JSON object.
     """
-    _set_mode(rule, "active", why, (http, data), is_dry=dry_run, as_json=json)
+    _set_mode(rule, "active", why, change)
 
 
 @run_command
-def demote(
-    rule: str,
-    /,
-    *,
-    why: str = "",
-    off: Flag = False,
-    http: str = HTTP_DEFAULT,
-    data: Path = DATA_DEFAULT,
-    dry_run: Flag = False,
-    json: Flag = False,
-) -> None:
+def demote(rule: str, /, *, why: Why = "", off: Flag = False, change: Change = CHANGE) -> None:
     """Let a rule only be recorded from the next request on; with --off not even that.
 
     Parameters
     ----------
     rule
         Its id, or "model" for all rules that read the score.
-    why
-        Goes into the ledger with your name.
     off
         Switch it off: it is not evaluated any more.
-    http
-        Address of the engine.
-    data
-        Data folder that holds the admin token.
-    dry_run
-        Print what would be sent and send nothing.
-    json
-        Print one JSON object.
     """
     mode = "off" if off else "shadow"
-    _set_mode(rule, mode, why, (http, data), is_dry=dry_run, as_json=json)
+    _set_mode(rule, mode, why, change)
 
 
 @run_command
@@ -219,10 +129,8 @@ def snooze(
     *,
     card: int,
     ttl: str = "24h",
-    why: str = "",
-    http: str = HTTP_DEFAULT,
-    data: Path = DATA_DEFAULT,
-    json: Flag = False,
+    why: Why = "",
+    target: Target = TARGET,
 ) -> None:
     """Let a rule leave one card alone for a time.
 
@@ -234,17 +142,9 @@ def snooze(
         Internal number of the card, as "account show" prints it.
     ttl
         For how long, such as 30m, 24h or 7d; 0s wakes the rule again.
-    why
-        Goes into the ledger with your name.
-    http
-        Address of the engine.
-    data
-        Data folder that holds the admin token.
-    json
-        Print one JSON object.
     """
     body = {"card": card, "ttl_s": _ttl_s(ttl), "reason": why}
-    _post(f"/v1/rules/{quote(rule, safe='')}/snooze", body, http, data, as_json=json)
+    _post(f"/v1/rules/{quote(rule, safe='')}/snooze", body, target)
 
 
 @run_command
@@ -254,11 +154,9 @@ def list_add(
     *values: str,
     type: str = "",  # noqa: A002 - the word of the language
     ttl: str = "",
-    why: str = "",
-    http: str = HTTP_DEFAULT,
-    data: Path = DATA_DEFAULT,
+    why: Why = "",
+    target: Target = TARGET,
     dry_run: Flag = False,
-    json: Flag = False,
 ) -> None:
     """Add entries to a list; they count from the next request on.
 
@@ -272,20 +170,12 @@ def list_add(
         Of the entries, where no rule declares the list.
     ttl
         How long they count, such as 24h; nothing = until removed.
-    why
-        Goes into the ledger with your name.
-    http
-        Address of the engine.
-    data
-        Data folder that holds the admin token.
     dry_run
         Let the engine check the entries and change nothing.
-    json
-        Print one JSON object.
     """
     body: dict[str, Any] = {"change": "add", "values": list(values), "type": type, "reason": why}
     body |= {"ttl_s": _ttl_s(ttl) if ttl else 0, "dry_run": dry_run}
-    _post(_list_path(name), body, http, data, as_json=json)
+    _post(_list_path(name), body, target)
 
 
 @run_command
@@ -294,11 +184,9 @@ def list_remove(
     /,
     *values: str,
     every: Flag = False,
-    why: str = "",
-    http: str = HTTP_DEFAULT,
-    data: Path = DATA_DEFAULT,
+    why: Why = "",
+    target: Target = TARGET,
     dry_run: Flag = False,
-    json: Flag = False,
 ) -> None:
     """Remove entries from a list, or with --every all of them.
 
@@ -310,22 +198,14 @@ def list_remove(
         Entries, as a rule file writes them (terminals without quotes).
     every
         Remove all entries; those that the rule file states stay.
-    why
-        Goes into the ledger with your name.
-    http
-        Address of the engine.
-    data
-        Data folder that holds the admin token.
     dry_run
         Let the engine check the entries and change nothing.
-    json
-        Print one JSON object.
     """
     if every == bool(values):
         raise UsageError("give the entries to remove, or --every")
     change = "clear" if every else "remove"
     body = {"change": change, "values": list(values), "reason": why, "dry_run": dry_run}
-    _post(_list_path(name), body, http, data, as_json=json)
+    _post(_list_path(name), body, target)
 
 
 @run_command
@@ -336,11 +216,9 @@ def list_load(
     *,
     type: str = "",  # noqa: A002 - the word of the language
     ttl: str = "",
-    why: str = "",
-    http: str = HTTP_DEFAULT,
-    data: Path = DATA_DEFAULT,
+    why: Why = "",
+    target: Target = TARGET,
     dry_run: Flag = False,
-    json: Flag = False,
 ) -> None:
     """Add the lines of a file to a list: one entry a line, # begins a remark.
 
@@ -357,16 +235,8 @@ def list_load(
         Of the entries, where no rule declares the list.
     ttl
         How long they count, such as 24h; nothing = until removed.
-    why
-        Goes into the ledger with your name.
-    http
-        Address of the engine.
-    data
-        Data folder that holds the admin token.
     dry_run
         Let the engine check the entries and change nothing.
-    json
-        Print one JSON object.
     """
     values = _lines(file)
     first = {"change": "add", "type": type, "reason": why, "ttl_s": _ttl_s(ttl) if ttl else 0}
@@ -375,24 +245,16 @@ def list_load(
         for at in range(0, len(values), _BATCH_LINES):
             part = values[at : at + _BATCH_LINES]
             body = {**first, "values": part, "dry_run": is_check}
-            answer = call_engine(Call("POST", _list_path(name), body, _TIMEOUT_S), http, data)
+            answer = call_engine(Call("POST", _list_path(name), body, _TIMEOUT_S), target)
             verb = "checked" if is_check else "loaded"
             sys.stderr.write(f"de39: {verb} {at + len(part):,}\n")
         if dry_run:
             break
-    _print(answer, as_json=json)
+    print_answer(answer, as_json=target.json)
 
 
 @run_command
-def list_show(
-    name: str = "",
-    /,
-    *,
-    limit: int = 100,
-    http: str = HTTP_DEFAULT,
-    data: Path = DATA_DEFAULT,
-    json: Flag = False,
-) -> None:
+def list_show(name: str = "", /, *, limit: int = 100, target: Target = TARGET) -> None:
     """Show the lists, or the entries of one.
 
     Parameters
@@ -401,17 +263,11 @@ def list_show(
         The list; nothing = all lists and how many entries they have.
     limit
         How many entries are shown.
-    http
-        Address of the engine.
-    data
-        Data folder that holds the admin token.
-    json
-        Print one JSON object.
     """
     path = f"{_list_path(name)}?limit={limit}" if name else "/v1/lists"
-    answer = call_engine(Call("GET", path), http, data)
-    if json:
-        _print_json(answer)
+    answer = call_engine(Call("GET", path), target)
+    if target.json:
+        print_json(answer)
         return
     for row in answer.get("lists", []):
         in_file = "" if row["in_file"] is None else f", {row['in_file']} in the file"
@@ -422,18 +278,13 @@ def list_show(
         sys.stdout.write(f"{row['value']}  added {row['added_s']}{until}\n")
 
 
-def _set_mode(
-    rule: str, mode: str, why: str, where: tuple[str, Path], *, is_dry: bool, as_json: bool
-) -> None:
-    path, body = f"/v1/rules/{quote(rule, safe='')}", {"mode": mode, "reason": why}
-    if is_dry:
-        _print({"dry_run": True, "path": path, **body}, as_json=as_json)
-        return
-    _print(call_engine(Call("PATCH", path, body), *where), as_json=as_json)
+def _set_mode(rule: str, mode: str, why: str, change: Change) -> None:
+    path = f"/v1/rules/{quote(rule, safe='')}"
+    write(Call("PATCH", path, {"mode": mode, "reason": why}), change)
 
 
-def _post(path: str, body: dict[str, Any], http: str, data: Path, *, as_json: bool) -> None:
-    _print(call_engine(Call("POST", path, body, _TIMEOUT_S), http, data), as_json=as_json)
+def _post(path: str, body: dict[str, Any], target: Target) -> None:
+    ask(Call("POST", path, body, _TIMEOUT_S), target)
 
 
 def _list_path(name: str) -> str:
@@ -458,17 +309,3 @@ def _ttl_s(text: str) -> int:
     if match is None:
         raise UsageError("--ttl: expected a time, such as 30m, 24h or 7d")
     return int(match[1]) * _UNITS_S[match[2]]
-
-
-def _print(answer: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        _print_json(answer)
-        return
-    width = max(map(len, answer), default=0)
-    for name, value in answer.items():
-        if value != []:
-            sys.stdout.write(f"{name:<{width}}  {value}\n")
-
-
-def _print_json(answer: dict[str, Any]) -> None:
-    sys.stdout.write(json_format.dumps(answer) + "\n")

@@ -1,0 +1,95 @@
+"""What many commands share: options of the same name and meaning, and how an answer is printed.
+
+``Target`` and ``Change`` are parameters of a command whose fields cyclopts shows as options of the
+command itself, with the help text that stands here. Only the standard library and cyclopts are
+imported, so that a command starts at once.
+"""
+
+import json as json_format
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+from cyclopts import Parameter
+
+HTTP_DEFAULT = "http://127.0.0.1:8580"
+DATA_DEFAULT = Path("de39-data")  # the default of the configuration
+
+Flag: TypeAlias = Annotated[bool, Parameter(negative="")]  # without a --no-X
+Why: TypeAlias = Annotated[str, Parameter(help="Goes into the ledger with your name.")]
+
+
+@Parameter(name="*", negative_bool=())
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The running engine that a command speaks with, and how its answer is printed.
+
+    Attributes
+    ----------
+    http
+        Address of the engine.
+    data
+        Data folder that holds the admin token.
+    json
+        Print one JSON object.
+    """
+
+    http: str = HTTP_DEFAULT
+    data: Path = DATA_DEFAULT
+    json: bool = False
+
+
+@Parameter(name="*", negative_bool=())
+@dataclass(frozen=True, slots=True)
+class Change(Target):
+    """A target of which something is changed, unless it is only tried.
+
+    Attributes
+    ----------
+    dry_run
+        Print what would be sent and send nothing.
+    """
+
+    dry_run: bool = False
+
+
+TARGET = Target()
+CHANGE = Change()
+# Commands that have always taken --no-json and --no-dry-run go on taking them.
+_NEGATABLE = Parameter(negative_bool="no-")
+NegatableTarget: TypeAlias = Annotated[Target, _NEGATABLE]
+NegatableChange: TypeAlias = Annotated[Change, _NEGATABLE]
+
+
+def print_json(answer: Mapping[str, Any]) -> None:
+    """Print one JSON object on one line."""
+    sys.stdout.write(json_format.dumps(answer) + "\n")
+
+
+def print_answer(answer: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print an answer: one JSON object, or a line a key.
+
+    What a key holds of its own, an object or a list of objects, stands indented below it, an object
+    of a list on one line; nothing and an empty list are "none".
+    """
+    if as_json:
+        print_json(answer)
+    else:
+        sys.stdout.write("".join(f"{line}\n" for line in _lines(answer)))
+
+
+def _lines(answer: Mapping[str, Any]) -> list[str]:
+    width = max(map(len, answer), default=0)
+    lines = []
+    for name, value in answer.items():
+        if isinstance(value, Mapping) and value:
+            lines += [name, *(f"  {line}" for line in _lines(value))]
+        elif isinstance(value, list) and value and all(isinstance(row, Mapping) for row in value):
+            rows = ("  ".join(f"{key} {part}" for key, part in row.items()) for row in value)
+            lines += [name, *(f"  {row}" for row in rows)]
+        else:
+            is_none = value is None or value in ([], {})
+            lines.append(f"{name:<{width}}  {'none' if is_none else value}")
+    return lines

@@ -1,0 +1,90 @@
+"""Options that many commands share, and how an answer is printed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cyclopts
+import pytest
+
+from engine.command_options import (
+    CHANGE,
+    TARGET,
+    Change,
+    NegatableTarget,
+    Target,
+    Why,
+    print_answer,
+)
+
+
+def typed(*words: str) -> tuple[str, Change]:
+    """Return what a command with these parameters is called with."""
+    app = cyclopts.App(result_action="return_value", exit_on_error=False, print_error=False)
+
+    @app.default
+    def command(*, why: Why = "", change: Change = CHANGE) -> tuple[str, Change]:
+        return why, change
+
+    found: tuple[str, Change] = app(words)
+    return found
+
+
+def test_the_fields_are_options_of_the_command_itself() -> None:
+    """One that is given leaves the others as they are by default."""
+    assert typed() == ("", Change("http://127.0.0.1:8580", Path("de39-data"), False, False))
+    assert typed("--dry-run", "--why", "so") == ("so", Change(dry_run=True))
+    assert typed("--http", "http://h", "--json") == ("", Change(http="http://h", json=True))
+    assert Target(data=Path("d")) != TARGET == Target()
+
+
+@pytest.mark.parametrize(
+    "words", [("--target", "x"), ("--change.http", "x"), ("--no-json",), ("http://h",)]
+)
+def test_nothing_else_is_an_option(words: tuple[str, ...]) -> None:
+    """Neither the name of the class nor a place stands for an option."""
+    with pytest.raises(cyclopts.CycloptsError):
+        typed(*words)
+
+
+def test_a_command_may_take_the_opposite_too() -> None:
+    """It says what holds anyway, and stays out of the other commands."""
+    app = cyclopts.App(result_action="return_value", exit_on_error=False, print_error=False)
+
+    @app.default
+    def command(*, target: NegatableTarget = TARGET) -> Target:
+        return target
+
+    assert app(["--no-json"]) == TARGET
+    assert app(["--json"]) == Target(json=True)
+
+
+def test_an_answer_is_one_json_object_or_a_line_a_key(capsys: pytest.CaptureFixture[str]) -> None:
+    """What a key holds of its own is indented; nothing is said to be none."""
+    answer: dict[str, Any] = {
+        "model": "a",
+        "is_ready": False,
+        "past": [],
+        "since": None,
+        "of": {"x": 0, "long": "b"},
+        "rows": [{"version": "c", "count": 2}, {"version": "d", "count": 3}],
+        "names": ["e", "f"],
+    }
+    print_answer(answer, as_json=True)
+    assert json.loads(capsys.readouterr().out) == answer
+    print_answer(answer, as_json=False)
+    assert capsys.readouterr().out.splitlines() == [
+        "model     a",
+        "is_ready  False",
+        "past      none",
+        "since     none",
+        "of",
+        "  x     0",
+        "  long  b",
+        "rows",
+        "  version c  count 2",
+        "  version d  count 3",
+        "names     ['e', 'f']",
+    ]
+    print_answer({}, as_json=False)
+    assert not capsys.readouterr().out
