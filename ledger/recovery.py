@@ -57,6 +57,7 @@ from ledger.segment import (
 )
 
 _WINDOW_BYTES = 4 * 1024 * 1024  # read ahead; far over the bytes of a usual batch
+_BACK_BYTES = 256 * 1024  # looked back at a time for the batch before a start
 _RUNNING_TRIES = 12
 _RUNNING_WAIT_MS = 25
 
@@ -257,6 +258,7 @@ class Scan:
             inside = begin.batch_no <= self.end.batch_no and begin.seq <= self.end.seq
             if not inside or not PAGE_BYTES <= self.end.offset <= file.size:
                 raise file.rot("start position is not in it", self.end.batch_no, self.end.offset)
+            self._check_before(file)
             return
         expected = self._mark or Position(segment=1, offset=PAGE_BYTES) if is_first else self.end
         expected = expected._replace(segment=header.number, offset=PAGE_BYTES)
@@ -266,6 +268,24 @@ class Scan:
                 reason = "segment does not continue the chain of the one before"
             raise file.rot(reason, expected.batch_no, 0)
         self.end = begin
+
+    def _check_before(self, file: SegmentFile) -> None:
+        """Check that the batch before the start is there: its header's hash is the start's head.
+
+        Else another journal, or an older copy of this one, would go on behind a hole.
+        """
+        at = self.end
+        is_there = at.offset == PAGE_BYTES and file.header.start.head == at.head
+        end = at.offset
+        while end > PAGE_BYTES and not is_there:
+            begin = max(PAGE_BYTES, end - _BACK_BYTES)
+            is_there = any(
+                head_of(raw) == at.head for raw in _headers_in(file.view(begin, end - begin))
+            )
+            end = begin
+        if not is_there:
+            reason = "the batch before the snapshot is missing: another journal, or an older copy"
+            raise file.rot(reason, at.batch_no - 1, at.offset)
 
     def _batches(self, file: SegmentFile, *, is_last: bool) -> Iterator[Batch]:
         while (batch := self._next(file)) is not None:
@@ -338,6 +358,16 @@ class Scan:
         if not is_last:
             raise file.rot("batch damaged, but a newer segment exists", at.batch_no, at.offset)
         self.torn = TornTail(file.path.name, at.offset, used, at.batch_no)
+
+
+def _headers_in(window: NDArray[np.uint8]) -> Iterator[bytes]:
+    """Yield the batch headers that stand at the pages of ``window``, u8 (k,), the last first."""
+    pages = window[: len(window) // PAGE_BYTES * PAGE_BYTES].reshape(-1, PAGE_BYTES)
+    magic = np.frombuffer(BATCH_MAGIC, np.uint8)
+    for page in np.flatnonzero((pages[:, : len(magic)] == magic).all(axis=1))[::-1]:
+        raw = pages[page, :HEADER_BYTES].tobytes()
+        if header_from_bytes(raw) is not None:
+            yield raw
 
 
 def _rest(file: SegmentFile, at: Position) -> tuple[int, int]:

@@ -6,6 +6,7 @@ one who wrote. The folder is locked for one process. The first failed write or s
 what the disk then holds is unknown, and asking again may be answered "done" falsely.
 """
 
+import fcntl
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -322,6 +323,24 @@ def lock_folder(data: Path, disk: Disk | None = None) -> int:
     with storage_errors("locking", data):
         disk.mkdir(data)
         return disk.lock(data / LOCK_NAME)
+
+
+def holder_of(data: Path) -> str | None:
+    """Return the process id of who has the data folder, as it wrote it; None = nobody.
+
+    Makes nothing and holds nothing. ``OSError`` where the lock file cannot be opened.
+    """
+    try:
+        handle = os.open(data / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.pread(handle, 32, 0).decode("ascii", "replace").strip() or "unknown"
+    finally:
+        os.close(handle)
+    return None
 
 
 def _refuse_lost_journal(folder: Path, start: Position | None, at_least_seq: int) -> None:

@@ -251,6 +251,23 @@ def test_start_outside_the_journal_is_rot() -> None:
             list(Scan(DATA, start=start, disk=disk))
 
 
+@pytest.mark.parametrize("counts", [[], [5], [5, 5], [9000], [5, 5, 5]])
+def test_start_of_another_journal_or_a_later_one_is_rot(counts: list[int]) -> None:
+    """What stands before the start is what the start goes on from, or nothing is read."""
+    size = 16 * 1024 * 1024
+    end = list(Scan(DATA, disk=journal_of([5, 5], size)))[-1].after
+    with pytest.raises(RotError, match=r"another journal, or an older copy|not in it"):
+        list(Scan(DATA, start=end, disk=journal_of(counts, size)))
+
+
+@pytest.mark.parametrize("count", [1, 3000, 20_000])
+def test_start_behind_a_batch_of_any_size(count: int) -> None:
+    """The batch before is found however far back its header stands."""
+    disk = journal_of([5, count], 16 * 1024 * 1024)
+    end = list(Scan(DATA, disk=disk))[-1].after
+    assert list(Scan(DATA, start=end, disk=disk)) == []
+
+
 def test_reader_beside_a_running_writer_sees_whole_batches(tmp_path: Path) -> None:
     """Scans while batches are appended see a gapless beginning of the journal, never damage."""
     store = opened(tmp_path, segment_bytes=256 * 1024)
