@@ -3,6 +3,7 @@
 import json as json_text
 import os
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import msgspec
 from cyclopts import Parameter
 
 from engine import config, doctor
+from engine.doctor_files import examine_files
 from engine.errors import ProblemFoundError, run_command
 
 _MARKS: dict[doctor.Level, str] = {"ok": "ok  ", "warn": "WARN", "fail": "FAIL"}
@@ -37,7 +39,7 @@ def run(
     if data is not None:
         loaded = msgspec.structs.replace(loaded, data=str(data))
     findings: list[doctor.Finding] = []
-    for finding in doctor.examine(loaded):
+    for finding in chain(doctor.examine(loaded), examine_files(loaded)):
         findings.append(finding)
         if not json:
             sys.stdout.write(_line(finding))

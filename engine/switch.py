@@ -41,6 +41,7 @@ from engine.registrar import Registrar
 from engine.reload import Reloader
 from engine.rule_desk import EngineRuleDesk
 from engine.security.guard import make_guard
+from engine.security.opening import missing_keys
 from engine.server import Server
 from engine.store_health import can_commit, durability_of, note_store, trouble_of
 from engine.upkeep import Upkeep
@@ -134,8 +135,7 @@ class Switch:
     async def _serve(self, prepared: Prepared, opened: Opened) -> None:
         loop = asyncio.get_running_loop()
         parts, partition = prepared.parts, opened.partition
-        if parts.lost:
-            self.log.error("scorer.lost", reason=parts.lost)
+        self._say_what_is_missing(parts, opened)
         metrics = Metrics(build_info(parts, __version__))
         links = self.config.links
         authorizer = self._authorizer(prepared, opened, metrics)
@@ -201,6 +201,15 @@ class Switch:
             if authorizer.guard is not None:
                 authorizer.guard.close()
             upkeep.close()
+
+    def _say_what_is_missing(self, parts: Parts, opened: Opened) -> None:
+        """Name what payments will be decided without."""
+        if parts.lost:
+            self.log.error("scorer.lost", reason=parts.lost)
+        if opened.keys is not None:
+            named = self.config.security_profile, self.config.issuer
+            for key in missing_keys(opened.keys, *named, int(time.time())):
+                self.log.warning("keys.missing", reason=f"{key}: no valid key of this name")
 
     def _rule_desk(self, pipeline: Pipeline, parts: Parts) -> EngineRuleDesk:
         desk = EngineRuleDesk(

@@ -58,6 +58,7 @@ COVERED_BY = {
     "engine/ports.py": "tests/system/test_refusals.py",
     "engine/ledger_commands.py": "tests/system/test_commands.py",
     "engine/doctor_commands.py": "tests/engine/test_doctor.py",
+    "engine/doctor_files.py": "tests/engine/test_doctor.py",
     "engine/config_*.py": "tests/engine/test_config.py",
     "engine/metrics_kernels.py": "tests/engine/test_metrics.py",
     "engine/admin/series.py": "tests/engine/admin/test_collector.py",

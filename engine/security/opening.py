@@ -1,11 +1,12 @@
 """Opens the key store that the configuration names."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from engine.security.errors import KeyStoreError
 from engine.security.file_store import FileStore, check_mode, parse_master_key, read_master_key
-from engine.security.settings import Security
+from engine.security.keys import valid_versions
+from engine.security.settings import Issuer, Security, SecurityProfile
 from engine.security.store import KeyStore
 from engine.security.token_store import TokenStore
 
@@ -40,3 +41,23 @@ def master_key(security: Security, data: Path, env: Mapping[str, str]) -> bytes:
     if MASTER_KEY_VARIABLE in env:
         return parse_master_key(env[MASTER_KEY_VARIABLE], MASTER_KEY_VARIABLE)
     return read_master_key(data / security.master_key_file)
+
+
+def missing_keys(
+    store: KeyStore, profiles: Sequence[SecurityProfile], issuers: Sequence[Issuer], now_s: int
+) -> list[str]:
+    """Return what has no valid key at ``now_s``: the configuration's key, the name in brackets."""
+    infos = store.infos()
+    named = [
+        (f"security_profile[{i}].{field}", getattr(profile, field))
+        for i, profile in enumerate(profiles)
+        for field in ("mac_key", "pin_key", "kek")
+    ]
+    named += [
+        (f"issuer[{i}].{field}", getattr(issuer, field))
+        for i, issuer in enumerate(issuers)
+        for field in ("pvk", "cvk", "imk_ac")
+    ]
+    return [
+        f"{key} ({name})" for key, name in named if name and not valid_versions(infos, name, now_s)
+    ]

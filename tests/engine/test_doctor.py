@@ -1,6 +1,7 @@
 """The doctor finds what is wrong with a machine, and only that."""
 
 import json
+import os
 import resource
 import socket
 import subprocess
@@ -11,7 +12,10 @@ import msgspec
 import pytest
 
 from engine import doctor
-from engine.config import Config, Http, Listen
+from engine.config import Config, Http, Listen, load_config
+from engine.doctor_files import examine_files
+from ledger.stores.file import lock_folder
+from tests.support.commands import de39
 
 
 def findings(config: Config) -> dict[str, doctor.Finding]:
@@ -102,3 +106,51 @@ def test_the_command_prints_json_and_an_exit_code(config: Config, tmp_path: Path
     assert {"check", "level", "seen", "advice"} == set(told["findings"][0])
     assert "listen[0].address" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("more", "check", "words"),
+    [
+        ("[rules]\nfile = 'my.rules'\n", "files", ["my.rules"]),
+        ("[scoring]\nmodel = 'my.model'\n", "files", ["my.model"]),
+        ('[security]\nstore = "file"\n', "keys", ["keys.master", "de39 key init"]),
+    ],
+)
+def test_what_a_start_would_be_refused_for_fails(
+    tmp_path: Path, more: str, check: str, words: list[str]
+) -> None:
+    """The line is the one that the start would end with, and nothing is made."""
+    found = looked_at(tmp_path, more)[check]
+    assert found.level == "fail"
+    assert all(word in found.seen for word in words), found
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_folder_in_use_and_an_open_token_are_both_told(tmp_path: Path) -> None:
+    """One wrong thing does not hide the next."""
+    lock = lock_folder(tmp_path / "data")
+    try:
+        (tmp_path / "data" / "admin.token").write_text("0123456789abcdef")
+        (tmp_path / "data" / "admin.token").chmod(0o644)
+        found = looked_at(tmp_path, "")
+    finally:
+        os.close(lock)
+    assert f"in use by process {os.getpid()}" in found["data folder"].seen
+    assert "0644" in found["admin token"].seen
+    assert found["files"].level == "ok"
+    assert looked_at(tmp_path, "")["data folder"].level == "ok"
+
+
+def test_a_named_key_that_is_not_in_the_store_is_a_warning(tmp_path: Path) -> None:
+    """It may come by message, so the switch would start; the key and the name are told."""
+    assert de39("key", "init", "--data", tmp_path / "data")[0] == 0
+    more = '[security]\nstore = "file"\n[[security_profile]]\nname = "a"\nmac_key = "mc"\n'
+    found = looked_at(tmp_path, more + '[[listen]]\nsecurity = "a"\n')["keys"]
+    assert (found.level, "security_profile[0].mac_key (mc)" in found.seen) == ("warn", True)
+
+
+def looked_at(folder: Path, more: str) -> dict[str, doctor.Finding]:
+    """Return the findings about the files of a configuration in ``folder``, by name."""
+    file = folder / "de39.toml"
+    file.write_text('data = "data"\n' + more, encoding="utf-8")
+    return {finding.check: finding for finding in examine_files(load_config(file))}
