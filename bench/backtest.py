@@ -27,6 +27,7 @@ from engine import warm
 from engine.authorize import Authorizer, Settings, Workspace
 from engine.backtest import Tally, result_of
 from engine.backtest_report import html_of, text_of
+from engine.command_options import Flag
 from engine.errors import ProblemFoundError, UsageError, run_command
 from engine.history import HistoryRun
 from engine.items import LINK
@@ -54,7 +55,6 @@ _BATCH = 1024
 _PIECE = 65_536  # records read before they are run
 _HASH_KEY = (0x0123456789ABCDEF, 0xFEDCBA9876543210)
 _LIMIT_MINOR = (150_000, 1_200_000)
-Flag = Annotated[bool, Parameter(negative="")]
 Truth = Callable[[NDArray[np.void]], NDArray[np.int8]]  # 1 fraud, 0 genuine, -1 not known
 
 

@@ -14,10 +14,9 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from cyclopts import Parameter
 from numpy.typing import NDArray
 
 from bench.figures import Figure, print_figures, rate_figure
@@ -25,6 +24,7 @@ from bench.frames import encode, test_pan
 from bench.workload import Workload
 from engine import warm
 from engine.authorize import Authorizer, Settings, Workspace
+from engine.command_options import Flag
 from engine.errors import run_command
 from engine.items import LINK
 from engine.limits import ARENA_BYTES, BATCH_FRAMES_MAX
@@ -53,7 +53,7 @@ def run(
     batch: int = 1024,
     payments: int = 200_000,
     runs: int = 5,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    json: Flag = False,
 ) -> None:
     """Measure authorizations a second on one core, all stages, against the usual stack.
 

@@ -6,15 +6,15 @@ The split is the published one: a permutation of the rows by seed 42, the first 
 import json as json_text
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import duckdb
 import numpy as np
-from cyclopts import Parameter
 from numpy.typing import NDArray
 
 from bench.data_sets import needed
 from bench.said import say
+from engine.command_options import Flag
 from engine.errors import ProblemFoundError, run_command
 from scoring.adverse_action import reasons_of
 from scoring.credit_features import BEHAVIOURS, MONTHS, NAMES, behaviours
@@ -44,8 +44,8 @@ def train(
     out: Path,
     data: Path | None = None,
     challenger: bool = True,
-    json: Annotated[bool, Parameter(negative="")] = False,
-    dry_run: Annotated[bool, Parameter(negative="")] = False,
+    json: Flag = False,
+    dry_run: Flag = False,
 ) -> None:
     """Fit the scorecard and a monotone XGBoost beside it, measure both, and write the card.
 
@@ -94,7 +94,7 @@ def score(
     cutoff: int = CUTOFF,
     out: Path | None = None,
     limit: int | None = None,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    json: Flag = False,
 ) -> None:
     """Score accounts with a card; every refused one gets its reasons.
 

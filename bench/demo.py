@@ -7,10 +7,9 @@ import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from cyclopts import Parameter
 
 from bench.load_client import LoadRun, Plan, Source, TargetError
 from bench.load_result import LoadResult, Snapshot, code_number
@@ -19,6 +18,7 @@ from bench.stream import StreamError, load_stream
 from bench.switch_process import config_of, open_test_cards, switch_process, write_config
 from bench.traffic import Traffic
 from bench.workload import DAY_S, Workload
+from engine.command_options import Flag
 from engine.errors import Exit, ProblemFoundError, UnavailableError, UsageError, run_command
 from ledger.recovery import scan_running
 
@@ -46,8 +46,8 @@ def run(
     rate: float = 10_000.0,
     stream: Path | None = None,
     seed: int = 39,
-    keep: Annotated[bool, Parameter(negative="")] = False,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    keep: Flag = False,
+    json: Flag = False,
 ) -> None:
     """Start a fresh engine, play card traffic to it over TCP, and sum up.
 

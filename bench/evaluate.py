@@ -11,11 +11,10 @@ import sys
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import duckdb
 import numpy as np
-from cyclopts import Parameter
 from numpy.typing import NDArray
 
 from bench import handbook
@@ -26,6 +25,7 @@ from bench.said import Progress, say
 from bench.stream import StreamError, load_stream
 from bench.traffic import Traffic
 from bench.ulb import evaluate_ulb
+from engine.command_options import Flag
 from engine.errors import ProblemFoundError, UsageError, run_command
 from scoring.features import FEATURES
 from scoring.metrics import average_precision, roc_auc
@@ -50,7 +50,7 @@ def evaluate(
     scores: Path | None = None,
     report: Path | None = None,
     threads: int = 2,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    json: Flag = False,
 ) -> None:
     """Measure the scorer: area under the ROC curve, average precision, card precision at 100.
 

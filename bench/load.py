@@ -9,16 +9,16 @@ import json as json_text
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
-from cyclopts import Parameter
 
 from bench.load_client import LoadRun, Plan, Source, TargetError
 from bench.load_result import LoadResult, Snapshot
 from bench.stream import load_stream
 from bench.traffic import Traffic
 from bench.workload import Workload
+from engine.command_options import Flag
 
 _POOL = 1_000_000  # payments generated at most; a longer run takes them again under new numbers
 _PER_CARD_DAY = 1.9
@@ -43,7 +43,7 @@ def run(
     repeat_share: float = 0.0,
     reversal_share: float = 0.0,
     seed: int = 1,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    json: Flag = False,
 ) -> None:
     """Load an ISO 8583 host and check every answer.
 

@@ -17,15 +17,15 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from cyclopts import Parameter
 from numpy.typing import NDArray
 
 from bench.figures import Figure, cost_figure, print_figures, rate_figure
 from bench.frames import EXPIRY_YYMM, test_pan
 from bench.switch_process import config_of, open_test_cards, switch_process, write_config
+from engine.command_options import Flag
 from engine.errors import ProblemFoundError, UsageError, run_command
 from engine.security.ciphers import Cipher
 from engine.security.file_store import FileStore, replace_file
@@ -73,7 +73,7 @@ def run(
     chunk: int = 1024,
     payments: int = 100_000,
     runs: int = 5,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    json: Flag = False,
 ) -> None:
     """Measure what MACs cost a switch: AES-CMAC and retail MAC against none, same run.
 

@@ -9,11 +9,9 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
 
 import msgspec
 import numpy as np
-from cyclopts import Parameter
 
 from bench.history import Examples, journal_examples
 from bench.model_report import Measured, chances_of, importance_of, write_report
@@ -21,6 +19,7 @@ from bench.said import Progress, say
 from bench.stream import StreamError, load_stream
 from bench.traffic import Traffic
 from bench.workload import Workload
+from engine.command_options import Flag
 from engine.errors import ProblemFoundError, UsageError, run_command
 from scoring.registry import CostThreshold, Model, default_model_path, load_model, save_model
 from scoring.train import compute_features, features_with, score_rows, train_model
@@ -42,7 +41,7 @@ def train(
     trees: int = 100,
     depth: int = 6,
     report: Path | None = None,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    json: Flag = False,
 ) -> None:
     """Train the fraud model and write it as one file.
 
@@ -94,9 +93,7 @@ def train(
 
 
 @run_command
-def show(
-    file: Path | None = None, /, *, json: Annotated[bool, Parameter(negative="")] = False
-) -> None:
+def show(file: Path | None = None, /, *, json: Flag = False) -> None:
     """Show what a model file says of itself.
 
     Parameters

@@ -4,10 +4,9 @@ import json as json_text
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from cyclopts import Parameter
 from numpy.typing import NDArray
 
 from bench import backtest
@@ -15,6 +14,7 @@ from engine import warm
 from engine.authorize import Authorizer
 from engine.backtest import Tally, result_of
 from engine.backtest_report import html_of, text_of
+from engine.command_options import DATA_DEFAULT, Flag
 from engine.errors import ProblemFoundError, run_command
 from engine.history import PAYMENT_KINDS, HistoryRun
 from engine.ledger_commands import bounds_needed, card_text_of
@@ -31,7 +31,6 @@ from ledger.record import Kind
 from ledger.vault import Vault
 from scoring.tables import tables
 
-Flag = Annotated[bool, Parameter(negative="")]
 _DAY_NS = 86_400 * 10**9
 _WEEK_DAYS = 7
 
@@ -42,7 +41,7 @@ def explain(
     /,
     *,
     authorization: str,
-    data: Path = Path("de39-data"),
+    data: Path = DATA_DEFAULT,
     model: str = "default",
     json: Flag = False,
 ) -> None:
@@ -94,7 +93,7 @@ def explain(
 @run_command
 def report(
     *,
-    data: Path = Path("de39-data"),
+    data: Path = DATA_DEFAULT,
     days: int = _WEEK_DAYS,
     html: Path | None = None,
     json: Flag = False,

@@ -10,10 +10,9 @@ import statistics
 import sys
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from cyclopts import Parameter
 from numpy.typing import NDArray
 
 from bench.echo import echo_process
@@ -21,6 +20,7 @@ from bench.figures import Figure, cost_figure, print_figures
 from bench.load_client import LoadRun, Plan, Source
 from bench.switch_process import config_of, open_test_cards, switch_process, write_config
 from bench.workload import Workload
+from engine.command_options import Flag
 from engine.errors import ProblemFoundError, UsageError, run_command
 
 _LIMIT_MINOR = 10**9
@@ -35,7 +35,7 @@ def run(
     in_flight: int = 1024,
     seconds: float = 3.0,
     runs: int = 3,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    json: Flag = False,
 ) -> None:
     """Measure the switch: closed loop for its ceiling, open loop at half of it for latency.
 

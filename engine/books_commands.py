@@ -1,16 +1,14 @@
 """``de39 ledger books``: bring the double-entry books up to the journal, follow it, check it."""
 
-import json as json_text
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from cyclopts import Parameter
-
+from engine.command_options import DATA_DEFAULT, Flag, print_answer
 from engine.errors import ProblemFoundError, UsageError, run_command
 from engine.ledger_commands import fold_of
 from ledger.books.check import Difference, differences
@@ -20,7 +18,6 @@ from ledger.postgres.server import EmbeddedServer
 from ledger.stores.place import database_of, read_place, scan_journal
 
 DSN_VARIABLE = "DE39_BOOKS_DSN"
-_DATA = Path("de39-data")
 _LOOK_S = 0.25
 _SHOWN = 20
 
@@ -28,13 +25,13 @@ _SHOWN = 20
 @run_command
 def books(
     *,
-    data: Path = _DATA,
+    data: Path = DATA_DEFAULT,
     dsn: str | None = None,
-    embedded: Annotated[bool, Parameter(negative="")] = False,
-    follow: Annotated[bool, Parameter(negative="")] = False,
-    check: Annotated[bool, Parameter(negative="")] = False,
-    dry_run: Annotated[bool, Parameter(negative="")] = False,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    embedded: Flag = False,
+    follow: Flag = False,
+    check: Flag = False,
+    dry_run: Flag = False,
+    json: Flag = False,
 ) -> None:
     """Write the journal into double-entry books in PostgreSQL; each record goes in once.
 
@@ -60,14 +57,15 @@ def books(
     with _database(data, dsn, is_embedded=embedded) as place, Books(place, note=_say) as opened:
         if dry_run:
             due = sum(len(batch.records) for batch in _news(data, opened))
-            _print({"records": opened.watermark.seq, "due": due}, as_json=json)
+            print_answer({"records": opened.watermark.seq, "due": due}, as_json=json)
             return
         count = opened.project(_news(data, opened), on_progress=_Progress())
         facts: dict[str, Any] = {"records": opened.watermark.seq, "projected": count}
         if check:
             found = _checked(data, place)
             facts |= {"ok": not found, "differences": [str(one) for one in found[:_SHOWN]]}
-        _print(facts, as_json=json)
+        print_answer(facts, as_json=json)
+        sys.stdout.flush()  # with --follow this is not the end
         while follow:
             time.sleep(_LOOK_S)
             if opened.project(_news(data, opened)):
@@ -117,15 +115,6 @@ def _checked(data: Path, place: str) -> list[Difference]:
             fold(batch)
         fold.state_hash()  # applies what waits
         return differences(again, fold.state.accounts, fold.state.ring)
-
-
-def _print(facts: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        sys.stdout.write(json_text.dumps(facts) + "\n")
-    else:
-        for name, value in facts.items():
-            sys.stdout.write(f"{name:<12} {value}\n")
-    sys.stdout.flush()
 
 
 def _say(text: str) -> None:

@@ -1,6 +1,5 @@
 """``de39 doctor``: the findings of ``engine.doctor`` as a table or as JSON."""
 
-import json as json_text
 import os
 import sys
 from itertools import chain
@@ -11,6 +10,7 @@ import msgspec
 from cyclopts import Parameter
 
 from engine import config, doctor
+from engine.command_options import Flag, print_json
 from engine.doctor_files import examine_files
 from engine.errors import ProblemFoundError, run_command
 
@@ -22,7 +22,7 @@ def run(
     *,
     config_file: Annotated[Path | None, Parameter(name="--config")] = None,
     data: Path | None = None,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    json: Flag = False,
 ) -> None:
     """Say whether this machine is fit to run the switch. Exit code 1 when something fails.
 
@@ -47,7 +47,7 @@ def run(
     worst = doctor.worst_of(findings)
     if json:
         rows = [finding._asdict() for finding in findings]
-        sys.stdout.write(json_text.dumps({"level": worst, "findings": rows}) + "\n")
+        print_json({"level": worst, "findings": rows})
     if worst == "fail":
         failed = ", ".join(finding.check for finding in findings if finding.level == "fail")
         raise ProblemFoundError(f"not fit: {failed}")

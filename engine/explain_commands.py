@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.command_options import DATA_DEFAULT, Flag
+from engine.command_options import DATA_DEFAULT, Flag, print_json
 from engine.errors import ProblemFoundError, UsageError, run_command
 from engine.explaining import is_wanted, model_of
 from engine.inquiry import find_records, is_about
@@ -280,7 +280,7 @@ def _told(known: Recorded) -> dict[str, Any]:
 
 def _print(found: list[dict[str, Any]], *, as_json: bool) -> None:
     if as_json:
-        sys.stdout.write(json_format.dumps({"explained": found}) + "\n")
+        print_json({"explained": found})
         return
     for one in found:
         adds, features = one["adds"], one["features"]

@@ -1,14 +1,12 @@
 """``de39 import``."""
 
-import json as json_text
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-from cyclopts import Parameter
 
+from engine.command_options import DATA_DEFAULT, Flag, print_json
 from engine.config import Config
 from engine.errors import ConfigError, ProblemFoundError, run_command
 from engine.events import apply_events
@@ -29,8 +27,8 @@ def import_file(
     data: Path | None = None,
     http: str | None = None,
     config: Path | None = None,
-    dry_run: Annotated[bool, Parameter(negative="")] = False,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    dry_run: Flag = False,
+    json: Flag = False,
 ) -> None:
     """Import accounts and cards in bulk: whole, or not at all.
 
@@ -55,14 +53,14 @@ def import_file(
         if dry_run:
             counts = _checked_only(file)
         else:
-            result = import_over_http(file, http=http, data=data or Path("de39-data"))
+            result = import_over_http(file, http=http, data=data or DATA_DEFAULT)
             counts = {name: int(result[name]) for name in ("rows", "accounts", "cards")}
     elif dry_run:
         counts = _checked_only(file)
     else:
         counts = _import_offline(file, read_config(config, data))
     if json:
-        sys.stdout.write(json_text.dumps(counts) + "\n")
+        print_json(counts)
     else:
         verb = "checked" if dry_run else "imported"
         sys.stdout.write(f"{verb} {counts['cards']} cards of {counts['accounts']} accounts\n")

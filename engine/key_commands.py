@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from cyclopts import Parameter
 
+from engine.command_options import Flag
 from engine.config import load_config
 from engine.errors import ProblemFoundError, UsageError, run_command
 from engine.security.ciphers import kcv_of, wipe
@@ -33,7 +33,6 @@ from engine.security.store import KeyStore, draft, named, retire_older
 _USAGES = {usage.name.lower().replace("_", "-"): usage for usage in Usage}
 _ALGORITHMS = {"tdes": "T", "aes": "A"}
 _COMPONENTS_MIN, _COMPONENTS_MAX = 2, 3
-Flag = Annotated[bool, Parameter(negative="")]
 
 
 @run_command

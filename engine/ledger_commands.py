@@ -1,16 +1,16 @@
 """``de39 ledger verify | audit | tail | export``: the journal, read without changing it."""
 
 import contextlib
-import json as json_text
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
-from cyclopts import Parameter
 
 from engine.audit import INVARIANTS, Audit
+from engine.command_options import DATA_DEFAULT, print_answer, print_json
+from engine.command_options import Flag as OptionFlag
 from engine.decision import Decision
 from engine.errors import Exit, UsageError, run_command
 from engine.partition import StateFold
@@ -27,14 +27,13 @@ from ledger.stores.place import scan_journal
 from ledger.vault import KEY_FILE, Vault, VaultError
 
 _DECISIONS = {int(decision): decision.name.lower() for decision in Decision}
-_DATA = Path("de39-data")
 
 
 @run_command
 def verify(
     *,
-    data: Path = _DATA,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    data: Path = DATA_DEFAULT,
+    json: OptionFlag = False,
 ) -> None:
     """Read the whole journal: hashes, chain, numbering, and every balance replayed.
 
@@ -49,11 +48,7 @@ def verify(
     """
     fold = fold_of(data)
     facts = verifying.verify(data, fold, on_progress=_Progress("verified"))
-    if json:
-        sys.stdout.write(json_text.dumps(facts) + "\n")
-    else:
-        for name, value in facts.items():
-            sys.stdout.write(f"{name:<12} {'' if value is None else value}\n")
+    print_answer(facts, as_json=json)
     if not facts["ok"]:
         raise SystemExit(Exit.PROBLEM_FOUND)
 
@@ -61,8 +56,8 @@ def verify(
 @run_command
 def audit(
     *,
-    data: Path = _DATA,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    data: Path = DATA_DEFAULT,
+    json: OptionFlag = False,
 ) -> None:
     """Fold the journal twice, by the engine and by the postings table, and check every invariant.
 
@@ -85,7 +80,7 @@ def audit(
         progress(auditor.records)
     facts = auditor.result()
     if json:
-        sys.stdout.write(json_text.dumps(facts) + "\n")
+        print_json(facts)
     else:
         for name in ("records", "accounts", "postings", "faults"):
             sys.stdout.write(f"{name:<12} {facts[name]}\n")
@@ -101,9 +96,9 @@ def audit(
 @run_command
 def tail(
     *,
-    data: Path = _DATA,
+    data: Path = DATA_DEFAULT,
     count: int = 10,
-    follow: Annotated[bool, Parameter(negative="")] = False,
+    follow: OptionFlag = False,
 ) -> None:
     """Print the last records, one JSON object a line; card numbers as BIN and last four.
 
@@ -122,7 +117,7 @@ def tail(
         data, count, follow=follow, card_text=card_text_of(data), decisions=_DECISIONS
     )
     for row in rows:
-        sys.stdout.write(json_text.dumps(row) + "\n")
+        print_json(row)
         if follow:
             sys.stdout.flush()
 
@@ -130,7 +125,7 @@ def tail(
 @run_command
 def export(
     *,
-    data: Path = _DATA,
+    data: Path = DATA_DEFAULT,
     format: Literal["csv", "jsonl", "parquet"] = "csv",  # noqa: A002 - the option's name
     out: Path | None = None,
 ) -> None:

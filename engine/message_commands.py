@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from engine.command_options import Flag, print_json
 from engine.errors import ProblemFoundError, UsageError, run_command
 from engine.messages import MessageCodec
 from engine.wire.capture import is_capture, read_capture
@@ -48,7 +49,7 @@ def explain(
     *,
     file: Path | None = None,
     dialect: str = BUILTIN_DIALECTS[0],
-    json: Annotated[bool, Parameter(negative="")] = False,
+    json: Flag = False,
 ) -> None:
     """List the fields of one message, secrets hidden; exit code 1 when the message is faulty.
 
@@ -73,7 +74,7 @@ def explain(
         raise ProblemFoundError(str(problem)) from None
     if json:
         facts = _facts(spoken, found, len(message), has_header=has_header)
-        sys.stdout.write(json_text.dumps(facts) + "\n")
+        print_json(facts)
     else:
         sys.stdout.write(_text(spoken, found, len(message), has_header=has_header))
     if found.fault != Fault.NONE:
@@ -88,7 +89,7 @@ def doctor(
     file: Path | None = None,
     dialect: Annotated[list[str] | None, Parameter(negative="")] = None,
     diff: tuple[str, str] | None = None,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    json: Flag = False,
 ) -> None:
     """Say which dialect and framing bytes speak, and what is wrong at which offset.
 
@@ -135,7 +136,7 @@ def doctor(
         else:
             sys.stdout.write((f"{name}\n" if name else "") + findings_text(findings, payload))
     if json:
-        sys.stdout.write(json_text.dumps({"ok": not faults, "streams": reports}) + "\n")
+        print_json({"ok": not faults, "streams": reports})
     if not streams:
         raise ProblemFoundError("the capture has no TCP payload")
     if faults:
@@ -193,9 +194,9 @@ def build(
     field: Annotated[list[str] | None, Parameter(negative="")] = None,
     dialect: str = BUILTIN_DIALECTS[0],
     frame: bool = True,
-    faulty: Annotated[bool, Parameter(negative="")] = False,
+    faulty: Flag = False,
     out: Path | None = None,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    json: Flag = False,
 ) -> None:
     """Write one message from its fields, as hex or into a file of raw bytes.
 
@@ -237,7 +238,7 @@ def build(
     if json:
         facts = _facts(spoken, found, len(message), has_header=frame)
         told = {**facts, "hex": data.hex()} if out is None else {**facts, "out": str(out)}
-        sys.stdout.write(json_text.dumps(told) + "\n")
+        print_json(told)
         return
     shown = _text(spoken, found, len(message), has_header=frame)
     (sys.stderr if out is None else sys.stdout).write(shown)
@@ -316,7 +317,7 @@ def _print_diff(names: tuple[str, str], *, as_json: bool) -> None:
     rows = differences(first, second)
     if as_json:
         facts = {"a": first.name, "b": second.name, "differences": rows}
-        sys.stdout.write(json_text.dumps(facts) + "\n")
+        print_json(facts)
         return
     for row in rows:
         sys.stdout.write(

@@ -5,9 +5,7 @@ on the same payments as if they had run: a back-fill. ``drift`` holds the paymen
 model was trained on. Both may run beside a working engine and change nothing.
 """
 
-import json as json_format
 import math
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +13,7 @@ import numpy as np
 from cyclopts import Parameter
 from numpy.typing import NDArray
 
-from engine.command_options import DATA_DEFAULT, Flag
+from engine.command_options import DATA_DEFAULT, Flag, print_answer
 from engine.errors import ProblemFoundError, UsageError, run_command
 from engine.label_events import Label
 from engine.ledger_commands import bounds_needed
@@ -72,7 +70,7 @@ def replay(
         "ok": found.scores == found.hashes == found.payments - found.unknown,
         "models": gathered.compared(frauds_of(data)),
     }
-    _print(result, as_json=json)
+    print_answer(result, as_json=json)
     if not result["ok"]:
         number = check.first_difference
         raise ProblemFoundError(f"{data}: record {number}: score or feature hash differs")
@@ -113,7 +111,7 @@ def drift(model: Path | None = None, /, *, data: Path = DATA_DEFAULT, json: Flag
         "act": [name for name in moved if indexes[name] > ACT],
         "psi": told,
     }
-    _print(result, as_json=json)
+    print_answer(result, as_json=json)
 
 
 class _Gathered:
@@ -198,16 +196,3 @@ def _known_models(data: Path, more: list[Model]) -> list[Model]:
     folder = ModelFolder(data / "models")
     kept = [folder.load(sha256) for sha256 in folder.versions()]
     return [load_model(default_model_path()), *kept, *more]
-
-
-def _print(result: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        sys.stdout.write(json_format.dumps(result) + "\n")
-        return
-    for name, value in result.items():
-        if isinstance(value, dict):
-            sys.stdout.write("".join(f"  {key:<24} {part}\n" for key, part in value.items()))
-        elif isinstance(value, list) and value and isinstance(value[0], dict):
-            sys.stdout.write("".join(f"{row}\n" for row in value))
-        else:
-            sys.stdout.write(f"{name:<18} {value}\n")

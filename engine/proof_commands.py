@@ -2,30 +2,28 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-from cyclopts import Parameter
 
+from engine.command_options import DATA_DEFAULT, Flag
 from engine.errors import ProblemFoundError, UsageError, run_command
 from engine.inquiry import find_records
 from ledger.proof.log import read_verifier
 from ledger.proof.receipt import as_text, consistency_proof, receipt
 from ledger.stores.place import read_place
 
-_DATA = Path("de39-data")
 _MATCHES_MAX = 1_000
 
 
 @run_command
 def prove(
     *,
-    data: Path = _DATA,
+    data: Path = DATA_DEFAULT,
     seq: int | None = None,
     rrn: str | None = None,
     since: Path | None = None,
     out: Path | None = None,
-    key: Annotated[bool, Parameter(negative="")] = False,
+    key: Flag = False,
 ) -> None:
     """Write a receipt that a record stands in the ledger; tools/verify_receipt.py verifies it.
 

@@ -4,10 +4,8 @@ import os
 import resource
 import sys
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import Parameter
-
+from engine.command_options import Flag
 from engine.config import Config, load_config, show
 from engine.errors import run_command
 from engine.observe import Log
@@ -18,7 +16,7 @@ def serve(
     *,
     config: Path | None = None,
     data: Path | None = None,
-    print_config: Annotated[bool, Parameter(negative="")] = False,
+    print_config: Flag = False,
 ) -> None:
     """Run the switch until SIGTERM or SIGINT; then drain and exit 0.
 

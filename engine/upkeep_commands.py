@@ -1,15 +1,14 @@
 """``de39 ledger replay | backup | restore | archive``: upkeep of a data folder."""
 
-import json as json_text
 import sys
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from cyclopts import Parameter
 
+from engine.command_options import DATA_DEFAULT, Flag, print_answer
 from engine.config import load_config
 from engine.errors import Exit, ProblemFoundError, UsageError, run_command
 from engine.partition import bounds_of
@@ -20,18 +19,16 @@ from ledger.errors import LedgerError
 from ledger.stores.place import read_place
 from ledger.vault import KEY_FILE, Vault
 
-_DATA = Path("de39-data")
 _OWN_TOOLS = (
     "copy the database with pg_basebackup or pg_dump (schema de39), and vault.db with it; the keys "
     "go elsewhere"
 )
-Flag = Annotated[bool, Parameter(negative="")]
 
 
 @run_command
 def replay(
     *,
-    data: Path = _DATA,
+    data: Path = DATA_DEFAULT,
     from_record: int | None = None,
     config: Path | None = None,
     json: Flag = False,
@@ -60,13 +57,15 @@ def replay(
     facts = rebuild(
         data, hash_key, bounds, from_record=from_record, on_progress=_Progress("replayed")
     )
-    _show(facts, as_json=json)
+    print_answer(facts, as_json=json)
     if not facts["ok"]:
         raise SystemExit(Exit.PROBLEM_FOUND)
 
 
 @run_command
-def backup(to: Path, /, *, data: Path = _DATA, dry_run: Flag = False, json: Flag = False) -> None:
+def backup(
+    to: Path, /, *, data: Path = DATA_DEFAULT, dry_run: Flag = False, json: Flag = False
+) -> None:
     """Copy journal, newest snapshot and vault to a new folder, verified; keys are left out.
 
     An engine may be running on the folder.
@@ -86,7 +85,9 @@ def backup(to: Path, /, *, data: Path = _DATA, dry_run: Flag = False, json: Flag
     if dry_run:
         segments = sorted((data / "journal").glob("*.seg"))
         size = sum(path.stat().st_size for path in segments)
-        _show({"dry_run": True, "segments": len(segments), "journal_bytes": size}, as_json=json)
+        print_answer(
+            {"dry_run": True, "segments": len(segments), "journal_bytes": size}, as_json=json
+        )
         return
     is_new = not to.exists()
     try:
@@ -97,7 +98,7 @@ def backup(to: Path, /, *, data: Path = _DATA, dry_run: Flag = False, json: Flag
         raise
     names = ("records", "last_record", "batches", "head")
     facts: dict[str, Any] = {name: manifest[name] for name in names}
-    _show({**facts, "files": len(manifest["files"])}, as_json=json)
+    print_answer({**facts, "files": len(manifest["files"])}, as_json=json)
 
 
 @run_command
@@ -143,7 +144,7 @@ def restore(
         if is_new:
             copying.remove_half(data)
         raise
-    _show({"dry_run": dry_run, **facts}, as_json=json)
+    print_answer({"dry_run": dry_run, **facts}, as_json=json)
 
 
 @run_command
@@ -151,7 +152,7 @@ def archive(
     to: Path,
     /,
     *,
-    data: Path = _DATA,
+    data: Path = DATA_DEFAULT,
     keep_count: int = 2,
     dry_run: Flag = False,
     json: Flag = False,
@@ -177,20 +178,12 @@ def archive(
     if keep_count < 1:
         raise UsageError(f"--keep-count {keep_count}: expected 1 or more")
     facts = archiving.archive(data, to, keep_count=keep_count, dry_run=dry_run)
-    _show({"dry_run": dry_run, **facts}, as_json=json)
+    print_answer({"dry_run": dry_run, **facts}, as_json=json)
 
 
 def _need_files(data: Path, instead: str) -> None:
     if read_place(data) is not None:
         raise ProblemFoundError(f"the journal of {data} is in PostgreSQL: {instead}")
-
-
-def _show(facts: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        sys.stdout.write(json_text.dumps(facts) + "\n")
-        return
-    for name, value in facts.items():
-        sys.stdout.write(f"{name:<18} {value}\n")
 
 
 class _Progress:
