@@ -10,6 +10,27 @@ from msgspec import Meta, Struct
 from engine import limits
 
 Seconds: TypeAlias = Annotated[int, Meta(ge=1, le=366 * 86_400)]
+_Silence: TypeAlias = Annotated[int, Meta(ge=0, le=86_400)]  # seconds; 0 = never
+_Wait: TypeAlias = Annotated[int, Meta(ge=0, le=60_000)]  # milliseconds; 0 = never
+_FrameBytes: TypeAlias = Annotated[int, Meta(ge=limits.FRAME_BYTES_MIN, le=limits.FRAME_BYTES_MAX)]
+_Connections: TypeAlias = Annotated[int, Meta(ge=1, le=limits.CONNECTIONS_MAX)]
+_Late: TypeAlias = Literal["answer", "silence"]
+# Keys that listeners and lines have alike. No base class: a base's keys would stand first in every
+# list of keys, before the address.
+_FrameTimeout: TypeAlias = Annotated[
+    Seconds, Meta(description="silence within a frame after which the link is closed")
+]
+_FrameBytesMax: TypeAlias = Annotated[
+    _FrameBytes, Meta(description="a longer frame closes the link")
+]
+_Deadline: TypeAlias = Annotated[
+    _Wait, Meta(description="a request that waited longer is not posted; 0 = never")
+]
+_OverloadWait: TypeAlias = Annotated[
+    _Wait, Meta(description="a request that waited longer gets 91 fast; 0 = never")
+]
+_TlsKey: TypeAlias = Annotated[str, Meta(description="its private key, PEM, mode 0600")]
+_AS_OF_LISTENER = Meta(description="as of a listener")
 
 
 class Section(Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,25 +57,16 @@ class Listen(Section, frozen=True):
         Meta(description="networks that may connect; empty = any, on a loopback address only"),
     ] = ()
     max_connections: Annotated[
-        int, Meta(ge=1, le=limits.CONNECTIONS_MAX, description="further ones are closed at once")
+        _Connections, Meta(description="further ones are closed at once")
     ] = 1024
     idle_timeout_s: Annotated[
-        int, Meta(ge=0, le=86_400, description="silence after which a link is closed; 0 = never")
+        _Silence, Meta(description="silence after which a link is closed; 0 = never")
     ] = 0
-    frame_timeout_s: Annotated[
-        Seconds, Meta(description="silence within a frame after which the link is closed")
-    ] = 30
-    frame_bytes_max: Annotated[
-        int,
-        Meta(
-            ge=limits.FRAME_BYTES_MIN,
-            le=limits.FRAME_BYTES_MAX,
-            description="a longer frame closes the link",
-        ),
-    ] = limits.FRAME_BYTES_MAX
+    frame_timeout_s: _FrameTimeout = 30
+    frame_bytes_max: _FrameBytesMax = limits.FRAME_BYTES_MAX
     idle_echo_s: Annotated[
-        int,
-        Meta(ge=0, le=86_400, description="silence after which the host sends 0800/301; 0 = never"),
+        _Silence,
+        Meta(description="silence after which the host sends 0800/301; 0 = never"),
     ] = 0
     answer_timeout_s: Annotated[
         Seconds, Meta(description="how long the host waits for an answer; then it closes")
@@ -68,22 +80,16 @@ class Listen(Section, frozen=True):
     echo_zero_length: Annotated[
         bool, Meta(description="answer an empty frame (keep-alive) with an empty frame")
     ] = False
-    deadline_ms: Annotated[
-        int,
-        Meta(ge=0, le=60_000, description="a request that waited longer is not posted; 0 = never"),
-    ] = 1000
+    deadline_ms: _Deadline = 1000
     late: Annotated[
-        Literal["answer", "silence"],
+        _Late,
         Meta(description="what a request past its deadline gets: answer = declined with 91"),
     ] = "answer"
-    overload_wait_ms: Annotated[
-        int,
-        Meta(ge=0, le=60_000, description="a request that waited longer gets 91 fast; 0 = never"),
-    ] = 500
+    overload_wait_ms: _OverloadWait = 500
     tls_certificate: Annotated[
         str, Meta(description="certificate of this listener, PEM; empty = no TLS")
     ] = ""
-    tls_key: Annotated[str, Meta(description="its private key, PEM, mode 0600")] = ""
+    tls_key: _TlsKey = ""
     tls_client_ca: Annotated[
         str, Meta(description="certificates that may sign a peer's; empty = none is demanded")
     ] = ""
@@ -114,32 +120,19 @@ class Peer(Section, frozen=True):
     fingerprint: Annotated[
         str, Meta(description="SHA-256 of its certificate in hex, colons allowed")
     ] = ""
-    dialect: Annotated[str | None, Meta(description="as of a listener")] = None
-    frame_bytes_max: Annotated[
-        Annotated[int, Meta(ge=limits.FRAME_BYTES_MIN, le=limits.FRAME_BYTES_MAX)] | None,
-        Meta(description="as of a listener"),
-    ] = None
-    security: Annotated[str | None, Meta(description="as of a listener")] = None
-    require_sign_on: Annotated[bool | None, Meta(description="as of a listener")] = None
+    dialect: Annotated[str | None, _AS_OF_LISTENER] = None
+    frame_bytes_max: Annotated[_FrameBytes | None, _AS_OF_LISTENER] = None
+    security: Annotated[str | None, _AS_OF_LISTENER] = None
+    require_sign_on: Annotated[bool | None, _AS_OF_LISTENER] = None
     max_connections: Annotated[
-        Annotated[int, Meta(ge=1, le=limits.CONNECTIONS_MAX)] | None,
+        _Connections | None,
         Meta(description="of this peer, within those of the listener"),
     ] = None
-    idle_timeout_s: Annotated[
-        Annotated[int, Meta(ge=0, le=86_400)] | None, Meta(description="as of a listener")
-    ] = None
-    idle_echo_s: Annotated[
-        Annotated[int, Meta(ge=0, le=86_400)] | None, Meta(description="as of a listener")
-    ] = None
-    deadline_ms: Annotated[
-        Annotated[int, Meta(ge=0, le=60_000)] | None, Meta(description="as of a listener")
-    ] = None
-    late: Annotated[Literal["answer", "silence"] | None, Meta(description="as of a listener")] = (
-        None
-    )
-    overload_wait_ms: Annotated[
-        Annotated[int, Meta(ge=0, le=60_000)] | None, Meta(description="as of a listener")
-    ] = None
+    idle_timeout_s: Annotated[_Silence | None, _AS_OF_LISTENER] = None
+    idle_echo_s: Annotated[_Silence | None, _AS_OF_LISTENER] = None
+    deadline_ms: Annotated[_Wait | None, _AS_OF_LISTENER] = None
+    late: Annotated[_Late | None, _AS_OF_LISTENER] = None
+    overload_wait_ms: Annotated[_Wait | None, _AS_OF_LISTENER] = None
 
 
 class Dial(Section, frozen=True):
@@ -155,7 +148,7 @@ class Dial(Section, frozen=True):
         bool, Meta(description="sign on with 0800/001 when connected, off when the switch stops")
     ] = True
     idle_echo_s: Annotated[
-        int, Meta(ge=0, le=86_400, description="silence after which 0800/301 is sent; 0 = never")
+        _Silence, Meta(description="silence after which 0800/301 is sent; 0 = never")
     ] = 30
     answer_timeout_s: Annotated[
         Seconds, Meta(description="how long an answer, or a connection, is waited for")
@@ -164,19 +157,10 @@ class Dial(Section, frozen=True):
         int, Meta(ge=1, le=600_000, description="before the second try to connect; then doubled")
     ] = 500
     retry_wait_max_s: Annotated[Seconds, Meta(description="longest wait between two tries")] = 60
-    frame_timeout_s: Annotated[
-        Seconds, Meta(description="silence within a frame after which the link is closed")
-    ] = 30
-    frame_bytes_max: Annotated[
-        int,
-        Meta(
-            ge=limits.FRAME_BYTES_MIN,
-            le=limits.FRAME_BYTES_MAX,
-            description="a longer frame closes the link",
-        ),
-    ] = limits.FRAME_BYTES_MAX
-    deadline_ms: Annotated[int, Meta(ge=0, le=60_000, description="as of a listener")] = 1000
-    overload_wait_ms: Annotated[int, Meta(ge=0, le=60_000, description="as of a listener")] = 500
+    frame_timeout_s: _FrameTimeout = 30
+    frame_bytes_max: _FrameBytesMax = limits.FRAME_BYTES_MAX
+    deadline_ms: _Deadline = 1000
+    overload_wait_ms: _OverloadWait = 500
     tls_ca: Annotated[
         str, Meta(description="certificates that may sign the network's; empty = no TLS")
     ] = ""
@@ -186,7 +170,7 @@ class Dial(Section, frozen=True):
     tls_certificate: Annotated[
         str, Meta(description="certificate that the host shows, PEM; empty = none")
     ] = ""
-    tls_key: Annotated[str, Meta(description="its private key, PEM, mode 0600")] = ""
+    tls_key: _TlsKey = ""
 
 
 class OutboxSection(Section, frozen=True):
