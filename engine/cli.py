@@ -115,6 +115,7 @@ _COMMANDS = {
     "bench journal": "bench.journal:run",
     "bench switch": "bench.switch:run",
     "bench mac": "bench.mac:run",
+    "bench changes": "bench.changes:run",
 }
 
 
