@@ -79,8 +79,8 @@ def frame(message: bytes, dialect: Dialect = BIN) -> bytes:
 
 
 def columns(batch: Batch, row: int = 0) -> dict[str, int]:
-    """Return the columns of a row that depend on its message only."""
-    skipped = ("start", "size", "envelope", "segment", "dialect")
+    """Return the columns of a row that decoding fills from its message only."""
+    skipped = ("start", "size", "envelope", "segment", "dialect", "told", "spare")
     return {n: int(batch.request[row][n]) for n in REQUEST.names if n not in skipped}
 
 
