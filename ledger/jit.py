@@ -34,7 +34,9 @@ _populate_array: Any = arrayobj.populate_array  # it has no types
 
 def kernel(function: F) -> F:
     """Compile ``function`` with Numba on first call; see the module for the options."""
-    compiled: F = _njit(nogil=True, cache="NUMBA_CACHE_DIR" in os.environ, _nrt=False)(function)
+    compiled: F = _plain(
+        _njit(nogil=True, cache="NUMBA_CACHE_DIR" in os.environ, _nrt=False)(function)
+    )
     return compiled
 
 
@@ -43,7 +45,9 @@ def allocating_kernel(function: F) -> F:
 
     Where its work is large, it allocates and hands over to a ``kernel``.
     """
-    compiled: F = _njit(nogil=True, cache="NUMBA_CACHE_DIR" in os.environ, _nrt=True)(function)
+    compiled: F = _plain(
+        _njit(nogil=True, cache="NUMBA_CACHE_DIR" in os.environ, _nrt=True)(function)
+    )
     return compiled
 
 
@@ -53,7 +57,23 @@ def hot_kernel(function: F) -> F:
     A call passes every word of every array; where the work is smaller than that, it counts.
     """
     cached = "NUMBA_CACHE_DIR" in os.environ
-    compiled: F = _njit(nogil=True, cache=cached, forceinline=True, _nrt=False)(function)
+    compiled: F = _plain(_njit(nogil=True, cache=cached, forceinline=True, _nrt=False)(function))
+    return compiled
+
+
+def _plain(compiled: Any) -> Any:
+    """Have a constant argument compiled as any other value of its type.
+
+    Numba types the argument 3 as the literal 3 and compiles a kernel once more for each of them; a
+    third of all compilation was such copies, and LLVM sees the constants anyway.
+    """
+    given = compiled.get_call_template
+
+    def template(args: Any, kws: Any) -> Any:
+        named = {name: types.unliteral(value) for name, value in kws.items()}
+        return given([types.unliteral(value) for value in args], named)
+
+    compiled.get_call_template = template
     return compiled
 
 

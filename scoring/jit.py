@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
 import numba
+from numba.core import types
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -24,11 +25,31 @@ _njit: Any = numba.njit  # its types do not know ``_nrt``, the switch of referen
 
 def kernel(function: F) -> F:
     """Compile ``function`` with Numba on first call; see the module for the options."""
-    compiled: F = _njit(nogil=True, cache="NUMBA_CACHE_DIR" in os.environ, _nrt=False)(function)
+    compiled: F = _plain(
+        _njit(nogil=True, cache="NUMBA_CACHE_DIR" in os.environ, _nrt=False)(function)
+    )
     return compiled
 
 
 def allocating_kernel(function: F) -> F:
     """As ``kernel``, and allowed to allocate arrays: for the few that need one for themselves."""
-    compiled: F = _njit(nogil=True, cache="NUMBA_CACHE_DIR" in os.environ, _nrt=True)(function)
+    compiled: F = _plain(
+        _njit(nogil=True, cache="NUMBA_CACHE_DIR" in os.environ, _nrt=True)(function)
+    )
+    return compiled
+
+
+def _plain(compiled: Any) -> Any:
+    """Have a constant argument compiled as any other value of its type.
+
+    Numba types the argument 3 as the literal 3 and compiles a kernel once more for each of them; a
+    third of all compilation was such copies, and LLVM sees the constants anyway.
+    """
+    given = compiled.get_call_template
+
+    def template(args: Any, kws: Any) -> Any:
+        named = {name: types.unliteral(value) for name, value in kws.items()}
+        return given([types.unliteral(value) for value in args], named)
+
+    compiled.get_call_template = template
     return compiled

@@ -247,7 +247,7 @@ def _action(answer: Any, mti: Int, dialect: np.uint64, table: DialectTable) -> n
         code = table.actions[dialect, decision]
         if code != 0:
             return np.uint64(code)
-    first, second = _place(response & 255), _place(response >> 8)
+    first, second = _place(np.int64(response) & 255), _place(np.int64(response) >> 8)
     kind = mti // 100 % 10
     return np.uint64(table.action_of[dialect, kind, 36 * first + second])
 

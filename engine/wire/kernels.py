@@ -187,15 +187,14 @@ def _decode_rows(
             at += prefix
             value, bad_at = np.int64(-1), np.int64(-1)
             if code == _ASCII:
-                char_bits = np.int64(field.char_bits)
+                char_bits, signed = np.int64(field.char_bits), np.int64(field.signed)
                 if (char_bits == _DIGIT) & (length > 0) & (length <= _NUMBER_DIGITS):
-                    signed = np.int64(field.signed)
                     value = digits_value(arena, at + signed, length - signed)
                     right = (value >= 0) & ((signed == 0) | is_sign(arena[np.uint64(at)]))
                 else:
                     right = is_class(arena, at, length, ascii_chars, char_bits)
                 if not right:
-                    bad_at = first_outside(arena, at, length, ascii_chars, field.signed, char_bits)
+                    bad_at = first_outside(arena, at, length, ascii_chars, signed, char_bits)
             elif code != _RAW:
                 value = packed_value(arena, at, length, units, field)
                 if value < 0:

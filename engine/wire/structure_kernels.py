@@ -136,7 +136,7 @@ def _inner(
         return -1
     code = np.int64(field.data_code)
     is_ascii = (code == _ASCII) | (code == _RAW) | (code == _ASCII_HEX) | (field.signed == 1)
-    row = 0 if is_ascii else dialect + 1
+    row = np.uint64(0 if is_ascii else dialect + 1)
     if code != _RAW:
         _, wrong_at = coded_value(data, at, length, units, field, chars, row)
         if wrong_at >= 0:

@@ -396,4 +396,4 @@ def check_presence(row: Any, message: Any, number_of: NDArray[np.uint8]) -> None
     if missing_high == _ZERO:
         base, left = 65, reverse_bits(missing_low)
     number = base + lowest_bit(left)
-    set_fault(row, _MISSING, number, row.size)
+    set_fault(row, _MISSING, number, np.int64(row.size))
