@@ -27,6 +27,7 @@ from bench.load_client import LoadRun, Plan, Source
 from bench.switch_process import Ports, config_of, open_test_cards, switch_process, write_config
 from bench.workload import Workload
 from engine.client_commands import Call, call_engine
+from engine.command_options import Target
 from engine.errors import ProblemFoundError, UsageError, run_command
 from engine.rules.program import default_rules_path
 from scoring.registry import default_model_path, load_model, model_bytes, model_from_bytes
@@ -124,12 +125,12 @@ def _changing(change: Change | None, ports: Ports, data: Path, seconds: float) -
     if change is None:
         yield
         return
-    url = f"http://{ports.http[0]}:{ports.http[1]}"
+    target = Target(f"http://{ports.http[0]}:{ports.http[1]}", data)
     for turn in range(2):
-        call_engine(change.call(turn), url, data)
+        call_engine(change.call(turn), target)
     ended = threading.Event()
     with ThreadPoolExecutor(1, "changes") as pool:
-        made = pool.submit(_make, change, url, data, seconds / change.times, ended)
+        made = pool.submit(_make, change, target, seconds / change.times, ended)
         try:
             yield
         finally:
@@ -141,13 +142,13 @@ def _changing(change: Change | None, ports: Ports, data: Path, seconds: float) -
             )
 
 
-def _make(change: Change, url: str, data: Path, share_s: float, ended: threading.Event) -> int:
+def _make(change: Change, target: Target, share_s: float, ended: threading.Event) -> int:
     """Make the calls, one every ``share_s`` seconds or as fast as they go; return how many."""
     started = time.monotonic()
     for done in range(change.times):
         if ended.wait(max(0.0, started + done * share_s - time.monotonic())):
             return done
-        call_engine(change.call(done), url, data)
+        call_engine(change.call(done), target)
     return change.times
 
 

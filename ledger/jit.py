@@ -28,6 +28,7 @@ Row: TypeAlias = Any  # one row of a structured array inside a kernel; Numba kno
 LINE_BYTES = 64  # of a cache line
 
 _IS_CHECKED = bool(vars(numba.config)["BOUNDSCHECK"])
+_unliteral: Any = types.unliteral  # it has no types
 _njit: Any = numba.njit  # its types do not know ``_nrt``, the switch of reference counts
 _populate_array: Any = arrayobj.populate_array  # it has no types
 
@@ -70,8 +71,8 @@ def _plain(compiled: Any) -> Any:
     given = compiled.get_call_template
 
     def template(args: Any, kws: Any) -> Any:
-        named = {name: types.unliteral(value) for name, value in kws.items()}
-        return given([types.unliteral(value) for value in args], named)
+        named = {name: _unliteral(value) for name, value in kws.items()}
+        return given([_unliteral(value) for value in args], named)
 
     compiled.get_call_template = template
     return compiled
