@@ -11,10 +11,13 @@ from pathlib import Path
 from engine.admin.token import TOKEN_FILE, find_token
 from engine.config import NONE, Config
 from engine.doctor import Finding
-from engine.errors import Exit, exit_code_of
+from engine.errors import OperatingError
 from engine.parts import prepare
+from engine.rules.errors import RuleError
 from engine.security.opening import missing_keys, open_store
+from engine.wire.dialect import DialectError
 from ledger.stores.file import holder_of
+from scoring.errors import ModelError
 
 
 def examine_files(config: Config) -> Iterator[Finding]:
@@ -33,9 +36,7 @@ def examine_files(config: Config) -> Iterator[Finding]:
 def _tried(check: str, look: Callable[[], Finding]) -> Finding:
     try:
         return look()
-    except Exception as problem:
-        if exit_code_of(problem) == Exit.INTERNAL:
-            raise
+    except (OperatingError, ModelError, RuleError, DialectError, OSError) as problem:
         return Finding(check, "fail", str(problem), "a start would be refused with this line")
 
 

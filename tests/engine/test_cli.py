@@ -107,6 +107,36 @@ def test_version_and_help_need_no_numba() -> None:
     assert done.stdout.strip() == cli.app.version
 
 
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("serve --config bad.toml", 78),
+        ("config show", 0),
+        ("config check bad.toml", 78),
+        ("rules fmt good.rules", 0),
+        ("account show A1 --http http://127.0.0.1:9", 69),
+    ],
+)
+def test_light_commands_and_refusals_import_no_compiler(
+    tmp_path: Path, words: str, code: int
+) -> None:
+    """What decides nothing answers at once: a wrong configuration, a rule file, a call."""
+    (tmp_path / "bad.toml").write_text("[http]\nadress = 1\n", encoding="utf-8")
+    (tmp_path / "good.rules").write_text(
+        'rule R1 pre decline(59) "x"\n  when amount > 1.00\n', encoding="utf-8"
+    )
+    program = (
+        f"import sys, os; os.chdir({str(tmp_path)!r}); from engine import cli\n"
+        "os.environ['DE39_ADMIN_TOKEN'] = '0' * 16\n"
+        f"sys.argv = {['de39', *words.split()]!r}\n"
+        "try:\n    cli.main()\n"
+        "except SystemExit as ended:\n"
+        "    print('numba' in sys.modules, ended.code or 0, file=sys.stderr)\n"
+    )
+    done = run_process("-c", program)
+    assert done.stderr.splitlines()[-1] == f"False {code}", done.stdout + done.stderr
+
+
 def test_a_process_with_kernels_ends_whole(tmp_path: Path) -> None:
     """Output is flushed, what waits for the end of the process is run, the exit code is kept."""
     (tmp_path / "bad.rules").write_text("rule R1 pre declin", encoding="utf-8")
