@@ -8,7 +8,9 @@ the kernels of each file in a folder named by a hash of all that they can see. I
 library, kernels compile afresh.
 """
 
+import importlib
 import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, TypeVar
 
@@ -26,6 +28,23 @@ Int: TypeAlias = Any  # an integer inside a kernel: int64 or uint64, as Numba in
 Row: TypeAlias = Any  # one row of a structured array inside a kernel; Numba knows its fields
 
 LINE_BYTES = 64  # of a cache line
+
+
+def _import_without_scipy() -> None:
+    """Let Numba find no SciPy: it would import its linear algebra, a tenth of a start, for nothing.
+
+    No kernel multiplies matrices. Whoever imports SciPy itself finds it as ever.
+    """
+    name = "scipy.linalg"
+    if name not in sys.modules:
+        sys.modules[name] = None  # type: ignore[assignment]  # Python: there is none
+        try:
+            importlib.import_module("numba.np.arraymath")
+        finally:
+            del sys.modules[name]
+
+
+_import_without_scipy()
 
 _IS_CHECKED = bool(vars(numba.config)["BOUNDSCHECK"])
 _unliteral: Any = types.unliteral  # it has no types

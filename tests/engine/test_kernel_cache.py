@@ -2,6 +2,7 @@
 
 import importlib.util
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -189,3 +190,20 @@ def test_folder_is_warm_once_marked(tmp_path: Path) -> None:
     assert not kernel_cache.is_warm(folder)
     kernel_cache.mark_warm(folder)
     assert kernel_cache.is_warm(folder)
+
+
+def test_kernels_run_without_scipy_and_leave_it_to_others(tmp_path: Path) -> None:
+    """A start does not wait for SciPy's linear algebra; whoever wants it imports it afterwards."""
+    code = (
+        "import os; os.environ.pop('NUMBA_CACHE_DIR', None)  # text has no file to be kept for\n"
+        "import sys, numba, numpy as np; from ledger.jit import kernel\n"
+        "assert kernel(lambda a: a.sum())(np.ones(3)) == 3\n"
+        "assert 'scipy.linalg' not in sys.modules, 'imported'\n"
+        "from scipy import linalg\n"
+        "assert linalg.det(np.eye(2)) == 1\n"
+        "assert numba.njit(lambda a: np.dot(a, a))(np.ones(3)) == 3\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
