@@ -22,6 +22,7 @@ from engine.card_checks import apply_checks, judge_checks
 from engine.entry import CONDITION_BITS, ENTRY_BY_MODE
 from engine.expiry import collect_due
 from engine.items import Setting
+from engine.limits import BATCH_FRAMES_MAX
 from engine.matching import match
 from engine.payments import fill_payments
 from engine.posting import decide, note_scoring, write_records
@@ -213,13 +214,15 @@ class Authorizer:
         state, now_s = self.state, np.int64(now_ns // 1_000_000_000)
         return bool(next_due(state.ring, state.wheel, state.cursor, now_s) != 0)
 
-    def expire(self, now_ns: int) -> NDArray[np.void]:
+    def expire(self, now_ns: int, most: int = BATCH_FRAMES_MAX) -> NDArray[np.void]:
         """Release holds that are due at ``now_ns``, at most a batch full; return their records.
 
         Card traffic expires holds as it goes; this is for the time when there is none.
         """
         work, state = self.work, self.state
-        count = collect_due(state.ring, state.wheel, state.cursor, now_ns, work.rows, work.items)
+        count = collect_due(
+            state.ring, state.wheel, state.cursor, now_ns, min(most, work.rows), work.items
+        )
         self.fit()
         work.reset(slice(count))
         work.order[:count] = np.arange(count)

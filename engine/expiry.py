@@ -8,7 +8,7 @@ from engine.items import Role
 from ledger.authorizations import Cursor, State
 from ledger.deadlines import Wheel, next_due, unschedule
 from ledger.jit import Int, Row, kernel
-from ledger.record import Kind
+from ledger.record import Flag, Kind
 
 _NS = 1_000_000_000
 
@@ -34,6 +34,7 @@ def collect_due(
             break
         take_due(items[count], ring, wheel, due, now_ns)
         items[count]["record"] = count
+        items[count]["flags"] = Flag.IDLE
         count += 1
     return count
 

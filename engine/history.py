@@ -186,8 +186,11 @@ class HistoryRun:
         state = self._state
         if kind == Kind.EXPIRE:
             follows = at + 1 < len(records) and records["kind"][at + 1] != Kind.EXPIRE
-            if not (follows and records["ts_ns"][at + 1] == records["ts_ns"][at]):
+            if record["flags"][0] & Flag.IDLE:
                 self._authorizer.expire(int(record["ts_ns"][0]))
+            elif not (follows and records["ts_ns"][at + 1] == records["ts_ns"][at]):
+                # Before a message that left no record: of several that were due it ended one.
+                self._authorizer.expire(int(record["ts_ns"][0]), 1)
             return  # else the message after it ends the hold, as it did then
         if kind == Kind.LIST:
             record["seq"] = state.next_seq

@@ -76,6 +76,7 @@ class Flag(IntEnum):
     REVERSES = 8388608  # a reversal message that undid what had been cleared
     FILED = 16777216  # came by clearing or repayment, not as a card message
     STAND_IN = 33554432  # decided without the scorer, by the stand-in of the configuration
+    IDLE = 67108864  # an expiry that the timer found, with all that were due; no message came
 
 
 RECORD = np.dtype(
