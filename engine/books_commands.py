@@ -1,7 +1,9 @@
 """``de39 ledger books``: bring the double-entry books up to the journal, follow it, check it."""
 
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -44,7 +46,7 @@ def books(
     embedded
         Books in the data folder's own PostgreSQL, started if it does not run.
     follow
-        Go on with each record that comes, until interrupted.
+        Go on with each record that comes, until SIGINT (exit code 130) or SIGTERM (0).
     check
         Then compare the books with the fold of the journal; exit code 1 on a difference.
     dry_run
@@ -66,14 +68,33 @@ def books(
             facts |= {"ok": not found, "differences": [str(one) for one in found[:_SHOWN]]}
         print_answer(facts, as_json=json)
         sys.stdout.flush()  # with --follow this is not the end
-        while follow:
-            time.sleep(_LOOK_S)
-            if opened.project(_news(data, opened)):
-                _say(f"books up to record {opened.watermark.seq:,}")
+        if follow:
+            _follow(data, opened)
         if check and found:
             raise ProblemFoundError(
                 f"{len(found)} figures differ between books and engine; the first: {found[0]}"
             )
+
+
+def _follow(data: Path, opened: Books) -> None:
+    """Project what comes until a signal asks to stop: then what is begun is finished first.
+
+    Handlers of our own, since the event loop of the database loses an interrupt that comes just
+    as its work is done.
+    """
+    stop, signals = threading.Event(), list[int]()
+
+    def asked(number: int, _frame: object) -> None:
+        signals.append(number)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, asked)
+    while not stop.wait(_LOOK_S):
+        if opened.project(_news(data, opened)):
+            _say(f"books up to record {opened.watermark.seq:,}")
+    if signals[0] == signal.SIGINT:
+        raise KeyboardInterrupt
 
 
 @contextmanager

@@ -284,7 +284,7 @@ class Scan:
             )
             end = begin
         if not is_there:
-            reason = "the batch before the snapshot is missing: another journal, or an older copy"
+            reason = "the batch before the start is missing: another journal, or an older copy"
             raise file.rot(reason, at.batch_no - 1, at.offset)
 
     def _batches(self, file: SegmentFile, *, is_last: bool) -> Iterator[Batch]:

@@ -126,6 +126,7 @@ def _decode_rows(
         for k in range(4 * _USES):
             blank[k] = -1
         row.fault, row.fault_field, row.fault_offset = 0, 0, 0
+        row.told, row.spare = 0, 0  # read after decoding
         row.bitmap_hi, row.bitmap_lo, row.bitmap_third = _ZERO, _ZERO, _ZERO
         row.mti = _relative(mti_value(arena, start, end, rule.mti_code), rule)
         at: Int = -1

@@ -131,7 +131,11 @@ class Books:
                 yield batch
                 count += 1
         except RotError as damage:
-            if count or self.watermark.cluster is None or damage.batch_no != at.batch_no:
+            if (
+                count
+                or self.watermark.cluster is None
+                or damage.batch_no not in (at.batch_no, at.batch_no - 1)
+            ):
                 raise
             raise LedgerError(
                 f"the journal does not continue the books, which end at record {at.seq - 1}: "

@@ -23,7 +23,7 @@ DIALECTS = [load_builtin(name) for name in BUILTIN_DIALECTS]
 TABLE = compile_dialects(DIALECTS)
 KEY = (0x0123456789ABCDEF, 0xFEDCBA9876543210)
 HASH_KEY = np.array(KEY, np.uint64)
-_SKIPPED = {"start", "size", "envelope", "segment", "dialect"}
+_SKIPPED = {"start", "size", "envelope", "segment", "dialect", "told", "spare"}
 _WORDS = ("bitmap_hi", "bitmap_lo", "bitmap_third")
 _CANARY = 0xEE
 
