@@ -49,7 +49,7 @@ def run(
     *,
     cards: int = 20_000,
     rate: float = 10_000.0,
-    seconds: float = 10.0,
+    seconds: float = 20.0,
     reloads: int = 1_000,
     swaps: int = 100,
     runs: int = 3,

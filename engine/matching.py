@@ -32,7 +32,7 @@ from ledger.record import Flag, Kind
 
 _NS = 1_000_000_000
 _NS_A_MS = 1_000_000
-_AHEAD = 8  # requests whose index slots are asked for before they are looked at
+_AHEAD = 32  # requests whose index slots are asked for before they are looked at
 _SIGN_ON, _SIGN_OFF = 1, 2
 _REFUSE, _BY_DE4 = 1, 1  # places of these choices in engine.wire.profile.SWITCHES
 _IN_FLIGHT_S = 10  # a sender without DE7 repeats what is still unanswered within it
@@ -80,13 +80,13 @@ def match(
     id_slots, rrn_slots, merchant_slots = slots
     tables = (id_slots, rrn_slots)
     wave_table[:] = 0
-    for i in range(first, min(first + _AHEAD, count)):
-        _fetch(request[i], items[i], id_slots, rrn_slots, merchant_slots)
-    wave_count = 0
+    fetched, wave_count = first, 0
     for i in range(first, count):
-        if i + _AHEAD < count:
-            later = i + _AHEAD
-            _fetch(request[later], items[later], id_slots, rrn_slots, merchant_slots)
+        if i + _AHEAD > fetched:  # many at once: their walks through the page tables overlap too
+            last = min(fetched + _AHEAD, count)
+            for later in range(fetched, last):
+                _fetch(request[later], items[later], id_slots, rrn_slots, merchant_slots)
+            fetched = last
         if record_count >= stop_record:
             return i, item_count, record_count, wave_count
         item = items[i]
