@@ -20,10 +20,9 @@ from engine.history import PAYMENT_KINDS, HistoryRun
 from engine.ledger_commands import bounds_needed, card_text_of
 from engine.replay import Replayer
 from engine.rules.book import program_of_blobs, refusing_of
-from engine.rules.columns import COLUMNS, KEYED, Column, constant_at
 from engine.rules.explain import Line, explained
-from engine.rules.list_kernels import is_listed, key_from_value, list_number
 from engine.rules.program import Program, no_rules
+from engine.rules.seen import Copier, Witness
 from engine.rules.tree import Mode
 from engine.state import EngineState
 from ledger.journal import Blob
@@ -68,9 +67,10 @@ def explain(
     warm.compile_all(backtest.say)
     seq = _sequence(data, authorization)
     authorizer, record = _as_of(data, seq, program, scorer)
+    witness = _witness(authorizer, record)
     rows: list[dict[str, Any]] = []
     for place, rule in enumerate(program.source.rules):
-        lines = explained(rule, _values(authorizer), _membership(authorizer))
+        lines = explained(rule, witness.value_of, witness.is_listed)
         mode = Mode(rule.mode).name.lower()
         rows.append({"rule": rule.name, "mode": mode, "text": rule.text, "place": place,
                      "held": lines[0].holds, "lines": lines})  # fmt: skip
@@ -84,9 +84,9 @@ def explain(
         verdict = "held" if row["held"] else "did not hold"
         sys.stdout.write(f"{row['rule']} ({row['mode']}) {verdict}: {row['text']}\n")
         for line in row["lines"]:
-            sign = "+" if line.holds else "-"
+            sign = "?" if not line.is_known else "+" if line.holds else "-"
             seen = ", ".join(f"{name} = {value}" for name, value in line.values.items())
-            tail = f"    [{seen}]" if seen else ""
+            tail = f"    [{seen}]" if seen else "" if line.is_known else "    [not computed]"
             sys.stdout.write(f"  {sign} {'  ' * line.depth}{line.text}{tail}\n")
 
 
@@ -166,6 +166,9 @@ def _as_of(
         replayer.apply(records[records["seq"] < seq], [], blobs)
         if len(records) and int(records["seq"][-1]) == seq:
             run = HistoryRun(authorizer, program)
+            for rule in program.source.rules:
+                if rule.mode is Mode.OFF:  # what it would have read is wanted too
+                    authorizer.state.rules.set_mode(rule.name, Mode.SHADOW)
             parts = list(run.run(records[-1:], []))
             assert len(parts) == 1, "the record is a payment"
             return authorizer, records[-1]
@@ -180,33 +183,18 @@ def _until(data: Path, seq: int) -> Iterator[tuple[NDArray[np.void], list[Blob]]
             return
 
 
-def _values(authorizer: Authorizer) -> Any:
-    values = authorizer.work.values
-
-    def value_of(column: Column) -> float:
-        if column.type in KEYED:
-            return int(values.view(np.uint64)[0, column.index])
-        return float(values[0, column.index])
-
-    return value_of
-
-
-def _membership(authorizer: Authorizer) -> Any:
-    book = authorizer.state.rules
-    stated = {v.name: v.values for v in book.program.source.lists}
-    unix = next(c.index for c in COLUMNS if c.name == "unix_s")
-
-    def member(name: str, column: Column, value: float, ttl_s: int) -> bool:
-        if value in [constant_at(column, item) for item in stated.get(name, ())]:
-            return True
-        key = key_from_value(value, is_key=column.type in KEYED)
-        now_s = int(authorizer.work.values[0, unix])
-        slots, entries = book.lists.tables
-        number = np.uint64(list_number(name))
-        return bool(is_listed(number, np.uint64(key), now_s, ttl_s, slots, entries))
-
-    return member
+def _witness(authorizer: Authorizer, record: NDArray[np.void]) -> Witness:
+    """Return what all rules saw of the one payment in the workspace."""
+    work, book = authorizer.work, authorizer.state.rules
+    every = np.full((1, book.program.words), (1 << 64) - 1, np.uint64)
+    numbers = np.array([record["seq"]], np.int64), np.array([record["ts_ns"]], np.int64)
+    seen = Copier().rows(book, work, np.zeros(1, np.int64), *numbers, every)
+    return Witness(seen.row(0), book.program)
 
 
 def _plain(line: Line) -> dict[str, Any]:
-    return {"depth": line.depth, "text": line.text, "held": line.holds, "values": line.values}
+    plain = {"depth": line.depth, "text": line.text, "held": line.holds, "values": line.values}
+    if not line.operator:
+        return plain
+    parts = {"column": line.column, "operator": line.operator, "threshold": line.threshold}
+    return {**plain, **parts, "known": line.is_known}

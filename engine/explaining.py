@@ -1,10 +1,11 @@
 """SHELL: the thread that makes the reasons of record beside a running engine.
 
-The loop copies the feature rows of what was declined or sent to review, after each batch; once the
-batch is durable, the thread takes them into the file (``engine.reason_store``) and explains them
-there, the oldest first. What waits in the file outlives a restart. The way there is bounded: past
-it rows are dropped and counted, as are those a crash takes, and ``de39 model explain --missing``
-makes them from the journal. The thread rests four times as long as it works (``engine.proving``
+The loop copies the feature rows of what was declined or sent to review, after each batch, and what
+rules saw where one held; once the batch is durable, the thread takes both into the file
+(``engine.reason_store``) and explains the scores there, the oldest first. What waits in the file
+outlives a restart. The way there is bounded: past it rows are dropped and counted, as are those a
+crash takes, and ``de39 model explain --missing`` makes reasons from the journal, ``de39 rules
+explain`` shows what rules saw. The thread rests four times as long as it works (``engine.proving``
 says why not by priority). Its kernel is no part of the warm-up; a process of its own compiles it
 when it is needed first, since compiling holds the interpreter's lock.
 """
@@ -25,6 +26,8 @@ from engine import kernel_cache
 from engine.errors import StorageFailure
 from engine.metrics import Counter, Gauge, Metrics
 from engine.reason_store import Captured, ReasonStore
+from engine.rules.book import RuleBook
+from engine.rules.seen import Copier
 from engine.workspace import Workspace
 from ledger.record import Flag
 from scoring.errors import ModelError
@@ -33,7 +36,7 @@ from scoring.registry import Model, default_model_path, load_model
 from scoring.shapley import Explainer
 
 REFUSED_FROM = 100  # decisions from here on are refusals
-QUEUE_ROWS_MAX = 16_384  # 3 MB of feature rows between the loop and the file
+QUEUE_ROWS_MAX = 16_384  # 5 MB of rows between the loop and the file
 WAITING_ROWS_MAX = 1_000_000  # 300 MB in the file; hours of a core's work
 _ROWS_A_TURN = 32  # 20 ms
 _REST_SHARE = 4
@@ -52,7 +55,19 @@ def is_wanted(
     Parameters: engine.decision.Decision, ledger.record.Flag and the hash of the feature row (0 =
     not scored) of each, [n].
     """
-    return (checks != 0) & ((decisions >= REFUSED_FROM) | ((flags & Flag.REVIEW) != 0))
+    return (checks != 0) & is_told(decisions, flags)
+
+
+def is_told(decisions: NDArray[np.uint16], flags: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    """Return which payments were refused or sent to review, [n]."""
+    return (decisions >= REFUSED_FROM) | ((flags & Flag.REVIEW) != 0)
+
+
+def _identities(
+    records: NDArray[np.void], rows: NDArray[np.int32]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return numbers and times of some records, i64[n] each."""
+    return records["seq"][rows].astype(np.int64), records["ts_ns"][rows].astype(np.int64)
 
 
 def model_of(data: Path, version: int) -> Model | None:
@@ -97,7 +112,8 @@ class Explaining:
         self._queued_rows = 0
         self._waiting_rows = 0
         self._failures = 0
-        self._seen: Model | None = None
+        self._copier = Copier()
+        self._scored_by: Model | None = None
         self._models: dict[int, Model] = {}  # that have scored and are not explained by yet
         self._explainers: dict[int, Explainer] = {}
         self._unknown: set[int] = set()
@@ -120,28 +136,42 @@ class Explaining:
         self.store.close()
 
     def capture(
-        self, work: Workspace, count: int, records: NDArray[np.void], model: Model | None
+        self,
+        work: Workspace,
+        count: int,
+        records: NDArray[np.void],
+        model: Model | None,
+        rules: RuleBook | None = None,
     ) -> Captured | None:
-        """Return copies of the feature rows of a batch that need reasons; None = of none.
+        """Return copies of the rows of a batch that are to be explained; None = of none.
 
         Parameters: the workspace after a batch of ``count`` requests; its RECORD (k,); the model
-        that scored it.
+        that scored it; the rules that judged it, None = what they saw is not wanted.
         """
-        if model is None:
-            return None
-        items, checks = work.items[:count], work.feature_checks[:count]
-        rows = np.flatnonzero(is_wanted(items["decision"], items["flags"], checks))
+        items, checks = work.items[:count], work.feature_checks
+        rows = np.flatnonzero(is_told(items["decision"], items["flags"]))
         rows = rows[items["record"][rows] >= 0]
         if not len(rows):
             return None
-        if self._seen is not model:
-            self._seen = self._models[model.version] = model
-        seqs = records["seq"][items["record"][rows]].astype(np.int64)
-        return Captured(model.version, seqs, checks[rows], work.features[rows])
+        scored, seen, numbers = rows[:0], None, items["record"]
+        if model is not None:
+            scored = rows[checks[rows] != 0]
+        if rules is not None:
+            held = rows[work.hits[rows].any(axis=1)]
+            if len(held):
+                seqs, ts_ns = _identities(records, numbers[held])
+                seen = self._copier.rows(rules, work, held, seqs, ts_ns)
+        if not len(scored) and seen is None:
+            return None
+        if len(scored) and self._scored_by is not model and model is not None:
+            self._scored_by = self._models[model.version] = model
+        version = 0 if model is None else model.version
+        seqs, _ = _identities(records, numbers[scored])
+        return Captured(version, seqs, checks[scored], work.features[scored], seen)
 
     def take(self, captured: Captured) -> None:
         """Take payments that are durable; never waits. Past the bound they are counted only."""
-        count = len(captured.records)
+        count = captured.row_count
         with self._lock:
             has_room = self._queued_rows + count <= QUEUE_ROWS_MAX
             if has_room:
@@ -150,7 +180,7 @@ class Explaining:
         if has_room:
             self._wake.set()
         else:
-            self._drop(count)
+            self._drop(captured.payment_count)
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -196,17 +226,21 @@ class Explaining:
                 if not self._queue:
                     return
                 captured = self._queue.popleft()
-                count = len(captured.records)
-                self._queued_rows -= count
-            if self._waiting_rows + count > WAITING_ROWS_MAX:
-                self._drop(count)
-                continue
+                self._queued_rows -= captured.row_count
+            count = len(captured.records)
+            has_room = self._waiting_rows + count <= WAITING_ROWS_MAX
             try:
-                self.store.add(captured)
+                if captured.seen is not None:
+                    self.store.add_seen(captured.seen)
+                if has_room:
+                    self.store.add(captured)
             except StorageFailure:
-                self._drop(count)
+                self._drop(captured.payment_count)
                 raise
-            self._waiting_rows += count
+            if has_room:
+                self._waiting_rows += count
+            else:
+                self._drop(count)
 
     def _drop(self, count: int) -> None:
         self._metrics.counters[Counter.REASONS_DROPPED] += count

@@ -3,21 +3,29 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.admin.operations import (
     AuthorizationView,
+    PredicateView,
     ReasonView,
     RecordedReasonsView,
+    RuleExplainedView,
+    RulesExplainedView,
     RuleView,
 )
 from engine.decision import Decision
+from engine.explaining import is_told
 from engine.reason_store import Recorded
 from engine.replies import approval_code
 from engine.rules.book import program_of_blobs
+from engine.rules.columns import BY_NAME, ColumnType
+from engine.rules.explain import Line, deciding, explained
 from engine.rules.program import Program
+from engine.rules.seen import Seen, Witness
 from engine.rules.tree import ActionKind, Mode
 from ledger.journal import Batch
 from ledger.lifecycle import TABLE
@@ -36,6 +44,17 @@ _CODED = (
     Decision.NOTED,
 )
 _RRN_BYTES = 12
+_REPLAY = "de39 rules explain FILE --authorization '#{}' replays the journal"
+
+
+class Kept(NamedTuple):
+    """What is kept beside the journal, by record number: reasons of scores, what rules saw."""
+
+    reasons: Mapping[int, Recorded]
+    seen: Mapping[int, Seen]
+
+
+_NOTHING = Kept({}, {})
 
 
 def find_records(
@@ -82,21 +101,18 @@ def view_of_record(
     record: NDArray[np.void],
     program: Program,
     vault: Vault,
-    reasons: Mapping[int, Recorded] | None = None,
+    kept: Kept = _NOTHING,
 ) -> AuthorizationView:
-    """Return the record as operators see it, with what is known of ``reasons`` by record number.
-
-    No card number is in it.
-    """
+    """Return the record as operators see it, explained by what is kept. No card number is in it."""
     decision = Decision(int(record["result"]))
     is_filed = bool(int(record["flags"]) & Flag.FILED)
     is_approved = decision in _CODED and not is_filed and int(record["kind"]) != Kind.EXPIRE
     account = int(record["account"])
     seconds, rest_ns = divmod(int(record["ts_ns"]), 1_000_000_000)
     moment = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    score = int(record["score"])
+    score, seq = int(record["score"]), int(record["seq"])
     return AuthorizationView(
-        record=int(record["seq"]),
+        record=seq,
         ts=f"{moment}.{rest_ns:09d}Z",
         rrn=(record["rrn_a"].tobytes() + record["rrn_b"].tobytes())
         .decode("ascii", "replace")
@@ -108,11 +124,12 @@ def view_of_record(
         currency=f"{int(record['currency']):03d}",
         decision=_decision_text(Kind(int(record["kind"])), decision, is_filed=is_filed),
         response_code=int(record["response"]).to_bytes(2, "little").decode("ascii").strip("\0"),
-        approval_code=_approval_text(int(record["seq"])) if is_approved else "",
+        approval_code=_approval_text(seq) if is_approved else "",
         rules=_rules(record, program),
+        rules_explained=_rules_explained(record, program, kept.seen.get(seq)),
         score=None if score == SCORE_NONE else score / 10_000,
         reasons=_reasons(int(record["reasons"])),
-        reasons_of_record=_recorded(record, (reasons or {}).get(int(record["seq"]))),
+        reasons_of_record=_recorded(record, kept.reasons.get(seq)),
         ruleset_version=f"{int(record['rules_version']):08x}" if record["rules_version"] else "",
         model_version=f"{int(record['model_version']):08x}" if record["model_version"] else "",
         merchant_category=f"{int(record['mcc']):04d}",
@@ -148,6 +165,46 @@ def _rules(record: NDArray[np.void], program: Program) -> list[RuleView]:
         )
         for place in places
     ]
+
+
+def _rules_explained(
+    record: NDArray[np.void], program: Program, seen: Seen | None
+) -> RulesExplainedView | None:
+    """Say by which comparisons each rule held, or why that cannot be said; None = no rule held."""
+    version = int(record["rules_version"])
+    if seen is not None and (seen.version, seen.ts_ns) != (version, int(record["ts_ns"])):
+        seen = None  # of another history of this folder
+    if seen is None:
+        if not int(record["hits_lo"]) | int(record["hits_hi"]):
+            return None
+        replay = _REPLAY.format(int(record["seq"]))
+        if is_told(record["result"], record["flags"]):
+            return RulesExplainedView([], f"no values are kept of this payment; {replay}")
+        return RulesExplainedView(
+            [], f"values are kept of refused and reviewed payments only; {replay}"
+        )
+    if version != program.version:
+        return RulesExplainedView([], f"the rule set {version:08x} is not known any more")
+    witness, currency = Witness(seen, program), f"{int(record['currency']):03d}"
+    told = []
+    for place in seen.places:
+        rule = program.source.rules[place]
+        lines = explained(rule, witness.value_of, witness.is_listed)
+        predicates = [_predicate(line, currency) for line in deciding(lines)]
+        action = rule.action.kind.name.lower()
+        told.append(RuleExplainedView(rule.name, rule.text, action, predicates))
+    return RulesExplainedView(told, "")
+
+
+def _predicate(line: Line, currency: str) -> PredicateView:
+    units = {}
+    for name in line.values:
+        column = BY_NAME[name]
+        is_amount = column.type is ColumnType.AMOUNT
+        units[name] = f"{column.unit} of {currency}" if is_amount else column.unit
+    return PredicateView(
+        line.text, line.column, line.operator, line.threshold, line.holds, line.values, units
+    )
 
 
 def _reasons(packed: int) -> list[str]:

@@ -21,10 +21,9 @@ from engine.clearing_desk import ClearingDesk
 from engine.errors import ProblemFoundError, StorageFailure
 from engine.events import apply_events, event_record
 from engine.importing import Import, made_pan, parse_currency, read_import
-from engine.inquiry import find_records, view_of_record
+from engine.inquiry import Kept, find_records, view_of_record
 from engine.label_events import apply_labels
 from engine.pipeline import Pipeline, event_job
-from engine.reason_store import Recorded
 from engine.registrar import Registrar, RegistrarError, Registration
 from engine.rules.program import Program
 from engine.upkeep import Upkeep
@@ -223,21 +222,22 @@ class EngineOperations:
         number = None if account is None else self._account_number(account)
         sets: dict[int, Program] = {}
         rows = find_records(self._data, rrn, number, limit, sets)
-        program, known = self._pipeline.authorizer.program, self._recorded_reasons(rows)
+        program, kept = self._pipeline.authorizer.program, self._kept(rows)
         return [
-            view_of_record(row, sets.get(int(row["rules_version"]), program), self._vault, known)
+            view_of_record(row, sets.get(int(row["rules_version"]), program), self._vault, kept)
             for row in rows
         ]
 
-    def _recorded_reasons(self, rows: list[NDArray[np.void]]) -> dict[int, Recorded]:
-        """Return what is kept of the reasons of these records; nothing where the file fails."""
+    def _kept(self, rows: list[NDArray[np.void]]) -> Kept:
+        """Return what is kept to explain these records; nothing where the file fails."""
         explaining = self._pipeline.explaining
         if explaining is None:
-            return {}
+            return Kept({}, {})
+        records = np.array([int(row["seq"]) for row in rows], np.int64)
         try:
-            return explaining.store.find(np.array([int(row["seq"]) for row in rows], np.int64))
+            return Kept(explaining.store.find(records), explaining.store.find_seen(records))
         except StorageFailure:
-            return {}
+            return Kept({}, {})
 
     def _register(self, make: Callable[[], Registration], operator: str) -> Registration:
         try:

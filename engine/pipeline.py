@@ -225,8 +225,9 @@ class Pipeline:
         closing = self._settle(links, outcome.request_count == work.rows)
         captured = None
         if self.explaining is not None:
-            model, count = self.authorizer.model, outcome.request_count
-            captured = self.explaining.capture(work, count, outcome.records, model)
+            model, rules = self.authorizer.model, self.authorizer.state.rules
+            count, records = outcome.request_count, outcome.records
+            captured = self.explaining.capture(work, count, records, model, rules)
         token = _Answers(answers, closing, arrived_ns, started_ns, None, captured)
         self._count(outcome, links)
         blobs = [Blob(row, BlobKind.ORIGINAL, identity) for row, identity in outcome.originals]

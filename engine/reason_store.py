@@ -1,10 +1,11 @@
 """SHELL: the file of reasons of record: why a payment was declined or sent to review, exactly.
 
 One row a payment, by its record number: model, hash of the feature row as in the ledger record, the
-feature row, and what each feature adds; without the last, it waits. The records have no room for it
-and the journal can make all of it again (``de39 model explain --missing``), so the file is not part
-of a backup. One SQLite file in the data folder; threads of the engine and commands beside it may
-use it at once.
+feature row, and what each feature adds; without the last, it waits. Beside it stands what rules saw
+where one held: columns, lists, and the version of the set. The records have no room for either and
+the journal can make them again (``de39 model explain --missing``, ``de39 rules explain``), so the
+file is not part of a backup. One SQLite file in the data folder; threads of the engine and commands
+beside it may use it at once.
 """
 
 import sqlite3
@@ -19,10 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import StorageFailure
+from engine.rules.seen import LAYOUT, Seen, SeenRows
 from scoring.features import FEATURES
 
 FILE = "reasons.db"
-_TABLE = """
+VERSION = 2  # of the file: 1 = reasons alone (such files say 0), 2 = what rules saw too
+_TABLES = """
 CREATE TABLE IF NOT EXISTS reason (
     record INTEGER PRIMARY KEY,
     model INTEGER NOT NULL,
@@ -32,6 +35,16 @@ CREATE TABLE IF NOT EXISTS reason (
     expected REAL
 );
 CREATE INDEX IF NOT EXISTS waiting ON reason (record) WHERE adds IS NULL;
+CREATE TABLE IF NOT EXISTS seen (
+    record INTEGER PRIMARY KEY,
+    ts_ns INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    layout INTEGER NOT NULL,
+    hits BLOB NOT NULL,
+    columns BLOB NOT NULL,
+    bits BLOB NOT NULL,
+    members BLOB NOT NULL
+);
 """
 _ADD = """
 INSERT INTO reason (record, model, checked, features) VALUES (?, ?, ?, ?)
@@ -39,6 +52,7 @@ ON CONFLICT (record) DO UPDATE SET
     model = excluded.model, checked = excluded.checked, features = excluded.features, adds = NULL
 WHERE model != excluded.model OR checked != excluded.checked
 """
+_ADD_SEEN = "INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 Row = tuple[Any, ...]
 _ASKED_AT_ONCE = 500  # SQLite takes at least 999 variables
 
@@ -48,13 +62,26 @@ class Captured:
     """Payments as they were scored, in order of their records.
 
     ``records`` i64[n] are record numbers, ``checks`` u32[n] hashes of the rows, ``features``
-    f32[n, k]; ``model`` is the version that scored them.
+    f32[n, k]; ``model`` is the version that scored them, 0 = none did and n is 0. ``seen`` is what
+    rules saw of the payments of the same batch on which one held; None = of none.
     """
 
     model: int
     records: NDArray[np.int64]
     checks: NDArray[np.uint32]
     features: NDArray[np.float32]
+    seen: SeenRows | None = None
+
+    @property
+    def row_count(self) -> int:
+        """Rows of both kinds: a payment may have one of each."""
+        return len(self.records) + (0 if self.seen is None else len(self.seen.records))
+
+    @property
+    def payment_count(self) -> int:
+        """Payments that have a row of either kind."""
+        seen = self.records[:0] if self.seen is None else self.seen.records
+        return len(np.union1d(self.records, seen))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,9 +106,20 @@ class ReasonStore:
             self._path.chmod(0o600)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")  # what a crash takes is made again
-            self._db.executescript(_TABLE)
+            self._upgrade()
         except (sqlite3.Error, OSError) as problem:
             raise StorageFailure(f"{self._path}: cannot be opened: {problem}") from None
+
+    def _upgrade(self) -> None:
+        """Give the file, new or older, the tables of this version; what is in it stays."""
+        (found,) = self._db.execute("PRAGMA user_version").fetchone()
+        if found > VERSION:
+            raise StorageFailure(
+                f"{self._path}: is of version {found}, this program knows {VERSION}: "
+                "move it away, or use the program that wrote it"
+            )
+        if found < VERSION:
+            self._db.executescript(f"{_TABLES} PRAGMA user_version = {VERSION};")
 
     def close(self) -> None:
         """Close the file."""
@@ -99,6 +137,41 @@ class ReasonStore:
             )
         ]
         self._write(_ADD, rows)
+
+    def add_seen(self, seen: SeenRows) -> None:
+        """Keep what rules saw; what another history of the folder left there is replaced."""
+        columns = seen.columns.astype("<i2").tobytes()
+        rows = [
+            (
+                int(seen.records[at]),
+                int(seen.ts_ns[at]),
+                seen.version,
+                LAYOUT,
+                seen.hits[at].astype("<u8").tobytes(),
+                columns,
+                seen.bits[at].astype("<u8").tobytes(),
+                seen.members[at].astype("<i2").tobytes(),
+            )
+            for at in range(len(seen.records))
+        ]
+        self._write(_ADD_SEEN, rows)
+
+    def find_seen(self, records: NDArray[np.int64]) -> dict[int, Seen]:
+        """Return what rules saw of these payments, by record number.
+
+        Rows whose columns have other numbers, of another version of the program, are passed over.
+        """
+        fields = "record, version, ts_ns, hits, columns, bits, members"
+        found: dict[int, Seen] = {}
+        for record, version, ts_ns, *blobs in self._rows_of(
+            records, fields, f"AND layout = {LAYOUT}", "seen"
+        ):
+            kinds = ("<u8", "<i2", "<u8", "<i2")
+            hits, columns, bits, members = map(_numbers, blobs, kinds)
+            if len(columns) != len(bits):
+                raise StorageFailure(f"{FILE}: {len(bits)} values for {len(columns)} columns")
+            found[int(record)] = Seen(version, ts_ns, hits, columns, bits, members)
+        return found
 
     def put(self, records: NDArray[np.int64], adds: NDArray[np.float64], expected: float) -> None:
         """Write what each feature adds, f64[n, k], to the rows of ``records``."""
@@ -151,12 +224,14 @@ class ReasonStore:
             for row in self._rows_of(records, fields, "AND adds IS NOT NULL")
         }
 
-    def _rows_of(self, records: NDArray[np.int64], fields: str, more: str) -> list[Row]:
+    def _rows_of(
+        self, records: NDArray[np.int64], fields: str, more: str, table: str = "reason"
+    ) -> list[Row]:
         found: list[Row] = []
         for first in range(0, len(records), _ASKED_AT_ONCE):
             part = [int(record) for record in records[first : first + _ASKED_AT_ONCE]]
             places = ",".join("?" * len(part))
-            text = f"SELECT {fields} FROM reason WHERE record IN ({places}) {more}"  # noqa: S608
+            text = f"SELECT {fields} FROM {table} WHERE record IN ({places}) {more}"  # noqa: S608
             found += self._read(text, part)
         return found
 
@@ -178,7 +253,13 @@ class ReasonStore:
 
 
 def _floats(data: bytes, kind: str) -> NDArray[Any]:
-    values = np.frombuffer(data, kind)
+    values = _numbers(data, kind)
     if len(values) != len(FEATURES):
         raise StorageFailure(f"{FILE}: a row has {len(values)} values, not {len(FEATURES)}")
-    return values.astype(kind[1:])
+    return values
+
+
+def _numbers(data: bytes, kind: str) -> NDArray[Any]:
+    if len(data) % np.dtype(kind).itemsize:
+        raise StorageFailure(f"{FILE}: a row of {len(data)} bytes is damaged")
+    return np.frombuffer(data, kind).astype(kind[1:])

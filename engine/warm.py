@@ -256,6 +256,7 @@ def _compile_between(authorizer: Authorizer, state: EngineState) -> None:
     """Compile what runs between batches: the timer's look, clearing, the wheel after a restart."""
     authorizer.holds_are_due(_START_NS)
     authorizer.bound_rules().without_score(np.zeros(0, np.int32), 0)  # of an engine with no model
+    state.rules.lists.find(1, np.zeros(0, np.uint64))  # a list changes, or a hit is explained
     items = [Clearing(id="warm", account="A", amount_minor=1, currency="840", rrn="1")]
     rows = columns_of(items, [(1, 1)], authorizer.hash_key, 1, 20260101)
     settle_rows(state, authorizer.terms, rows, _START_NS, do_post=False)

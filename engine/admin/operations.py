@@ -174,6 +174,37 @@ class RuleView(msgspec.Struct, frozen=True):
     mode: str
 
 
+class PredicateView(msgspec.Struct, frozen=True):
+    """A comparison of a rule that held, with the values of then, as ``de39 rules explain`` has it.
+
+    ``held`` is false of one that stands under a "not", which holds where it does not.
+    """
+
+    text: str
+    column: str  # or the sum on the left
+    operator: str
+    threshold: str  # what stands on the right: a constant, a list, a sum
+    held: bool
+    values: dict[str, str]  # by column: "12.50", "5411", "missing"
+    units: dict[str, str]  # by column; of amounts with the currency
+
+
+class RuleExplainedView(msgspec.Struct, frozen=True):
+    """A rule that held, and by which of its comparisons."""
+
+    rule: str
+    text: str
+    action: str
+    predicates: list[PredicateView]
+
+
+class RulesExplainedView(msgspec.Struct, frozen=True):
+    """What rules that held saw then; ``note`` says why nothing is shown, "" = all is."""
+
+    rules: list[RuleExplainedView]
+    note: str
+
+
 class ReasonView(msgspec.Struct, frozen=True):
     """One feature that raised a score: its value, and what it added to the log odds."""
 
@@ -209,6 +240,7 @@ class AuthorizationView(msgspec.Struct, frozen=True):
     response_code: str
     approval_code: str  # "" = not approved
     rules: list[RuleView]
+    rules_explained: RulesExplainedView | None  # None = no rule held
     score: float | None  # 0 to 1; None = not scored
     reasons: list[str]  # features that raised the score most, as estimated when it was decided
     reasons_of_record: RecordedReasonsView | None  # None = approved, not scored, or not made yet

@@ -9,6 +9,7 @@ from engine.rules.columns import BY_NAME, KEYED, Column, ColumnType, constant_at
 from engine.rules.constants import ENTRIES
 from engine.rules.normal_form import constant_of
 from engine.rules.tree import (
+    SYMBOLS,
     And,
     Between,
     Binary,
@@ -31,19 +32,36 @@ ValueOf = Callable[[Column], float]  # a key for merchant and terminal, NaN = mi
 IsListed = Callable[[str, Column, float, int], bool]  # list name, column, value, time to live
 
 
+class NotKeptError(LookupError):
+    """Raised by either where it does not know: the comparison that asks is not known then."""
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One comparison of a condition: how deep it stands, its text, whether it held, and why."""
+    """One line of a condition: how deep it stands, its text, whether it held, and why.
+
+    A comparison has an operator and what it compares; "all of", "any of" and "not" have none.
+    """
 
     depth: int
     text: str
     holds: bool
     values: dict[str, str]
+    column: str = ""  # or the sum on the left
+    operator: str = ""
+    threshold: str = ""  # what stands on the right
+    is_negated: bool = False  # stands under an odd number of nots
+    is_known: bool = True  # False = a value was not kept
+
+
+def deciding(lines: list[Line]) -> list[Line]:
+    """Return the comparisons that speak for the condition: they held, or did not under a not."""
+    return [one for one in lines if one.operator and one.is_known and one.holds != one.is_negated]
 
 
 def explained(rule: Rule, value_of: ValueOf, is_listed: IsListed) -> list[Line]:
     """Return the lines of ``rule``'s condition, the whole first, its parts below it."""
-    return _Explainer(rule.action.ttl_s, value_of, is_listed).lines(rule.when, 0)
+    return _Explainer(rule.action.ttl_s, value_of, is_listed).lines(rule.when, 0, is_negated=False)
 
 
 class _Explainer:
@@ -52,19 +70,30 @@ class _Explainer:
         self._value_of = value_of
         self._is_listed = is_listed
 
-    def lines(self, node: Expression, depth: int) -> list[Line]:
+    def lines(self, node: Expression, depth: int, *, is_negated: bool) -> list[Line]:
         if isinstance(node, And | Or):
             word = "all of" if isinstance(node, And) else "any of"
-            parts = [self.lines(item, depth + 1) for item in node.items]
+            parts = [self.lines(item, depth + 1, is_negated=is_negated) for item in node.items]
             joined = all if isinstance(node, And) else any
             head = Line(depth, word, joined(part[0].holds for part in parts), {})
             return [head, *(line for part in parts for line in part)]
         if isinstance(node, Not):
-            part = self.lines(node.item, depth + 1)
+            part = self.lines(node.item, depth + 1, is_negated=not is_negated)
             return [Line(depth, "not", not part[0].holds, {}), *part]
+        return [self._line(node, depth, is_negated=is_negated)]
+
+    def _line(
+        self, node: Compare | CompareSums | Member | Between, depth: int, *, is_negated: bool
+    ) -> Line:
         columns = sorted(_columns(node), key=lambda column: column.name)
-        values = {column.name: self._shown(column) for column in columns}
-        return [Line(depth, NAMED.condition(node), self._holds(node), values)]
+        is_known, holds, values = True, False, {}
+        try:
+            values = {column.name: self._shown(column) for column in columns}
+            holds = self._holds(node)
+        except NotKeptError:
+            is_known = False
+        text, parts = NAMED.condition(node), _parts(node)
+        return Line(depth, text, holds, values, *parts, is_negated, is_known)
 
     def _holds(self, node: Compare | CompareSums | Member | Between) -> bool:
         if isinstance(node, CompareSums):
@@ -113,6 +142,18 @@ class _Explainer:
         if column.type is ColumnType.ENTRY and value not in ENTRIES.values():
             return f"{value:g}"
         return NAMED.value(value, column.type)
+
+
+def _parts(node: Compare | CompareSums | Member | Between) -> tuple[str, str, str]:
+    """Return what stands on the left, the operator, and what stands on the right."""
+    if isinstance(node, Compare) and node.column.type is ColumnType.BOOL:
+        return node.column.name, "==", "false" if node.operator is Operator.EQ else "true"
+    if isinstance(node, Member):
+        word = "not in" if node.is_negated else "in"
+    else:
+        word = "between" if isinstance(node, Between) else SYMBOLS[node.operator]
+    left, _, right = NAMED.condition(node).partition(f" {word} ")
+    return left, word, right
 
 
 def _columns(node: Expression | Sum) -> set[Column]:

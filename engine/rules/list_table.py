@@ -114,6 +114,17 @@ class ListTable:
         self._index.find_many(pairs, rows)
         return rows
 
+    def have(
+        self, list_: int, keys: NDArray[np.uint64], now_s: NDArray[np.int64], ttl_s: int
+    ) -> NDArray[np.bool_]:
+        """Return what ``list_kernels.is_listed`` says of ``keys`` u64[n] at ``now_s`` i64[n]."""
+        rows = self.find(list_, keys)
+        entries = self.entries[rows]  # of one that is not there the last: it does not count
+        until_s = entries["until_s"].astype(np.int64)
+        if ttl_s:
+            until_s = np.minimum(until_s, entries["added_s"].astype(np.int64) + ttl_s)
+        return (rows >= 0) & (now_s < until_s)
+
     def _rows(self) -> NDArray[np.void]:
         return self.entries[: self._used]
 

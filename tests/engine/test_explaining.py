@@ -12,7 +12,8 @@ import pytest
 from engine import explaining as module
 from engine.explain_commands import _reproduced
 from engine.explaining import Explaining, is_wanted
-from engine.inquiry import is_about
+from engine.history import PAYMENT_KINDS
+from engine.inquiry import _rules_explained, is_about
 from engine.metrics import BuildInfo, Counter, Gauge, Metrics
 from engine.reason_store import FILE, Captured, ReasonStore, Recorded
 from engine.rules.language import parse
@@ -198,4 +199,74 @@ def test_every_feature_is_kept(tmp_path: Path) -> None:
     """A row is as wide as the feature list."""
     kept = Kept(tmp_path)
     assert kept.pay(20).features.shape[1] == len(FEATURES)
+    kept.explaining.store.close()
+
+
+def _seen_by(kept: Kept, count: int) -> Captured:
+    """Pay in one batch; return what is kept, what rules saw included."""
+    kept.live.pay(Random(1), count, [])
+    authorizer, records = kept.live.engine.authorizer, kept.live.parts[-1]
+    rules = authorizer.state.rules
+    captured = kept.explaining.capture(
+        authorizer.work, count, records, authorizer.scorer.model, rules
+    )
+    assert captured is not None
+    return captured
+
+
+@pytest.mark.parametrize("has_model", [True, False])
+def test_what_rules_saw_is_kept_of_the_same_payments(tmp_path: Path, *, has_model: bool) -> None:
+    """With a model and without: of what was refused or reviewed, and shown with its amount."""
+    kept = Kept(tmp_path)
+    authorizer = kept.live.engine.authorizer
+    if not has_model:
+        authorizer.scorer.model = None
+    captured = _seen_by(kept, 60)
+    records = kept.live.parts[-1]
+    records = records[np.isin(records["kind"], PAYMENT_KINDS)]
+    wanted = (records["result"] >= 100) | (records["flags"] & Flag.REVIEW != 0)
+    assert captured.seen is not None
+    assert captured.seen.records.tolist() == records["seq"][wanted].tolist()
+    assert len(captured.records) == (len(captured.seen.records) if has_model else 0)
+    assert captured.payment_count == len(captured.seen.records)
+    kept.explaining.take(captured)
+    kept.explaining.start()
+    store = kept.explaining.store
+    assert eventually(lambda: len(store.find_seen(captured.seen.records)) == wanted.sum(), 60.0)
+    found = store.find_seen(captured.seen.records)
+    for record in records:
+        told = _rules_explained(record, authorizer.program, found.get(int(record["seq"])))
+        amount = int(record["amount_minor"])
+        names = [n for n, least in (("D01", 6_000), ("V01", 3_000)) if amount >= least]
+        assert [one.rule for one in told.rules] == names if told else not names
+        for one in told.rules if told else ():
+            (predicate,) = one.predicates
+            assert predicate.values == {"amount": f"{amount / 100:.2f}"}
+            assert predicate.units == {"amount": "major units of 840"}
+    kept.explaining.close()
+
+
+def test_why_nothing_is_shown_is_said(tmp_path: Path) -> None:
+    """Another history, another set, an approved payment: each says so; no hit says nothing."""
+    kept = Kept(tmp_path)
+    captured = _seen_by(kept, 60)
+    assert captured.seen is not None
+    program, records = kept.live.engine.authorizer.program, kept.live.parts[-1]
+    seen = captured.seen.row(0)
+    (record,) = records[records["seq"] == captured.seen.records[0]]
+    assert _rules_explained(record, program, seen).note == ""
+    other = program_from_file(parse(RULES.replace("60.00", "61.00")))
+    assert _rules_explained(record, other, seen).note == (
+        f"the rule set {program.version:08x} is not known any more"
+    )
+    assert _rules_explained(record, program, None).note.startswith("no values are kept of this")
+    moved, approved, plain = record.copy(), record.copy(), record.copy()
+    moved["ts_ns"] += 1
+    assert _rules_explained(moved, program, seen).note.startswith("no values are kept of this")
+    approved["result"], approved["flags"] = 0, 0
+    note = _rules_explained(approved, program, None).note
+    assert note.startswith("values are kept of refused and reviewed payments only; ")
+    assert note.endswith(f"--authorization '#{record['seq']}' replays the journal")
+    plain["hits_lo"] = 0
+    assert _rules_explained(plain, program, None) is None
     kept.explaining.store.close()

@@ -8,10 +8,19 @@ import numpy as np
 import pytest
 
 from engine.errors import StorageFailure
-from engine.reason_store import FILE, Captured, ReasonStore
+from engine.reason_store import FILE, VERSION, Captured, ReasonStore
+from engine.rules.seen import SeenRows
 from scoring.features import FEATURES
 
 WIDTH = len(FEATURES)
+# The file as it was before it had a version.
+OLDER = """
+CREATE TABLE reason (
+    record INTEGER PRIMARY KEY, model INTEGER NOT NULL, checked INTEGER NOT NULL,
+    features BLOB NOT NULL, adds BLOB, expected REAL
+);
+CREATE INDEX waiting ON reason (record) WHERE adds IS NULL;
+"""
 
 
 def captured(first: int, count: int, model: int = 7) -> Captured:
@@ -19,6 +28,16 @@ def captured(first: int, count: int, model: int = 7) -> Captured:
     records = np.arange(first, first + count, dtype=np.int64)
     features = np.repeat(records[:, None], WIDTH, axis=1).astype(np.float32)
     return Captured(model, records, records.astype(np.uint32) + 1, features)
+
+
+def seen_rows(*records: int) -> SeenRows:
+    """Return what rules saw of payments: columns 3 and 8, one list asked, two words of hits."""
+    count = len(records)
+    bits = np.array([[record, 2**64 - 1] for record in records], np.uint64)
+    hits = np.array([[1 << 63, record] for record in records], np.uint64)
+    stamps = np.array(records, np.int64) * 10**9
+    columns, members = np.array([3, 8], np.int16), np.full((count, 1), ~4, np.int16)
+    return SeenRows(0xFFFF0001, numbers(*records), stamps, hits, columns, bits, members)
 
 
 def numbers(*records: int) -> np.ndarray:
@@ -101,3 +120,57 @@ def test_a_file_that_is_none_is_one_line(tmp_path: Path) -> None:
         store.waiting_count()
     with pytest.raises(StorageFailure, match=r"reasons[.]db: cannot be written"):
         store.add(captured(2, 1))
+
+
+def test_what_rules_saw_is_found_as_it_was(tmp_path: Path) -> None:
+    """Every bit of it, by record; a row of another history of the folder gives way."""
+    store = ReasonStore(tmp_path)
+    store.add_seen(seen_rows(5, 6))
+    store.add_seen(seen_rows(6))
+    found = store.find_seen(numbers(4, 5, 6))
+    assert sorted(found) == [5, 6]
+    assert (found[5].version, found[5].ts_ns) == (0xFFFF0001, 5 * 10**9)
+    assert found[5].places == [63, 64, 66]
+    assert found[5].columns.tolist() == [3, 8]
+    assert found[5].bits.tolist() == [5, 2**64 - 1]
+    assert found[5].members.tolist() == [~4]
+    assert store.waiting_count() == 0
+    with sqlite3.connect(tmp_path / FILE) as beside:
+        beside.execute("UPDATE seen SET layout = layout + 1 WHERE record = 5")
+        beside.execute("UPDATE seen SET bits = x'0000000000000000' WHERE record = 6")
+    beside.close()
+    assert store.find_seen(numbers(5)) == {}
+    with pytest.raises(StorageFailure, match="1 values for 2 columns"):
+        store.find_seen(numbers(6))
+    store.close()
+
+
+def test_an_older_file_opens_and_takes_both(tmp_path: Path) -> None:
+    """What was in it stays, what rules saw comes beside it, and it says its version."""
+    with sqlite3.connect(tmp_path / FILE) as older:
+        older.executescript(OLDER)
+        row = np.full(WIDTH, 1.5, "<f4").tobytes()
+        older.execute("INSERT INTO reason VALUES (20, 7, 21, ?, NULL, NULL)", (row,))
+    older.close()
+    for _ in range(2):
+        store = ReasonStore(tmp_path)
+        part = store.waiting(9)
+        assert part is not None
+        assert (part.records.tolist(), part.features.tolist()) == ([20], [[1.5] * WIDTH])
+        store.add_seen(seen_rows(20))
+        assert list(store.find_seen(numbers(20))) == [20]
+        store.close()
+    with sqlite3.connect(tmp_path / FILE) as beside:
+        assert beside.execute("PRAGMA user_version").fetchone() == (VERSION,)
+    beside.close()
+
+
+def test_a_newer_file_is_left_alone(tmp_path: Path) -> None:
+    """A program that does not know it says so and writes nothing."""
+    with sqlite3.connect(tmp_path / FILE) as newer:
+        newer.execute(f"PRAGMA user_version = {VERSION + 1}")
+    newer.close()
+    with pytest.raises(
+        StorageFailure, match=r"reasons[.]db: is of version 3, this program knows 2"
+    ):
+        ReasonStore(tmp_path)

@@ -14,8 +14,11 @@ from tests.system.link import payment
 from tests.system.process import Card, Switch, eventually, is_one_line
 
 RULES = """
+list tills terminal =
 rule D01 post decline(59) "too much" when amount >= 500.00
 rule V01 post review "much" when amount >= 300.00
+rule T01 pre tag again "again" when attempts_24h >= 1 and attempts_24h < 3 * count_15d + 90
+rule S01 pre shadow decline(62) "till" when terminal in @tills and not cnp
 """
 DECLINED, REVIEWED, APPROVED = 60_000, 40_000, 1_000
 
@@ -112,6 +115,70 @@ def test_a_lost_file_is_made_again(switch: Switch, card: Card) -> None:
         assert json.loads(out)["made"] == made
     assert _seen(switch, rrn)["reasons_of_record"] == before
     assert _pay(switch, card, DECLINED)
+
+
+def _lines(switch: Switch, rrn: str) -> dict[str, list[dict[str, Any]]]:
+    """Return the comparisons of each rule as ``de39 rules explain`` has them."""
+    words = (switch.config.parent / "two.rules", "--authorization", rrn, "--data", switch.data)
+    code, out, err = de39("rules", "explain", *words, "--json")
+    assert code == 0, err
+    return {
+        rule["rule"]: [line for line in rule["lines"] if "operator" in line]
+        for rule in json.loads(out)["rules"]
+        if rule["held"]
+    }
+
+
+def test_rules_that_held_are_explained_as_by_the_command(switch: Switch, card: Card) -> None:
+    """Values, counters and lists of then, though the list has changed and another set came."""
+    entries = {"values": ["TERM0001"], "reason": "a test"}
+    assert switch.call("POST", "/v1/lists/tills", {"change": "add", **entries}).status == 200
+    paid = [_pay(switch, card, amount) for amount in (DECLINED, REVIEWED, APPROVED)]
+    assert switch.call("POST", "/v1/lists/tills", {"change": "remove", **entries}).status == 200
+    last = _pay(switch, card, DECLINED)
+    assert eventually(lambda: _seen(switch, last)["rules_explained"]["rules"], 60.0)
+    text = RULES.replace("500.00", "501.00")
+    assert switch.call("POST", "/v1/rules", {"text": text, "reason": "a test"}).status == 200
+
+    told = _seen(switch, paid[0])["rules_explained"]
+    assert told["note"] == ""
+    assert told["rules"][0] == {
+        "rule": "D01",
+        "text": "too much",
+        "action": "decline",
+        "predicates": [
+            {
+                "text": "amount >= 500.00",
+                "column": "amount",
+                "operator": ">=",
+                "threshold": "500.00",
+                "held": True,
+                "values": {"amount": "600.00"},
+                "units": {"amount": "major units of 840"},
+            }
+        ],
+    }
+    for rrn, names in (
+        (paid[0], ["D01", "V01", "T01", "S01"]),
+        (paid[1], ["V01", "T01", "S01"]),
+        (last, ["D01", "V01", "T01"]),
+    ):
+        rules = _seen(switch, rrn)["rules_explained"]["rules"]
+        lines = _lines(switch, rrn)
+        assert [rule["rule"] for rule in rules] == names == list(lines)
+        for rule in rules:
+            told_by_both = ("text", "column", "operator", "threshold", "held", "values")
+            assert [{name: p[name] for name in told_by_both} for p in rule["predicates"]] == [
+                {name: line[name] for name in told_by_both} for line in lines[rule["rule"]]
+            ]
+    till, present = _seen(switch, paid[0])["rules_explained"]["rules"][3]["predicates"]
+    assert (till["threshold"], till["values"]) == ("@tills", {"terminal": '"TERM0001"'})
+    assert (present["text"], present["held"], present["values"]) == ("cnp", False, {"cnp": "false"})
+    note = _seen(switch, paid[2])["rules_explained"]["note"]
+    assert note.startswith("values are kept of refused and reviewed payments only")
+    assert card.pan not in json.dumps(told)
+    back = switch.call("POST", "/v1/rules", {"text": RULES, "reason": "a test"})
+    assert back.status == 200
 
 
 def test_what_cannot_be_explained(switch: Switch, tmp_path: Path) -> None:

@@ -211,6 +211,7 @@ AUTHORIZATION = o.AuthorizationView(
     response_code="59",
     approval_code="",
     rules=[o.RuleView("R7", "count_1h > 5", "decline", "live")],
+    rules_explained=None,
     score=0.9731,
     reasons=["count_1h"],
     reasons_of_record=None,
