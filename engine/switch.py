@@ -8,6 +8,7 @@ not acknowledged never leaves.
 import asyncio
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
@@ -51,6 +52,7 @@ from ledger.stores.place import Store
 
 _TICK_S = 0.25  # timers, gauges and expiries
 _HOUR_S = 3600
+_GIL_TURN_S = 0.0002  # a thread that works in Python hands over to the loop after it; not 5 ms
 
 Report = Callable[[str], None]
 
@@ -111,6 +113,7 @@ class Switch:
         opened = open_all(self.config, os.environ, self._note)
         try:
             warm.compile_all(self._report)
+            sys.setswitchinterval(_GIL_TURN_S)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(self._serve(prepared, opened))
         finally:

@@ -23,6 +23,7 @@ from engine.filing import Clearing, columns_of, settle_rows
 from engine.items import LINK, Setting
 from engine.replay import Replayer
 from engine.replies import decisions_of, segment_ends
+from engine.rules.breaker_kernels import count_records
 from engine.rules.program import default_rules_path, load_rules
 from engine.security.warm_kernels import compile_kernels
 from engine.state import Bounds, EngineState
@@ -34,7 +35,7 @@ from engine.wire.text import add_header, build_message
 from ledger.authorizations import Cursor
 from ledger.deadlines import new_wheel, rebuild
 from ledger.proof.record_kernels import record_root
-from ledger.record import RECORD_BYTES, Kind
+from ledger.record import RECORD, RECORD_BYTES, Kind
 from scoring.features import FEATURES
 from scoring.forest import Forest, sigmoid_cuts
 from scoring.forest_kernels import GROUP_TREES
@@ -257,6 +258,9 @@ def _compile_between(authorizer: Authorizer, state: EngineState) -> None:
     authorizer.holds_are_due(_START_NS)
     authorizer.bound_rules().without_score(np.zeros(0, np.int32), 0)  # of an engine with no model
     state.rules.lists.find(1, np.zeros(0, np.uint64))  # a list changes, or a hit is explained
+    rules, nothing = state.rules, np.zeros(0, RECORD)  # a start counts for the breakers again
+    facts = (rules.reads_score, rules.breakers, rules.watched, rules.totals)
+    count_records(nothing, np.zeros(0, np.int16), *facts)
     items = [Clearing(id="warm", account="A", amount_minor=1, currency="840", rrn="1")]
     rows = columns_of(items, [(1, 1)], authorizer.hash_key, 1, 20260101)
     settle_rows(state, authorizer.terms, rows, _START_NS, do_post=False)
