@@ -95,9 +95,9 @@ def match(
             _session(request[i], item, link)
             continue
         profile = profiles[request[i]["dialect"]]
-        is_about, needs_root, named, root = _look(item, request[i], ring, tables, profile, cursor)
+        is_about, waits_for, named, root = _look(item, request[i], ring, tables, profile, cursor)
         due = next_due(ring, wheel, cursor, np.int64(item["ts_ns"]) // _NS)
-        if _must_wait(due, root * needs_root, ring, cursor):
+        if _must_wait(due, waits_for, ring, cursor):
             return i, item_count, record_count, wave_count
         _session(request[i], item, link)
         if item["role"] == Role.ANSWER:
@@ -264,7 +264,7 @@ def _look(
 ) -> tuple[bool, Int, Int, Int]:
     """Find what the message is about, if it is about another one.
 
-    Returns (whether it is, 1 if it must know that one's state, the message it names, the
+    Returns (whether it is, the entry whose state must be known first, the message it names, the
     authorization that one belongs to); 0 = none.
     """
     is_reversal = item["role"] == Role.REVERSE
@@ -275,17 +275,21 @@ def _look(
     if not is_about:
         return False, np.int64(0), np.int64(0), np.int64(0)
     named, root = _about(item, row, ring, tables, profile, cursor)
+    waits_for = root * needs_root
     if is_reversal and named > 0 and is_undecided(named, ring):
         # Of another amount than was asked: right only if that is the part which is approved.
         asked_minor = ring[named & (ring.shape[0] - 1)]["requested_minor"]
-        needs_root |= np.int64(item["requested_minor"] != asked_minor)
-    return True, needs_root, named, root
+        if item["requested_minor"] != asked_minor:
+            waits_for = named
+    return True, waits_for, named, root
 
 
 @hot_kernel
-def _must_wait(due: Int, root: Int, ring: NDArray[np.void], cursor: NDArray[np.int64]) -> bool:
-    """Whether what is due, the authorization ``root`` or the room for a row is not decided yet."""
-    return is_undecided(due, ring) or is_undecided(root, ring) or room_is_undecided(ring, cursor)
+def _must_wait(due: Int, waits_for: Int, ring: NDArray[np.void], cursor: NDArray[np.int64]) -> bool:
+    """Whether what is due, what it is about or the room for a row is not decided yet."""
+    return (
+        is_undecided(due, ring) or is_undecided(waits_for, ring) or room_is_undecided(ring, cursor)
+    )
 
 
 @kernel

@@ -76,6 +76,14 @@ Lifecycle.TestCase.settings = settings(
 TestLifecycle = pytest.mark.timeout(_TIMEOUT_S)(Lifecycle.TestCase)
 
 
+def test_a_reversal_of_another_amount_waits_for_the_completion_that_it_names() -> None:
+    """The completion came in the same batch and belongs to a payment that is closed already."""
+    history = Lifecycle()
+    for seeds in ([0] * 8, [0, 4, 0, 20_911], [0, 0, 0, 0, 3_633_129_615, 0, 984]):
+        history.batch(seeds=seeds)
+    history.teardown()
+
+
 def _play(seed: int, events: int) -> None:
     random = Random(seed)
     history = History(profile=profiles(random) if seed % 2 else None)
