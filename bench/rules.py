@@ -33,6 +33,7 @@ from engine.rules.language import parse
 from engine.rules.list_table import no_lists
 from engine.rules.program import VERDICT, Program, program_from_file
 from engine.rules.tree import And, Compare, Expression, Operator
+from engine.zones import new_card_zones
 from ledger.accounts import new_accounts
 from scoring.features import EXTRAS, FEATURES, SHARED
 from scoring.payment import PAYMENT
@@ -149,7 +150,7 @@ def kernel_work(program: Program, values: NDArray[np.float64], batch: int) -> Wo
     """
     live = replace(deploy(program), needed=np.zeros(0, np.int16))
     rows = _Rows(values, program.words)
-    bound = BoundRules(live, rows, new_accounts(1), no_lists())
+    bound = BoundRules(live, rows, new_accounts(1), new_card_zones(1), no_lists())
     places = np.arange(len(values), dtype=np.int32).reshape(-1, batch)
     turn = cycle(tuple(np.ascontiguousarray(part) for part in places))
 

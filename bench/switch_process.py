@@ -83,6 +83,7 @@ def open_test_cards(
             expiry_yymm=np.full(count, int(EXPIRY_YYMM), np.uint16),
             status=np.full(count, CardStatus.ACTIVE, np.uint16),
             is_made=np.ones(count, np.bool_),
+            zones=np.zeros(count, np.uint16),
         )
         registrar = Registrar(partition.vault, partition.tokenizer, partition.state)
         records = registrar.register(batch, time.time_ns()).records

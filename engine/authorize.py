@@ -361,7 +361,7 @@ class Authorizer:
         work, state, bound = self.work, self.state, self._bound
         live, lists = state.rules.deployed, state.rules.lists.tables
         if bound is None or not bound.fits(live, work.hits, state.accounts, lists[0]):
-            self._bound = bound = BoundRules(live, work, state.accounts, lists)
+            self._bound = bound = BoundRules(live, work, state.accounts, state.card_zones, lists)
         return bound
 
     def _decide(self, rows: NDArray[np.int32], payments: NDArray[np.int32], lap: Lap) -> None:

@@ -102,8 +102,10 @@ def account_show(account: str, *, target: NegatableTarget = TARGET) -> None:
     sys.stdout.write(f"cards: {len(cards) or 'none'}\n")
     for card in cards:
         notice = ", travel notice" if card.get("travel_notice") else ""
+        zone = f", {card['zone']}" if card.get("zone") else ""
         sys.stdout.write(
-            f"  {card['card']:>6}  {card['pan']}  {card['expiry_yymm']}  {card['status']}{notice}\n"
+            f"  {card['card']:>6}  {card['pan']}  {card['expiry_yymm']}  {card['status']}"
+            f"{notice}{zone}\n"
         )
 
 
@@ -140,6 +142,7 @@ def card_issue(
     pan: str | None = None,
     pan_stdin: bool = False,
     expiry_yymm: str | None = None,
+    zone: str | None = None,
     change: NegatableChange = CHANGE,
 ) -> None:
     """Issue a card on an account.
@@ -156,12 +159,14 @@ def card_issue(
         Read the card number from standard input instead.
     expiry_yymm : str | None
         Year and month, such as 3012.
+    zone : str | None
+        IANA time zone of the card, such as Europe/Berlin; without it that of the rule set.
     """
     if pan_stdin:
         pan = sys.stdin.readline().strip()
     if pan is not None and not Pan(pan).is_luhn_ok:
         raise UsageError("--pan: must be 12 to 19 digits that end in their check digit")
-    body = {"account": account, **_given(pan=pan, expiry_yymm=expiry_yymm)}
+    body = {"account": account, **_given(pan=pan, expiry_yymm=expiry_yymm, zone=zone)}
     write(Call("POST", "/v1/cards", body), change)
 
 
@@ -171,6 +176,7 @@ def card_set(
     *,
     status: str | None = None,
     travel_notice: bool | None = None,
+    zone: str | None = None,
     change: NegatableChange = CHANGE,
 ) -> None:
     """Change the status or the controls of a card.
@@ -183,12 +189,14 @@ def card_set(
         active, blocked, lost or stolen.
     travel_notice : bool | None
         The holder has said that he travels.
+    zone : str | None
+        IANA time zone of the card, such as Europe/Berlin; "" = that of the rule set.
     """
     if not 1 <= card < 1 << 32:
         raise UsageError("CARD: the internal number of a card, as 'account show' prints it")
-    body = _given(status=status, travel_notice=travel_notice)
+    body = _given(status=status, travel_notice=travel_notice, zone=zone)
     if not body:
-        raise UsageError("nothing to change: give --status or --travel-notice")
+        raise UsageError("nothing to change: give --status, --travel-notice or --zone")
     write(Call("PATCH", f"/v1/cards/{card}", body), change)
 
 

@@ -57,12 +57,12 @@ def apply_event(
         else:
             _issue(record, cards[card])
             cursor[Cursor.CARDS] = max(cursor[Cursor.CARDS], card)
-    elif kind in (Kind.CARD_STATUS, Kind.CARD_FLAGS):
+    elif kind in (Kind.CARD_STATUS, Kind.CARD_FLAGS, Kind.CARD_ZONE):
         if cards[card]["account"] == 0:
             return Outcome.UNKNOWN
         if kind == Kind.CARD_STATUS:
             cards[card]["status"] = record["status"]
-        else:
+        elif kind == Kind.CARD_FLAGS:
             cards[card]["flags"] = record["status"]
     if account != 0:
         accounts[account]["last_seq"] = record["seq"]
@@ -107,3 +107,9 @@ def apply_events(
             return i
         cursor[Cursor.NEXT_SEQ] += 1
     return records.shape[0]
+
+
+def apply_zones(records: NDArray[np.void], card_zones: NDArray[np.uint16]) -> None:
+    """Give cards the zones that ``records`` RECORD (k,) say; ``apply_event`` has taken them."""
+    rows = records[records["kind"] == Kind.CARD_ZONE]
+    card_zones[rows["card"]] = rows["status"]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from engine.admission import rrn_identity
 from engine.authorize import Authorizer
 from engine.decision import Decision
-from engine.events import apply_events
+from engine.events import apply_events, apply_zones
 from engine.items import LINK, Role
 from engine.label_events import apply_labels
 from engine.payments import requests_of_records
@@ -201,7 +201,10 @@ class HistoryRun:
             state.cursor[Cursor.NEXT_SEQ] += 1
         elif kind == Kind.LIMIT or Kind.ACCOUNT_OPEN <= kind <= Kind.CARD_FLAGS:
             apply_events(record, state.accounts, state.cards, state.cursor)
-        elif kind not in (Kind.RULES, Kind.RULE_MODE, Kind.MODEL):
+        elif kind == Kind.CARD_ZONE:
+            apply_events(record, state.accounts, state.cards, state.cursor)
+            apply_zones(record, state.card_zones)
+        elif kind not in (Kind.RULES, Kind.RULE_MODE, Kind.ZONES, Kind.MODEL):
             self.passed_over += 1
 
 

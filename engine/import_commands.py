@@ -9,7 +9,7 @@ import numpy as np
 from engine.command_options import DATA_DEFAULT, Flag, print_json
 from engine.config import Config
 from engine.errors import ConfigError, ProblemFoundError, run_command
-from engine.events import apply_events
+from engine.events import apply_events, apply_zones
 from engine.importing import read_import
 from engine.operations import EVENTS_A_BATCH
 from engine.partition import bounds_of, choice_of, open_partition
@@ -35,7 +35,8 @@ def import_file(
     Parameters
     ----------
     file
-        CSV with the header account,customer,product,currency,limit_minor,pan,expiry_yymm,status.
+        CSV with the header account,customer,product,currency,limit_minor,pan,expiry_yymm,status
+        and, where cards have zones of their own, zone behind it.
     data
         Into the data folder of a stopped engine.
     http
@@ -92,6 +93,7 @@ def _import_offline(file: Path, config: Config) -> dict[str, int]:
         for first in range(0, len(registration.records), EVENTS_A_BATCH):
             records = np.ascontiguousarray(registration.records[first : first + EVENTS_A_BATCH])
             apply_events(records, state.accounts, state.cards, state.cursor)
+            apply_zones(records, state.card_zones)
             blobs = [Blob(0, BlobKind.OPERATOR, b"import")]
             while not committer.has_room and committer.failure is None:
                 time.sleep(0.001)  # the disk is slower than this loop

@@ -1,7 +1,8 @@
 """Accounts and cards from a CSV file: read whole, checked whole, then handed on; or refused whole.
 
 The header is ``account,customer,product,currency,limit_minor,pan,expiry_yymm,status``, one card a
-row, UTF-8. Rows of one account must agree about the account. An empty ``pan`` asks for a made one.
+row, UTF-8; a ninth column ``zone`` may follow. Rows of one account must agree about the account. An
+empty ``pan`` asks for a made one, an empty ``zone`` leaves the card in that of the rule set.
 Every error names line, column and what would be right, and never shows a card number. The same
 checks serve the HTTP interface, one value at a time.
 """
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from engine import limits
 from engine.cards import CardStatus
 from engine.errors import ProblemFoundError, StorageFailure
+from engine.zones import zone_number
 from ledger import money
 from ledger.accounts import AMOUNT_MINOR_MAX
 from ledger.pan import DIGITS_MAX, DIGITS_MIN, Pan, luhn_digit
@@ -34,6 +36,7 @@ COLUMNS = (
     "status",
 )
 HEADER = ",".join(COLUMNS)
+ZONE_COLUMN = "zone"  # an IANA name; may be left out
 PRODUCT_DEFAULT = "standard"
 # First digits of made card numbers: major industry 9 with a country number that ISO 3166 has not
 # given out, so that they are nobody's.
@@ -79,7 +82,8 @@ class Import:
 
     ``currency`` u16[accounts], ``limit_minor`` i64[accounts]; ``card_account`` i64[cards] is the
     index of the card's account here, ``expiry_yymm`` u16[cards], ``status`` u16[cards] a
-    CardStatus, ``is_made`` bool[cards]: the file left the card number open.
+    CardStatus, ``is_made`` bool[cards]: the file left the card number open; ``zones`` u16[cards] is
+    the card's time zone, 0 = none of its own.
     """
 
     accounts: list[str]
@@ -92,6 +96,7 @@ class Import:
     expiry_yymm: NDArray[np.uint16]
     status: NDArray[np.uint16]
     is_made: NDArray[np.bool_]
+    zones: NDArray[np.uint16]
 
 
 def read_import(path: Path, *, first_serial: int, on_progress: Progress | None = None) -> Import:
@@ -205,7 +210,10 @@ class _Reader:
     path: Path
     first_serial: int
     line: int = 0
-    known: tuple[dict[str, Any], ...] = field(default_factory=lambda: tuple({} for _ in COLUMNS))
+    known: tuple[dict[str, Any], ...] = field(
+        default_factory=lambda: tuple({} for _ in (*COLUMNS, ZONE_COLUMN))
+    )
+    width: int = len(COLUMNS)
     problems: list[Problem] = field(default_factory=list)
     accounts: dict[str, _Account] = field(default_factory=dict)
     line_of_pan: dict[Pan, int] = field(default_factory=dict)
@@ -213,11 +221,12 @@ class _Reader:
     expiries: list[int] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
     is_made: list[bool] = field(default_factory=list)
+    zones: list[int] = field(default_factory=list)
 
     def read(self, file: BinaryIO, size: int, on_progress: Progress | None) -> None:
         rows = csv.reader(self._lines(file), strict=True)
         try:
-            _check_header(next(rows, []))
+            self.width = _width_of(next(rows, []))
             for row in rows:
                 if row:
                     self._row(row)
@@ -245,6 +254,7 @@ class _Reader:
             expiry_yymm=np.array(self.expiries, np.uint16),
             status=np.array(self.statuses, np.uint16),
             is_made=np.array(self.is_made, np.bool_),
+            zones=np.array(self.zones, np.uint16),
         )
 
     def _lines(self, file: BinaryIO) -> Iterator[str]:
@@ -259,8 +269,8 @@ class _Reader:
                 raise _UnreadableError(f"not UTF-8 at byte {problem.start + 1}") from None
 
     def _row(self, row: list[str]) -> None:
-        if len(row) != len(COLUMNS):
-            self._fault("", f"expected {len(COLUMNS)} fields, found {len(row)}")
+        if len(row) != self.width:
+            self._fault("", f"expected {self.width} fields, found {len(row)}")
             return
         if len(self.card_account) >= limits.IMPORT_ROWS_MAX:
             raise _UnreadableError(f"expected at most {limits.IMPORT_ROWS_MAX} rows")
@@ -276,6 +286,8 @@ class _Reader:
         self.expiries.append(self._checked(6, row, parse_expiry, 0))
         self.statuses.append(self._checked(7, row, parse_status, 0))
         self.is_made.append(not row[5])
+        has_zone = self.width > len(COLUMNS)
+        self.zones.append(self._checked(8, row, zone_number, 0) if has_zone else 0)
         account = -1
         if len(self.problems) == before:
             account = self._account(ref, facts)
@@ -295,7 +307,7 @@ class _Reader:
                 known[text] = value
             return value  # noqa: TRY300 - what follows is the error
         except ValueError as problem:
-            self._fault(COLUMNS[i], str(problem))
+            self._fault((*COLUMNS, ZONE_COLUMN)[i], str(problem))
             return empty
 
     def _pan(self, text: str) -> Pan | None:
@@ -328,9 +340,11 @@ class _Reader:
         self.problems.append(Problem(self.line, column, text))
 
 
-def _check_header(row: list[str]) -> None:
-    if tuple(row) != COLUMNS:
+def _width_of(row: list[str]) -> int:
+    """Return how many columns the rows have by the header."""
+    if tuple(row) not in (COLUMNS, (*COLUMNS, ZONE_COLUMN)):
         raise _UnreadableError(f"expected the header {HEADER}")
+    return len(row)
 
 
 class _UnreadableError(Exception):

@@ -19,7 +19,7 @@ from engine.admin import operations as api
 from engine.cards import CardFlag, CardStatus
 from engine.clearing_desk import ClearingDesk
 from engine.errors import ProblemFoundError, StorageFailure
-from engine.events import apply_events, event_record
+from engine.events import apply_events, apply_zones, event_record
 from engine.importing import Import, made_pan, parse_currency, read_import
 from engine.inquiry import Kept, find_records, view_of_record
 from engine.label_events import apply_labels
@@ -27,6 +27,7 @@ from engine.pipeline import Pipeline, event_job
 from engine.registrar import Registrar, RegistrarError, Registration
 from engine.rules.program import Program
 from engine.upkeep import Upkeep
+from engine.zones import zone_name, zone_number
 from ledger.accounts import AccountStatus
 from ledger.journal import Blob, BlobKind
 from ledger.record import Kind
@@ -144,6 +145,7 @@ class EngineOperations:
             expiry_yymm=np.zeros(0, np.uint16),
             status=np.zeros(0, np.uint16),
             is_made=np.zeros(0, np.bool_),
+            zones=np.zeros(0, np.uint16),
         )
         self._register(lambda: self._registrar.register(batch, self._now_ns()), operator)
         return self._account_view(request.account)
@@ -154,7 +156,10 @@ class EngineOperations:
         pan = request.pan or made_pan(cards + 1)
         expiry = int(request.expiry_yymm or self._default_expiry())
         registration = self._register(
-            lambda: self._registrar.issue(number, pan, expiry, self._now_ns()), operator
+            lambda: self._registrar.issue(
+                number, pan, expiry, self._now_ns(), zone_number(request.zone)
+            ),
+            operator,
         )
         card = int(registration.card_numbers[0])
         if request.pin_value is not None:
@@ -187,6 +192,9 @@ class EngineOperations:
         if request.travel_notice is not None:
             flags = CardFlag.TRAVEL_NOTICE if request.travel_notice else 0
             records.append(self._event(Kind.CARD_FLAGS, card=card, account=account, status=flags))
+        if request.zone is not None:
+            zone = zone_number(request.zone)
+            records.append(self._event(Kind.CARD_ZONE, card=card, account=account, status=zone))
         if request.pin_value is not None:
             self._keep_pin_value(card, request.pin_value)
         if request.pin_value is not None or request.pin_tries is not None:
@@ -270,6 +278,7 @@ class EngineOperations:
             state = self._state
             applied = apply_events(records, state.accounts, state.cards, state.cursor)
             assert applied == len(records), "numbers and bounds were checked before"
+            apply_zones(records, state.card_zones)
             reset = records["card"][records["kind"] == Kind.PIN_RESET]
             state.chips["pin_tries"][reset] = 0
             apply_labels(records, state, self._pipeline.authorizer.tables)
@@ -342,6 +351,7 @@ class EngineOperations:
             status=_status_text(CardStatus(int(row["status"]))),
             travel_notice=bool(row["flags"] & CardFlag.TRAVEL_NOTICE),
             pin_tries=int(self._on_loop(lambda: _copy(self._state.chips, card))["pin_tries"]),
+            zone=zone_name(int(self._state.card_zones[card])),
         )
 
 

@@ -41,6 +41,7 @@ _RULE_BLOBS = (
     BlobKind.NAME,
     BlobKind.KEYS,
     BlobKind.RULE,
+    BlobKind.ZONES,
 )
 
 

@@ -68,12 +68,15 @@ class Registrar:
             raise RegistrarError(str(conflict)) from None
         opened = _account_records(batch, account_numbers, [customers[c] for c in batch.customers])
         issued = _card_records(card_numbers, owners, batch.expiry_yymm, batch.status)
-        records = np.concatenate([opened, issued])
+        placed = _zone_records(card_numbers, owners, batch.zones)
+        records = np.concatenate([opened, issued, placed])
         records["ts_ns"] = ts_ns
         return Registration(records, card_numbers, tokens)
 
-    def issue(self, account_no: int, pan: Pan, expiry_yymm: int, ts_ns: int) -> Registration:
-        """Issue one card on an account that stands already."""
+    def issue(
+        self, account_no: int, pan: Pan, expiry_yymm: int, ts_ns: int, zone: int = 0
+    ) -> Registration:
+        """Issue one card on an account that stands already; ``zone`` 0 = none of its own."""
         _, cards, _ = self._vault.last_numbers()
         if cards + 1 > self._state.bounds.cards_max:
             raise RegistrarError("limits.cards_max is reached: raise it and restart")
@@ -86,7 +89,9 @@ class Registrar:
         except VaultConflictError as conflict:
             raise RegistrarError(str(conflict)) from None
         status = np.array([CardStatus.ACTIVE], np.uint16)
-        records = _card_records(numbers, owners, expiries, status)
+        issued = _card_records(numbers, owners, expiries, status)
+        placed = _zone_records(numbers, owners, np.array([zone], np.uint16))
+        records = np.concatenate([issued, placed])
         records["ts_ns"] = ts_ns
         return Registration(records, numbers, tokens)
 
@@ -154,4 +159,16 @@ def _card_records(
     records["account"] = owners
     records["expiry_yymm"] = expiries
     records["status"] = status
+    return records
+
+
+def _zone_records(
+    numbers: NDArray[np.int64], owners: NDArray[np.int64], zones: NDArray[np.uint16]
+) -> NDArray[np.void]:
+    """Return the records of the cards that have a zone of their own."""
+    own = np.flatnonzero(zones)
+    records = _neutral(len(own), Kind.CARD_ZONE)
+    records["card"] = numbers[own]
+    records["account"] = owners[own]
+    records["status"] = zones[own]
     return records

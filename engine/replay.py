@@ -15,7 +15,7 @@ from engine.admission import rrn_identity
 from engine.card_checks import remember_checks
 from engine.clearing import replay_filed
 from engine.entries import enter, merchant_row, root_of
-from engine.events import Outcome, apply_event
+from engine.events import Outcome, apply_event, apply_zones
 from engine.items import ITEM, Role, Setting
 from engine.label_events import apply_labels
 from engine.payments import fill_payments, requests_of_records
@@ -134,6 +134,7 @@ class Replayer:
         )
         if reason != _FINE:
             raise ReplayError(f"record {int(records[done]['seq'])}: {_REASONS[reason]}")
+        apply_zones(records, state.card_zones)
         payment_count = fill_payments(
             0,
             count,

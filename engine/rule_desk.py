@@ -27,7 +27,14 @@ from engine.admin.rules_api import (
 )
 from engine.metrics import Metrics, RuleLabel
 from engine.pipeline import Pipeline, event_job
-from engine.rule_events import Event, apply_rule_events, list_events, mode_event, rules_event
+from engine.rule_events import (
+    Event,
+    apply_rule_events,
+    list_events,
+    mode_event,
+    rules_event,
+    zones_event,
+)
 from engine.rules.advice import warnings_of
 from engine.rules.book import ListChange, RuleBook, Source
 from engine.rules.columns import KEYED, ColumnType
@@ -38,6 +45,7 @@ from engine.rules.program import Program, no_rules, program_from_file
 from engine.rules.statements import MODEL
 from engine.rules.tree import ActionKind, Mode
 from engine.rules.values import TYPE_NAMES, terminal_text, value_from_text
+from engine.zones import zone_table
 from ledger.commit import CommitJob
 
 T = TypeVar("T")
@@ -89,10 +97,17 @@ class EngineRuleDesk:
         if not self._book.is_journaled and not program.sha256:
             return
         if self._book.is_journaled and self._book.file_sha256 == program.sha256:
+            self._note_zones()
             return
         self._book.remember(program)
         event = rules_event(program, Source.FILE, "start", "configured", self._pipeline.now_ns())
         self._pipeline.submit(lambda: self._job([event], None))
+
+    def _note_zones(self) -> None:
+        """Say in the journal from where on another table of time zones than before is read."""
+        if self._book.program.reads_clock and self._book.zones != zone_table().version:
+            event = zones_event("start", "another program", self._pipeline.now_ns())
+            self._pipeline.submit(lambda: self._job([event], None))
 
     def show(self) -> "Future[Answer]":
         """Return the set in force and its rules."""
@@ -329,6 +344,7 @@ class EngineRuleDesk:
             "sha256": program.sha256,
             "version": f"{program.version:08x}",
             "model_mode": book.mode_of(MODEL).name.lower(),
+            "zones": book.zones,
             "rules": rules,
             "proposals": waiting,
         }

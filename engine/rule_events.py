@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from engine.decision import Decision
 from engine.events import event_record
 from engine.items import Role
-from engine.rules.book import RuleBook, Trip, rules_blobs
+from engine.rules.book import RuleBook, Trip, rules_blobs, zones_blob
 from engine.rules.limits import RECORD_RULES
 from engine.rules.list_kernels import FOREVER
 from engine.rules.list_table import packed
@@ -43,6 +43,11 @@ def mode_event(name: str, mode: Mode, operator: str, reason: str, ts_ns: int) ->
     """Return the record after which the rule ``name`` ("model": the scorer) has ``mode``."""
     record = event_record(Kind.RULE_MODE, ts_ns, amount_minor=int(mode))
     return record, [Blob(0, BlobKind.NAME, name.encode()), *_who(operator, reason)]
+
+
+def zones_event(operator: str, reason: str, ts_ns: int) -> Event:
+    """Return the record from which on local times are those of this program's table."""
+    return event_record(Kind.ZONES, ts_ns), [zones_blob(), *_who(operator, reason)]
 
 
 def list_events(

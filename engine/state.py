@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from engine.card_checks import new_chips
 from engine.cards import new_cards
 from engine.rules.book import RuleBook
+from engine.zones import new_card_zones
 from ledger.accounts import new_accounts
 from ledger.authorizations import Cursor, State, new_cursor, new_ring, remembered_rows
 from ledger.clearings import new_posted
@@ -46,6 +47,7 @@ class EngineState:
     accounts: NDArray[np.void] = field(init=False)
     cards: NDArray[np.void] = field(init=False)
     chips: NDArray[np.void] = field(init=False)
+    card_zones: NDArray[np.uint16] = field(init=False)
     tokens: NDArray[np.uint64] = field(init=False)
     ring: NDArray[np.void] = field(init=False)
     wheel: Wheel = field(init=False)
@@ -67,6 +69,7 @@ class EngineState:
         self.accounts = new_accounts(bounds.accounts_max + 1)
         self.cards = new_cards(bounds.cards_max + 1)
         self.chips = new_chips(bounds.cards_max + 1)
+        self.card_zones = new_card_zones(bounds.cards_max + 1)
         self.tokens = np.zeros((bounds.cards_max + 1, 2), np.uint64)
         self.ring = new_ring(bounds.authorizations_max)
         self.wheel = new_wheel(bounds.authorizations_max)
@@ -172,6 +175,7 @@ class EngineState:
             "accounts": self.accounts[: self.account_count + 1],
             "cards": self.cards[: self.card_count + 1],
             "chips": self.chips[: self.card_count + 1],
+            "card_zones": self.card_zones[: self.card_count + 1],
             "ring": self.ring[self._ring_places()],
             "posted": self.posted[self._posted_places()],
             "merchants": self.merchants[:merchant_rows],
@@ -202,9 +206,9 @@ class EngineState:
             raise ValueError(msg)
         for key in ("accounts", "cards", "merchants", "card_velocity", "merchant_velocity"):
             getattr(self, key)[: len(arrays[key])] = arrays[key]
-        chips = arrays.get("chips")  # a snapshot of a version without them has seen none
-        if chips is not None:
-            self.chips[: len(chips)] = chips
+        for key in ("chips", "card_zones"):  # a snapshot of a version without them has seen none
+            if key in arrays:
+                getattr(self, key)[: len(arrays[key])] = arrays[key]
         self.bin_velocity[arrays["bins"]] = arrays["bin_velocity"]
         ring = arrays["ring"][-len(self.ring) :]
         first = int(self.cursor[Cursor.HEAD]) + 1 - len(ring)

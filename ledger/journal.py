@@ -56,6 +56,7 @@ class BlobKind(IntEnum):
     REASON = 19  # UTF-8: why a change was made
     KEYS = 20  # entries of a list, u64 each
     RULE = 21  # place of the rule that refused the payment, u16
+    ZONES = 22  # ASCII: release and hash of the time zones that the rules read
 
 
 class Blob(NamedTuple):

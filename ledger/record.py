@@ -40,10 +40,12 @@ class Kind(IntEnum):
     CARD_STATUS = 112
     CARD_FLAGS = 113
     PIN_RESET = 114  # wrong PINs in a row count from zero again
+    CARD_ZONE = 115  # the time zone of the card, its number in ``status``; 0 = none of its own
     RULES = 121
     MODEL = 122
     RULE_MODE = 123  # what one rule does from here on: promote, demote, off, a breaker
     LIST = 124  # entries of a list come or go; a snooze is an entry of the rule's own list
+    ZONES = 125  # the table of time zones that rules read from here on
     LABEL = 131  # what a payment turned out to be: fraud reported, or confirmed as genuine
 
 

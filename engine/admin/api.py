@@ -216,7 +216,7 @@ class _Api:
             raise o.NotFound("no such card; a card is named by its internal number")
         body = decode(await _body(request, HTTP_BODY_BYTES_MAX, BODY_TIMEOUT_S), o.PatchCard)
         if body == o.PatchCard():
-            raise o.Invalid("", "nothing to change: give status or travel_notice")
+            raise o.Invalid("", "nothing to change: give status, travel_notice or zone")
         operator = _operator(request)
         view = await self._call(lambda: self._operations.patch_card(int(text), body, operator))
         return json_response(view)

@@ -14,6 +14,7 @@ from aiohttp import web
 from engine.admin import operations as o
 from engine.filing import faults_of
 from engine.importing import parse_currency, parse_expiry, parse_pan, parse_ref
+from engine.zones import zone_number
 from ledger.accounts import AMOUNT_MINOR_MAX
 from ledger.pan import DIGITS_MAX, DIGITS_MIN, Pan, hide_pans
 
@@ -27,6 +28,7 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "product": parse_ref,
     "currency": parse_currency,
     "expiry_yymm": parse_expiry,
+    "zone": zone_number,
 }
 _EXPECTED = {
     "account": "text",
@@ -36,6 +38,7 @@ _EXPECTED = {
     "limit_minor": f"whole minor units, 0 to {AMOUNT_MINOR_MAX}",
     "pan": f"{DIGITS_MIN} to {DIGITS_MAX} digits as text that end in their check digit",
     "expiry_yymm": 'text, such as "3012"',
+    "zone": 'text, such as "Europe/Berlin"',
     "travel_notice": "true or false",
     "pin_value": "5 to 13 digits as text: PVKI and PVV, or 0 and an IBM 3624 offset",
     "pin_tries": "0",

@@ -72,13 +72,14 @@ class OpenCard(_Request, frozen=True):
     """POST /v1/cards. Without ``pan`` or ``expiry_yymm`` the engine makes them.
 
     ``pin_value`` proves the card's PIN: PVKI and PVV (5 digits), or an IBM 3624 offset (``0`` and
-    4 to 12 digits).
+    4 to 12 digits). ``zone`` is the IANA time zone of the card; "" = that of the rule set.
     """
 
     account: str
     pan: Pan | None = None
     expiry_yymm: str | None = None
     pin_value: PinValue | None = None
+    zone: str = ""
 
 
 class PatchAccount(_Request, frozen=True):
@@ -95,6 +96,7 @@ class PatchCard(_Request, frozen=True):
     travel_notice: bool | None = None
     pin_value: PinValue | None = None  # a new PIN; wrong tries are forgotten with the old one
     pin_tries: Literal[0] | None = None  # unblock the PIN
+    zone: str | None = None  # IANA time zone; "" = that of the rule set
 
 
 class PostClearings(_Request, frozen=True):
@@ -144,6 +146,7 @@ class CardView(msgspec.Struct, frozen=True):
     status: CardStatus
     travel_notice: bool
     pin_tries: int = 0  # wrong PINs in a row
+    zone: str = ""  # IANA time zone; "" = that of the rule set
 
     def __post_init__(self) -> None:
         if self.pan != HIDDEN and not _MASKED.match(self.pan):

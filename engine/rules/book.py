@@ -21,10 +21,11 @@ from engine.rules.list_table import ListTable
 from engine.rules.program import Program, no_rules, program_from_file
 from engine.rules.statements import DEFAULT, MODEL
 from engine.rules.tree import Mode, is_limit_target
+from engine.zones import zone_table
 from ledger.journal import Blob, BlobKind
 from ledger.record import Kind
 
-RULE_KINDS = (Kind.RULES, Kind.RULE_MODE, Kind.LIST)
+RULE_KINDS = (Kind.RULES, Kind.RULE_MODE, Kind.LIST, Kind.ZONES)
 _KNOWN_SETS = 8  # parsed sets that are kept: a roll-back costs no parsing
 
 
@@ -60,6 +61,7 @@ class RuleBook:
         self.list_types: dict[str, str] = {}  # name -> type, of lists with records
         self.is_journaled = False
         self.file_sha256 = ""  # of the last set that came from a file
+        self.zones = ""  # release and hash of the time zones that the last record names
         self._known: dict[str, Deployed] = {}
         self.own_modes: dict[str, int] = {}  # by rule name; "model" for the scorer
         self.snooze_count = 0  # entries that snooze a rule of this set
@@ -145,6 +147,7 @@ class RuleBook:
             self.set_mode(_text(blobs, BlobKind.NAME), Mode(int(record["amount_minor"])))
         elif kind == Kind.LIST:
             self._apply_list(record, blobs)
+        self.zones = _text(blobs, BlobKind.ZONES) or self.zones
 
     def fold(self, records: NDArray[np.void], blobs: Sequence[Blob]) -> None:
         """Apply ``records`` in order: counts of payments, and what changes rules."""
@@ -166,6 +169,7 @@ class RuleBook:
             "file_sha256": self.file_sha256,
             "own_modes": self.own_modes,
             "list_types": self.list_types,
+            **({"zones": self.zones} if self.zones else {}),
         }
         text = json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()
         return {
@@ -184,6 +188,7 @@ class RuleBook:
         self.own_modes = facts["own_modes"]
         self.file_sha256 = facts["file_sha256"]
         self.list_types = facts["list_types"]
+        self.zones = facts.get("zones", "")
         self.lists.load(arrays["rule_lists"].astype(LIST_ENTRY))
         self._count_snoozes()
         self.breakers[:] = arrays["rule_breakers"]
@@ -289,7 +294,13 @@ def rules_blobs(program: Program) -> list[Blob]:
     return [
         Blob(0, BlobKind.RULES_SHA256, bytes.fromhex(program.sha256)),
         *(Blob(0, BlobKind.RULES_TEXT, chunk) for chunk in chunks),
+        *([zones_blob()] if program.reads_clock else []),
     ]
+
+
+def zones_blob() -> Blob:
+    """Return the blob that names the table of time zones of this program."""
+    return Blob(0, BlobKind.ZONES, zone_table().version.encode())
 
 
 def program_of_blobs(blobs: Iterable[Blob]) -> Program:

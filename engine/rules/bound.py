@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.rules.bound_kernels import (
+    AHEAD_S,
     NUMBER_COUNT,
     PRE_COUNT,
-    ZONE_S,
+    ZONE_NUMBER,
     Part,
     after_score,
     before_score,
@@ -23,6 +24,7 @@ from engine.rules.list_table import Tables
 from engine.rules.program import PREDICATE, RULE, TERM, VERDICT
 from engine.rules.row_kernels import RANGE
 from engine.rules.sum_kernels import SUM, SUM_STEP
+from engine.zones import TRANSITION, ZONE, zone_number, zone_table
 from ledger.accounts import ACCOUNT
 from ledger.index import SLOT
 from ledger.jit import note_arrays
@@ -54,6 +56,9 @@ _DTYPES = {
     Part.NEEDED: np.dtype(np.int16),
     Part.RANGES: RANGE,
     Part.SCRATCH: np.dtype(np.uint64),
+    Part.CARD_ZONES: np.dtype(np.uint16),
+    Part.ZONES: ZONE,
+    Part.TRANSITIONS: TRANSITION,
 }
 
 
@@ -72,7 +77,9 @@ class Rows(Protocol):
 
 
 class BoundRules:
-    """A deployed set over the columns of a batch, accounts and lists; holds all these arrays.
+    """A deployed set over the columns of a batch, accounts, zones of cards u16 by card, and lists.
+
+    It holds all these arrays.
 
     Whoever owns them asks ``fits`` before each wave and binds anew when it says no. ``rows.hits``
     may be exchanged between waves, the other columns stay.
@@ -81,9 +88,14 @@ class BoundRules:
     __slots__ = ("_arrays", "after_score", "before_score", "live", "without_score")
 
     def __init__(
-        self, live: Deployed, rows: Rows, accounts: NDArray[np.void], lists: Tables
+        self,
+        live: Deployed,
+        rows: Rows,
+        accounts: NDArray[np.void],
+        card_zones: NDArray[np.uint16],
+        lists: Tables,
     ) -> None:
-        program = live.program
+        program, clocks = live.program, zone_table()
         found: dict[Part, NDArray[Any]] = {
             Part.VALUES: rows.values,
             Part.HITS: rows.hits,
@@ -110,6 +122,9 @@ class BoundRules:
             Part.NEEDED: live.needed,
             Part.RANGES: program.ranges,
             Part.SCRATCH: np.zeros(max(rows.values.shape[1], program.words), np.uint64),
+            Part.CARD_ZONES: card_zones,
+            Part.ZONES: clocks.zones,
+            Part.TRANSITIONS: clocks.transitions,
         }
         for part, array in found.items():
             if array.dtype != _DTYPES[part]:
@@ -120,7 +135,8 @@ class BoundRules:
         self._arrays = tuple(found[part] for part in Part)
         notes = note_arrays(self._arrays, NUMBER_COUNT)
         notes[PRE_COUNT] = live.pre_count
-        notes[ZONE_S] = program.source.zone_s
+        notes[AHEAD_S] = program.source.zone_s
+        notes[ZONE_NUMBER] = zone_number(program.source.zone)
         # Of the kernels in bound_kernels, what is left to say: (idx), or (idx, snooze_count).
         self.before_score: Callable[[NDArray[np.int32]], None] = partial(before_score, notes)
         self.after_score: Callable[[NDArray[np.int32], int], None] = partial(after_score, notes)

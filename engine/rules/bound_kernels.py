@@ -18,6 +18,7 @@ from engine.rules.program import PREDICATE, RULE, TERM, VERDICT
 from engine.rules.row_kernels import RANGE
 from engine.rules.sum_kernels import SUM, SUM_STEP, fill_sums
 from engine.rules.tree import Phase
+from engine.zones import TRANSITION, ZONE
 from ledger.accounts import ACCOUNT
 from ledger.index import SLOT
 from ledger.jit import Int, hot_kernel, kernel, noted_rows, noted_table
@@ -52,10 +53,13 @@ class Part(IntEnum):
     NEEDED = 22
     RANGES = 23
     SCRATCH = 24
+    CARD_ZONES = 25
+    ZONES = 26
+    TRANSITIONS = 27
 
 
-PRE_COUNT, ZONE_S = (3 * len(Part) + n for n in range(2))  # numbers behind the notes
-NUMBER_COUNT = 2
+PRE_COUNT, AHEAD_S, ZONE_NUMBER = (3 * len(Part) + n for n in range(3))  # behind the notes
+NUMBER_COUNT = 3
 
 _VALUES = int(Part.VALUES)
 _HITS = int(Part.HITS)
@@ -82,6 +86,9 @@ _OVERRIDES = int(Part.OVERRIDES)
 _NEEDED = int(Part.NEEDED)
 _RANGES = int(Part.RANGES)
 _SCRATCH = int(Part.SCRATCH)
+_CARD_ZONES = int(Part.CARD_ZONES)
+_ZONES = int(Part.ZONES)
+_TRANSITIONS = int(Part.TRANSITIONS)
 _PRE = int(Phase.PRE)
 _POST = int(Phase.POST)
 
@@ -97,7 +104,13 @@ def before_score(notes: NDArray[np.int64], idx: NDArray[np.int32]) -> None:
         noted_table(notes, _EXTRAS, np.float32),
         noted_rows(notes, _FACTS, RULE_FACTS),
         noted_rows(notes, _ACCOUNTS, ACCOUNT),
-        notes[ZONE_S],
+        (
+            notes[AHEAD_S],
+            notes[ZONE_NUMBER],
+            noted_rows(notes, _CARD_ZONES, np.uint16),
+            noted_rows(notes, _ZONES, ZONE),
+            noted_rows(notes, _TRANSITIONS, TRANSITION),
+        ),
         noted_rows(notes, _NEEDED, np.int16),
         noted_table(notes, _VALUES, np.float64),
         noted_table(notes, _VALUES, np.uint64),

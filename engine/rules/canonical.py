@@ -189,7 +189,8 @@ NAMED = Style(named_text, is_short=True)
 
 def text_from_file(rule_file: RuleFile) -> str:
     """Return the canonical text: zone, breakers and lists by name, then rules in order."""
-    lines = [f"zone {zone_text(rule_file.zone_s)}"] if rule_file.zone_s else []
+    has_zone = rule_file.zone_s or rule_file.zone
+    lines = [f"zone {zone_text(rule_file)}"] if has_zone else []
     breakers = sorted(rule_file.breakers, key=lambda breaker: breaker.target)
     lines += [breaker_text(breaker) for breaker in breakers]
     lists = sorted(rule_file.lists, key=lambda value_list: value_list.name)
@@ -211,10 +212,12 @@ def breaker_text(breaker: Breaker) -> str:
     return f"breaker {breaker.target} {times}{percent}% of {breaker.window}"
 
 
-def zone_text(zone_s: int) -> str:
-    """Return an offset from UTC, like +01:00."""
-    minutes = abs(zone_s) // 60
-    return f"{'-' if zone_s < 0 else '+'}{minutes // 60:02d}:{minutes % 60:02d}"
+def zone_text(rule_file: RuleFile) -> str:
+    """Return the zone of a file: an IANA name in quotes, or an offset from UTC, like +01:00."""
+    if rule_file.zone:
+        return f'"{rule_file.zone}"'
+    minutes = abs(rule_file.zone_s) // 60
+    return f"{'-' if rule_file.zone_s < 0 else '+'}{minutes // 60:02d}:{minutes % 60:02d}"
 
 
 def _number_text(value: float) -> str:

@@ -1,9 +1,12 @@
 """Fill the columns that rules read from a batch's payments, features and facts."""
 
+from typing import TypeAlias
+
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.rules.columns import BY_NAME
+from engine.rules.columns import BY_NAME, LOCAL
+from engine.zones import offset_of
 from ledger.jit import kernel
 from ledger.record import SCORE_NONE, Flag
 from scoring.features import EXTRAS, FEATURES, SHARED, SHARED_FEATURES
@@ -44,7 +47,15 @@ _LIMIT = BY_NAME["account.limit"].index
 _AVAILABLE = BY_NAME["account.available"].index
 _HELD = BY_NAME["account.held"].index
 _UNIX = BY_NAME["unix_s"].index
+_HOUR = BY_NAME["local.hour"].index
+_WEEKDAY = BY_NAME["local.weekday"].index
+assert {column.index for column in LOCAL} == {_TIME, _HOUR, _WEEKDAY}
 _DAY_S = 86_400
+_EPOCH_WEEKDAY = 3  # 1970-01-01 was a Thursday
+
+# Seconds ahead of UTC, or the number of a zone, for cards without one; zones of cards, u16 by card;
+# ZONE and TRANSITION of engine.zones.
+Clock: TypeAlias = tuple[int, int, NDArray[np.uint16], NDArray[np.void], NDArray[np.void]]
 
 _BIT_WALLET = int(PaymentFlag.WALLET)
 _BIT_TRAVEL = int(PaymentFlag.TRAVEL_NOTICE)
@@ -65,7 +76,7 @@ def fill_columns(
     extras: NDArray[np.float32],
     facts: NDArray[np.void],
     accounts: NDArray[np.void],
-    zone_s: int,
+    clock: Clock,
     needed: NDArray[np.int16],
     values: NDArray[np.float64],
     keys: NDArray[np.uint64],
@@ -82,8 +93,8 @@ def fill_columns(
     extras : f32[n, 2]
     facts : RULE_FACTS[n]
     accounts : ACCOUNT[:], as they stand before these payments
-    zone_s : int
-        What the cards' clocks are ahead of UTC.
+    clock : Clock
+        How local times are found.
     needed : i16[c]
         Column indexes, as ``Deployed.needed``.
     values : f64[n, COLUMN_COUNT or more], out
@@ -118,9 +129,11 @@ def fill_columns(
         elif column == _TERMINAL:
             for i in idx:
                 keys[i, column] = facts[i]["terminal"]
-        elif column == _TIME:
+        elif column in (_TIME, _HOUR, _WEEKDAY):
             for i in idx:
-                values[i, column] = (np.int64(payments[i]["t_s"]) + zone_s) % _DAY_S
+                values[i, column] = _local_value(
+                    payments[i]["t_s"], facts[i]["card"], clock, column
+                )
         elif column == _UNIX:
             for i in idx:
                 values[i, column] = payments[i]["t_s"]
@@ -131,6 +144,23 @@ def fill_columns(
         else:
             for i in idx:
                 values[i, column] = _message_value(payments[i], facts[i], column)
+
+
+@kernel
+def _local_value(t_s: int, card: int, clock: Clock, column: int) -> float:
+    """Return time of the day (s), hour or weekday on the clocks where the card is at home."""
+    ahead_s, zone, card_zones, zones, transitions = clock
+    own = np.int64(card_zones[card]) if card < card_zones.shape[0] else np.int64(0)
+    if own == 0 or own >= zones.shape[0]:  # a number of a later version is none
+        own = np.int64(zone)
+    if own > 0:
+        ahead_s = offset_of(np.int64(t_s), own, zones, transitions)
+    local_s = np.int64(t_s) + ahead_s
+    if column == _WEEKDAY:
+        return np.float64((local_s // _DAY_S + _EPOCH_WEEKDAY) % 7)
+    if column == _HOUR:
+        return np.float64(local_s % _DAY_S // 3_600)
+    return np.float64(local_s % _DAY_S)
 
 
 @kernel

@@ -132,7 +132,7 @@ _MESSAGE = (
     ("product", ColumnType.NUMBER, "product number", "of the account; missing when none"),
     ("bin.number", ColumnType.BIN, "six digits", "first digits of the card number tried"),
     ("score", ColumnType.NUMBER, "0-1", "fraud score; post rules only; missing without a scorer"),
-    ("time", ColumnType.TIME, "hh:mm", "time of the day in the cards' zone (`zone`)"),
+    ("time", ColumnType.TIME, "hh:mm", "time of the day in the card's zone"),
     ("acquirer", ColumnType.NUMBER, "DE32", "who sent the request; missing when not said"),
     ("merchant", ColumnType.MERCHANT, "key", "acquirer and card acceptor (DE32, DE42)"),
     ("terminal", ColumnType.TERMINAL, "DE41", "the terminal; missing when not said"),
@@ -140,6 +140,8 @@ _MESSAGE = (
     ("account.available", ColumnType.AMOUNT, "major units", "open to buy before this payment"),
     ("account.held", ColumnType.AMOUNT, "major units", "on hold before this payment"),
     ("unix_s", ColumnType.NUMBER, "s", "engine time of the payment, seconds since 1970 UTC"),
+    ("local.hour", ColumnType.NUMBER, "0-23", "hour of the day in the card's zone"),
+    ("local.weekday", ColumnType.NUMBER, "0-6", "day of the week there, Monday = 0"),
 )
 
 
@@ -169,6 +171,7 @@ COLUMN_COUNT = len(COLUMNS)
 BY_NAME = {column.name: column for column in COLUMNS}
 assert len(BY_NAME) == COLUMN_COUNT
 SCORE = BY_NAME["score"]
+LOCAL = frozenset(BY_NAME[name] for name in ("time", "local.hour", "local.weekday"))
 DERIVED_MAX = 64  # different sums of all rules: the array of a batch has room for them
 VALUE_COUNT = COLUMN_COUNT + DERIVED_MAX
 

@@ -50,7 +50,7 @@ def _statement_texts(rule_file: RuleFile, statements: list[_Statement]) -> list[
     items += rule_file.breakers
     parts = [(item.place.line, item.place.column, _text(item)) for item in items]
     texts = iter([text for _, _, text in sorted(parts)])
-    zone = f"zone {zone_text(rule_file.zone_s)}"
+    zone = f"zone {zone_text(rule_file)}"
     return [zone if statement.word == "zone" else next(texts) for statement in statements]
 
 

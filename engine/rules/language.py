@@ -67,7 +67,7 @@ def parse(text: str, *, file: str = "<rules>") -> RuleFile:
     lists: list[ValueList] = []
     rules: list[Rule] = []
     breakers: list[Breaker] = []
-    zone_s: int | None = None
+    zone: tuple[int, str] | None = None
     while cursor.token.kind is not TokenKind.END:
         if cursor.take_word("list"):
             lists.append(_parse_list(cursor, lists))
@@ -76,13 +76,13 @@ def parse(text: str, *, file: str = "<rules>") -> RuleFile:
         elif cursor.take_word("breaker"):
             breakers.append(parse_breaker(cursor, breakers))
         elif cursor.at_word("zone"):
-            zone_s = parse_zone(cursor, zone_s)
+            zone = parse_zone(cursor, zone)
         else:
             raise cursor.expected("'rule' or 'list'", known=STATEMENTS)
     _check_lists_known(cursor, lists)
     _check_overrides(cursor, rules)
     check_breakers(cursor, breakers, rules)
-    return RuleFile(tuple(lists), tuple(rules), file, tuple(breakers), zone_s or 0)
+    return RuleFile(tuple(lists), tuple(rules), file, tuple(breakers), *(zone or (0, "")))
 
 
 def _parse_list(cursor: Cursor, lists: list[ValueList]) -> ValueList:

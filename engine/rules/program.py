@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from engine.decision import DEFAULT_RESPONSE, Decision
 from engine.rules import normal_form
 from engine.rules.canonical import text_from_file
-from engine.rules.columns import COLUMN_COUNT, COLUMNS, KEYED, SCORE, constant_at
+from engine.rules.columns import COLUMN_COUNT, COLUMNS, KEYED, LOCAL, SCORE, constant_at
 from engine.rules.errors import RuleError
 from engine.rules.language import parse_file
 from engine.rules.limits import RECORD_RULES
@@ -104,6 +104,11 @@ class Program:
     def text(self) -> str:
         """The canonical text; "" = no rules."""
         return text_from_file(self.source) if self.sha256 else ""
+
+    @property
+    def reads_clock(self) -> bool:
+        """Whether any rule reads a local time."""
+        return any(LOCAL & columns_of(rule.when) for rule in self.source.rules)
 
     @property
     def words(self) -> int:

@@ -8,6 +8,7 @@ import sys
 from engine.rules import limits
 from engine.rules.columns import COLUMNS, DERIVED_MAX
 from engine.rules.constants import ENTRIES
+from engine.zones import zone_table
 
 _GRAMMAR = """\
 file       = { list | rule | breaker | zone }
@@ -19,7 +20,7 @@ action     = "decline" "(" CODE ")" | "step_up" | "review"
            | "allow" "(" TIME ")" [ "overrides" "(" ID { "," ID } ")" ]
            | "score" "+" NUMBER | "tag" NAME
 breaker    = "breaker" ( ID | "default" | "model" ) [ TIMES "x" ] SHARE "%" "of" PAYMENTS
-zone       = "zone" ( "+" | "-" ) HOURS ":" MINUTES
+zone       = "zone" ( IANA_NAME | ( "+" | "-" ) HOURS ":" MINUTES )
 any        = all { "or" all }
 all        = one { "and" one }
 one        = "not" one | "(" any ")" | comparison
@@ -44,7 +45,7 @@ FILE` writes it in its one form. From a fraud pattern to a promoted rule, with e
 [rules-walkthrough.md](rules-walkthrough.md). This page is made by `engine/rules/reference.py`.
 
 ```
-zone +01:00
+zone "Europe/Berlin"
 breaker default 25% of 1000
 list blocked_countries country = KP, IR
 rule R03 pre decline(62) "blocked country"
@@ -89,8 +90,14 @@ rule R11 pre shadow step_up "far above habit, at night"
 - Amounts are in major units of the payment's currency: `100.00`. Numbers, amounts and merchant
   category codes have an order; other types have `==`, `!=` and `in` only.
 - An amount may name its currency, `amount >= 100.00 EUR`; then the payment must be in it, and the
-  amount has no more decimals than that currency. Times of the day are in the cards' `zone`, and
-  `time between 22:00 and 06:00` goes past midnight. Durations are seconds, or `90s`, `10m`, `24h`.
+  amount has no more decimals than that currency. `time between 22:00 and 06:00` goes past
+  midnight. Durations are seconds, or `90s`, `10m`, `24h`.
+- `time`, `local.hour` and `local.weekday` are those of the clocks where the card is at home, summer
+  time included. A card has its IANA zone from when it was issued, imported or changed (`zone`); one
+  without is in the zone that the file states: `zone "America/New_York"`, or a fixed `zone +01:00`,
+  or UTC. The zones ship with the program ({zones}); a set that reads them is recorded with release
+  and hash of the table, as is a start with another table. The scorer's `hour`, `weekday` and
+  `night` are in UTC.
 - Codes take ranges: `mcc in (5411, 7000..7999)`. Terminals stand in quotes, `"TERM0001"`; merchants
   by the key that an export shows, `m` and 16 hex digits.
 - Arithmetic works on numbers, amounts and durations, and its units must fit: an amount plus an
@@ -168,6 +175,7 @@ def page() -> str:
     return _TEXT.format(
         grammar=_GRAMMAR,
         entries=", ".join(f"`{name}`" for name in ENTRIES),
+        zones=f"IANA {zone_table().release}",
         columns=columns,
         bounds="\n".join(f"- {name}: {bound:,}" for name, bound in _BOUNDS),
     )

@@ -8,6 +8,7 @@ from engine.rules.errors import nearest
 from engine.rules.limits import BREAKER_WINDOW_MAX, BREAKER_WINDOW_MIN
 from engine.rules.tokens import TokenKind
 from engine.rules.tree import Breaker, Rule, is_limit_target
+from engine.zones import zone_number
 
 STATEMENTS = ("rule", "list", "breaker", "zone")
 DEFAULT, MODEL = "default", "model"
@@ -49,21 +50,31 @@ def parse_breaker(cursor: Cursor, breakers: Sequence[Breaker]) -> Breaker:
     return breaker
 
 
-def parse_zone(cursor: Cursor, known_s: int | None) -> int:
-    """Take ``zone +01:00``; return the seconds that the cards' clocks are ahead of UTC."""
+def parse_zone(cursor: Cursor, known: tuple[int, str] | None) -> tuple[int, str]:
+    """Take ``zone "Europe/Berlin"`` or ``zone +01:00``; return seconds ahead of UTC and the name.
+
+    One of them says it, the other is 0 or "".
+    """
     word = cursor.take()
-    if known_s is not None:
+    if known is not None:
         raise cursor.error("the zone is stated twice", word)
+    if cursor.token.kind is TokenKind.TEXT:
+        token = cursor.take()
+        try:
+            zone_number(token.text or "?")
+        except ValueError as error:
+            raise cursor.error(str(error), token) from None
+        return 0, token.text
     is_plus = cursor.try_symbol("+")
     token = cursor.token
     match = _ZONE.fullmatch(token.text) if token.kind is TokenKind.NUMBER else None
     if match is None or is_plus == bool(match[1]) or int(match[3]) > 59:
-        raise cursor.expected("an offset from UTC, like +01:00 or -05:30")
+        raise cursor.expected('a zone, like "Europe/Berlin", +01:00 or -05:30')
     seconds = int(match[2]) * 3_600 + int(match[3]) * 60
     if seconds > _ZONE_S_MAX:
         raise cursor.error("expected an offset of at most 14 hours", token)
     cursor.take()
-    return -seconds if match[1] else seconds
+    return (-seconds if match[1] else seconds), ""
 
 
 def check_breakers(cursor: Cursor, breakers: Sequence[Breaker], rules: Sequence[Rule]) -> None:

@@ -226,13 +226,17 @@ class Breaker:
 
 @dataclass(frozen=True, slots=True)
 class RuleFile:
-    """Lists, breakers and rules in file order; ``zone_s`` is the cards' offset from UTC."""
+    """Lists, breakers and rules in file order.
+
+    Cards without a zone of their own are in ``zone``, an IANA name, or ``zone_s`` ahead of UTC.
+    """
 
     lists: tuple[ValueList, ...]
     rules: tuple[Rule, ...]
     file: str = field(default="", compare=False)
     breakers: tuple[Breaker, ...] = ()
     zone_s: int = 0
+    zone: str = ""
 
 
 def reads_list(node: Expression) -> bool:

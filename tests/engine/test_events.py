@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from engine.cards import CardFlag, CardStatus
-from engine.events import Outcome, apply_event, apply_events, event_record
+from engine.events import Outcome, apply_event, apply_events, apply_zones, event_record
 from engine.state import Bounds, EngineState
 from ledger.accounts import AccountStatus
 from ledger.authorizations import Cursor
@@ -59,6 +59,8 @@ def test_each_event_changes_its_own_field(state: EngineState) -> None:
         (Kind.ACCOUNT_STATUS, {"account": 3, "status": 2}, Outcome.UNKNOWN),
         (Kind.CARD_ISSUE, {"account": 2, "card": 3, "status": 1}, Outcome.UNKNOWN),
         (Kind.CARD_STATUS, {"card": 3, "status": 2}, Outcome.UNKNOWN),
+        (Kind.CARD_ZONE, {"card": 3, "status": 2}, Outcome.UNKNOWN),
+        (Kind.CARD_ZONE, {"card": 4, "status": 2}, Outcome.NO_ROOM),
         (Kind.ACCOUNT_OPEN, {"account": 4, "status": 1}, Outcome.NO_ROOM),
         (Kind.CARD_ISSUE, {"account": 1, "card": 4, "status": 1}, Outcome.NO_ROOM),
     ],
@@ -99,3 +101,16 @@ def test_an_event_is_neutral_in_all_it_does_not_say() -> None:
     assert (record["score"], record["acquirer"]) == (SCORE_NONE, -1)
     told = {"kind", "ts_ns", "account", "score", "acquirer"}
     assert not any(record[name] for name in record.dtype.names if name not in told)
+
+
+def test_a_zone_is_the_cards_and_the_last_one_counts(state: EngineState) -> None:
+    """Other cards and other facts of the card stay; 0 takes it away again."""
+    before = state.cards.tobytes()
+    for zones in ([469], [469, 153], [0]):
+        records = np.concatenate(
+            [event_record(Kind.CARD_ZONE, 7, card=2, status=zone) for zone in zones]
+        )
+        assert apply_events(records, state.accounts, state.cards, state.cursor) == len(zones)
+        apply_zones(records, state.card_zones)
+        assert state.card_zones.tolist() == [0, 0, zones[-1], 0]
+    assert state.cards.tobytes() == before

@@ -19,6 +19,7 @@ from engine.importing import (
     parse_ref,
     read_import,
 )
+from engine.zones import zone_name
 from ledger.pan import Pan, luhn_digit
 
 GOOD = "A1,C1,standard,840,100000,4111111111111111,3012,active"
@@ -227,3 +228,15 @@ def test_progress_is_told(tmp_path: Path) -> None:
     assert calls
     assert calls[0][0] <= 65_536
     assert 0 < calls[0][1] <= calls[0][2] == path.stat().st_size
+
+
+def test_a_ninth_column_has_the_zones(tmp_path: Path) -> None:
+    """A header may name it; an empty field leaves the card without one."""
+    header = HEADER + ",zone"
+    result = read(tmp_path, GOOD + ",Europe/Berlin", "A2,C1,,978,0,,3101,active,", header=header)
+    assert [zone_name(number) for number in result.zones.tolist()] == ["Europe/Berlin", ""]
+    assert read(tmp_path, GOOD).zones.tolist() == [0]
+    with pytest.raises(ImportFileError, match="expected 9 fields, found 8"):
+        read(tmp_path, GOOD, header=header)
+    with pytest.raises(ImportFileError, match="did you mean Europe/Berlin"):
+        read(tmp_path, GOOD + ",Europe/Berlim", header=header)

@@ -1,6 +1,7 @@
 """Numbers, names and events of new accounts and cards."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -88,3 +89,12 @@ def test_accounts_without_cards_may_be_opened(engine: DiskEngine) -> None:
 
     assert done.tokens.shape == (0, 2)
     assert np.count_nonzero(done.records["kind"] == Kind.ACCOUNT_OPEN) == 2
+
+
+def test_cards_with_a_zone_get_a_record_of_it(engine: DiskEngine) -> None:
+    """After the cards are issued; cards without one need none."""
+    batch = replace(import_of(1, 2), zones=np.array([0, 469], np.uint16))
+    done = engine.registrar.register(batch, START_NS).records
+    kinds = [Kind.ACCOUNT_OPEN, Kind.CARD_ISSUE, Kind.CARD_ISSUE, Kind.CARD_ZONE]
+    assert done["kind"].tolist() == kinds
+    assert (int(done["card"][3]), int(done["status"][3])) == (2, 469)

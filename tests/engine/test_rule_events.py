@@ -8,13 +8,21 @@ from numpy.typing import NDArray
 
 from engine.decision import Decision
 from engine.replay import Replayer
-from engine.rule_events import Event, apply_rule_events, list_events, mode_event, rules_event
+from engine.rule_events import (
+    Event,
+    apply_rule_events,
+    list_events,
+    mode_event,
+    rules_event,
+    zones_event,
+)
 from engine.rules.book import ListChange, Source, refusing_of
 from engine.rules.language import parse
 from engine.rules.list_kernels import key_from_value, snooze_name
 from engine.rules.program import Program, default_rules_path, program_from_file
 from engine.rules.tree import Mode
 from engine.state import EngineState
+from engine.zones import zone_table
 from ledger.journal import BlobKind
 from ledger.record import Kind
 from tests.support.effort import examples
@@ -201,3 +209,23 @@ def test_hits_beyond_the_record_stand_beside_it() -> None:
     assert (refusing[declined] == 200).all()
     assert places[int(declined[0])] == list(range(128, 201))
     assert places[0] == list(range(128, 200))
+
+
+def test_the_journal_says_which_zones_were_read() -> None:
+    """A set that reads a clock names the table; so does a start with another one, modes kept."""
+    plain, clock = _program(_WRONG), _program('rule N pre tag n "n" when local.hour < 6')
+    assert BlobKind.ZONES not in [b.kind for b in rules_event(plain, Source.FILE, "a", "", 0)[1]]
+    engine, parts = _journaled(plain)
+    book = engine.state.rules
+    assert book.zones == ""
+    events = [rules_event(clock, Source.FILE, "ann", "", START_NS)]
+    events.append(mode_event("N", Mode.SHADOW, "ann", "", START_NS))
+    parts.append(apply_rule_events(events, engine.state))
+    assert book.zones == zone_table().version
+    book.zones = "2020a 00"  # as another program had it
+    parts.append(apply_rule_events([zones_event("start", "", START_NS)], engine.state))
+    assert (book.zones, book.mode_of("N")) == (zone_table().version, Mode.SHADOW)
+    _same(engine.state, _replayed(engine, parts))
+    again = EngineState(engine.state.bounds)
+    again.restore(engine.state.arrays())
+    assert again.rules.zones == zone_table().version

@@ -27,8 +27,9 @@ def test_numbers_in_the_journal_stay_as_they_are() -> None:
         "REFUND": 13, "CLEARING_REVERSAL": 14, "REPAYMENT": 18, "PAYMENT_RETURNED": 19,
         "LIMIT": 23, "FINANCIAL": 31,
         "ACCOUNT_OPEN": 101, "ACCOUNT_STATUS": 102, "CARD_ISSUE": 111, "CARD_STATUS": 112,
-        "CARD_FLAGS": 113, "PIN_RESET": 114, "RULES": 121, "MODEL": 122, "RULE_MODE": 123,
-        "LIST": 124, "LABEL": 131,
+        "CARD_FLAGS": 113, "PIN_RESET": 114, "CARD_ZONE": 115, "RULES": 121, "MODEL": 122,
+        "RULE_MODE": 123,
+        "LIST": 124, "ZONES": 125, "LABEL": 131,
     }  # fmt: skip
     assert [int(flag) for flag in Flag] == [1 << bit for bit in range(27)]
 

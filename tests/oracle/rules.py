@@ -32,6 +32,7 @@ from engine.rules.tree import (
 from ledger.record import Flag
 from scoring.features import EXTRAS, FEATURES, SHARED
 from scoring.payment import PaymentFlag
+from tests.oracle.zones import local_time
 
 Row = Mapping[str, float]
 Lists = Mapping[str, tuple[float, ...]]
@@ -51,9 +52,12 @@ def row_of(
     shared: Sequence[float],
     extras: Sequence[float],
     account: Facts,
-    zone_s: int,
+    zone: str | int,
 ) -> dict[str, float]:
-    """Return every column but the score from what is known of one payment."""
+    """Return every column but the score from what is known of one payment.
+
+    ``zone`` is where the card is at home: an IANA name, or seconds ahead of UTC.
+    """
     row: dict[str, float] = {}
     for known, values in ((SHARED, shared), (EXTRAS, extras), (FEATURES, features)):
         row |= {_column_name(f.name): float(v) for f, v in zip(known, values, strict=True)}
@@ -70,7 +74,9 @@ def row_of(
     for name in ("merchant", "terminal"):  # keys: their bits stand where a number would
         row[name] = struct.unpack("<d", fact[name].to_bytes(8, "little"))[0]
     row["unix_s"] = float(payment["t_s"])
-    row["time"] = float((payment["t_s"] + zone_s) % 86_400)
+    local = local_time(payment["t_s"], zone)
+    row["time"] = float(local.hour * 3_600 + local.minute * 60 + local.second)
+    row["local.hour"], row["local.weekday"] = float(local.hour), float(local.weekday())
     for name, field in (("limit", "limit"), ("available", "otb"), ("held", "hold")):
         minor = Decimal(account[f"{field}_minor"]).scaleb(-payment["exponent"])
         row[f"account.{name}"] = float(minor) if fact["account"] else math.nan

@@ -37,6 +37,7 @@ def import_of(accounts: int, cards_each: int, first: int = 1) -> Import:
         expiry_yymm=np.full(cards, 3512, np.uint16),
         status=np.ones(cards, np.uint16),
         is_made=np.zeros(cards, np.bool_),
+        zones=np.zeros(cards, np.uint16),
     )
 
 

@@ -7,12 +7,15 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from engine.rules.language import parse
 from engine.rules.program import program_from_file
+from engine.zones import zone_table
 from tests.support.commands import de39
 from tests.system.link import Fields, payment
 from tests.system.process import PATIENT, Answer, Card, Switch, eventually
@@ -217,6 +220,29 @@ def test_snooze_spares_one_card(switch: Switch) -> None:
     assert _pay(switch, other, 100, de18="7995") == "59"
     assert _post(switch, "rules/R01/snooze", **(body | {"ttl_s": 0})).status == 200
     assert _pay(switch, one, 100, de18="7995") == "59"
+
+
+def test_a_rule_reads_the_clock_of_the_card(switch: Switch) -> None:
+    """Twelve hours from Asia/Tokyo it is no night there; the zone survives a crash."""
+    now = datetime.now(ZoneInfo("Asia/Tokyo"))
+    begin, end = (f"{now + timedelta(hours=hours):%H:00}" for hours in (-3, 4))
+    text = f'rule N pre decline(57) "n" when time between {begin} and {end}'
+    assert _post(switch, "rules", text='zone "America/Montevideo"\n' + text).status == 200
+    card, other = switch.open_card(), switch.open_card()
+    where = ("--http", switch.http, "--data", switch.data)
+    assert _pay(switch, card) == _pay(switch, other) == "00"
+    code, out, err = de39("card", "set", card.number, "--zone", "Asia/Tokyo", "--json", *where)
+    assert (code, json.loads(out)["zone"]) == (0, "Asia/Tokyo"), err
+    assert _pay(switch, card) == "57"
+    switch.kill()
+    switch.start()
+    assert (_pay(switch, card), _pay(switch, other)) == ("57", "00")
+    told = switch.call("GET", "/v1/rules").json["zones"]
+    assert told == zone_table().version
+    where = ("--http", switch.http, "--data", switch.data)
+    assert de39("card", "set", card.number, "--zone", "", *where)[0] == 0
+    assert _pay(switch, card) == "00"
+    _restore(switch)
 
 
 def test_precision_comes_with_the_labels(switch: Switch) -> None:

@@ -108,7 +108,9 @@ class MemoryOperations:
             self.numbers.add(pan)
             self.changes.append((operator, f"issue {card}"))
             expiry = request.expiry_yymm or "3012"
-            self.cards[card] = o.CardView(card, request.account, str(pan), expiry, "active", False)
+            self.cards[card] = o.CardView(
+                card, request.account, str(pan), expiry, "active", False, zone=request.zone
+            )
             return self.cards[card]
 
         return _answer(work)

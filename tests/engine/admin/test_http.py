@@ -49,6 +49,11 @@ def test_a_card_is_shown_masked_whether_given_or_made(desk: Desk) -> None:
     assert (made.status, made.json["pan"][:7]) == (201, "411111*")
     patched = desk.call("PATCH", "/v1/cards/1", {"status": "stolen", "travel_notice": True})
     assert (patched.json["status"], patched.json["travel_notice"]) == ("stolen", True)
+    zone = desk.call("PATCH", "/v1/cards/1", {"zone": "Europe/Berlin"})
+    assert (made.json["zone"], zone.json["zone"]) == ("", "Europe/Berlin")
+    odd = desk.call("POST", "/v1/cards", {"account": "A1", "zone": "Europe/Berlim"})
+    assert (odd.status, odd.error["field"]) == (400, "zone")
+    assert "did you mean Europe/Berlin?" in odd.error["message"]
     again = desk.call("POST", "/v1/cards", {"account": "A1", "pan": PAN})
     assert (again.status, again.error["code"]) == (409, "conflict")
     assert PAN.encode() not in again.body + given.body

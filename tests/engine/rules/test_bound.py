@@ -18,6 +18,7 @@ from engine.rules.program import program_from_file
 from engine.rules.sum_kernels import fill_sums
 from engine.rules.tree import Phase
 from engine.workspace import Workspace
+from engine.zones import zone_number, zone_table
 from ledger.accounts import new_accounts
 from ledger.record import SCORE_NONE
 from scoring.payment import PAYMENT
@@ -27,6 +28,8 @@ from tests.support.effort import examples
 pytestmark = pytest.mark.kernels
 
 _ROWS = 24
+
+_ZONES = np.array([0, 434, 171, 285], np.uint16)  # by card
 
 
 def _filled(seed: int, live: Deployed) -> Workspace:
@@ -45,7 +48,10 @@ def _filled(seed: int, live: Deployed) -> Workspace:
 
 def _one_by_one(live: Deployed, work: Workspace, idx: np.ndarray, accounts, lists) -> None:
     program, values = live.program, work.values
-    facts = (work.features, work.shared, work.extras, work.facts, accounts, program.source.zone_s)
+    table = zone_table()
+    zone = program.source.zone_s, zone_number(program.source.zone)
+    clock = (*zone, _ZONES, table.zones, table.transitions)
+    facts = (work.features, work.shared, work.extras, work.facts, accounts, clock)
     fill_columns(work.payments, idx, *facts, live.needed, values, values.view(np.uint64))
     for phase in Phase:
         if phase is Phase.POST:
@@ -71,7 +77,7 @@ def test_bound_equals_one_by_one(seed: int, rule_count: int, count: int) -> None
     accounts["limit_minor"], accounts["otb_minor"] = 5_000, 3_000
     idx = np.array(rng.sample(range(_ROWS), k=count), np.int32)
     ours, theirs = _filled(seed, live), _filled(seed, live)
-    bound = BoundRules(live, ours, accounts, lists.tables)
+    bound = BoundRules(live, ours, accounts, _ZONES, lists.tables)
     if seed % 2:
         bound.before_score(idx)
         bound.after_score(idx, 0)
@@ -87,7 +93,7 @@ def test_another_array_does_not_fit() -> None:
     live, lists = deploy(program_from_file(random_file(random.Random(1), 3))), ListTable(64)
     work, accounts = _filled(1, live), new_accounts(4)
     slots = lists.tables[0]
-    bound = BoundRules(live, work, accounts, lists.tables)
+    bound = BoundRules(live, work, accounts, _ZONES, lists.tables)
     assert bound.fits(live, work.hits, accounts, slots)
     assert not bound.fits(replace(live), work.hits, accounts, slots)
     assert not bound.fits(live, work.hits.copy(), accounts, slots)
@@ -101,11 +107,11 @@ def test_wrong_arrays_are_refused() -> None:
     work, accounts = _filled(1, live), new_accounts(4)
     work.scores = work.scores.astype(np.uint32)
     with pytest.raises(TypeError, match="scores: uint32, not uint16"):
-        BoundRules(live, work, accounts, lists.tables)
+        BoundRules(live, work, accounts, _ZONES, lists.tables)
     work = _filled(1, live)
     work.hits = np.zeros((_ROWS, 1), np.uint64)
     with pytest.raises(ValueError, match="hits have 1 words a row, not 2"):
-        BoundRules(live, work, accounts, lists.tables)
+        BoundRules(live, work, accounts, _ZONES, lists.tables)
     work = _filled(1, live)
     with pytest.raises(ValueError, match="not contiguous"):
-        BoundRules(live, work, accounts[::2], lists.tables)
+        BoundRules(live, work, accounts[::2], _ZONES, lists.tables)

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from engine.rules.column_kernels import fill_columns, fill_score
+from engine.rules.column_kernels import Clock, fill_columns, fill_score
 from engine.rules.columns import BY_NAME, COLUMN_COUNT, COLUMNS, RULE_FACTS
+from engine.zones import zone_number, zone_table
 from ledger.accounts import ACCOUNT, new_accounts
 from ledger.record import SCORE_NONE, Flag
 from scoring.features import EXTRAS, FEATURES, SHARED
@@ -21,6 +22,16 @@ pytestmark = pytest.mark.kernels
 
 _NOT_SIGN = np.uint64((1 << 63) - 1)  # missing values of either sign are one
 _ALL = np.array([column.index for column in COLUMNS], np.int16)
+
+
+_NO_HOMES = np.zeros(8, np.uint16)
+
+
+def _clock(zone: str | int, homes: NDArray[np.uint16] = _NO_HOMES) -> Clock:
+    """Return how local times are found; ``homes`` by card go before ``zone``."""
+    table = zone_table()
+    default = (0, zone_number(zone)) if isinstance(zone, str) else (zone, 0)
+    return (*default, homes, table.zones, table.transitions)
 
 
 def _filled(
@@ -37,7 +48,7 @@ def _filled(
     shared = np.arange(100, 100 + len(SHARED), dtype=np.float32)[None]
     extras = np.arange(200, 200 + len(EXTRAS), dtype=np.float32)[None]
     idx = np.zeros(1, np.int32)
-    tables = (rule_facts, new_accounts(1 << 3), 3_600)
+    tables = (rule_facts, new_accounts(1 << 3), _clock("Europe/Berlin"))
     fill_columns(payments, idx, row, shared, extras, *tables, _ALL, values, values.view(np.uint64))
     return dict(zip((column.name for column in COLUMNS), values[0].tolist(), strict=True))
 
@@ -80,14 +91,23 @@ def test_columns_equal_oracle(seed: int) -> None:
     values = np.full((count, COLUMN_COUNT), 77.0)
     facts["account"] = rng.integers(0, 8, count)
     accounts = _random_table(rng, ACCOUNT, 8)
+    names = zone_table().names
+    facts["card"] = rng.integers(0, 8, count)
+    homes = np.array([0, *rng.choice([0, 0, *range(len(names))], 7)], np.uint16)
+    default = ("Europe/Berlin", "Pacific/Apia", 3_600, -34_200, 0)[rng.integers(5)]
+    clock = _clock(default, homes)
     fill_columns(
-        payments, idx, *tables, facts, accounts, 3_600, needed, values, values.view(np.uint64)
+        payments, idx, *tables, facts, accounts, clock, needed, values, values.view(np.uint64)
     )
     expected = np.full((count, COLUMN_COUNT), 77.0)
     for i in idx:
         account = _fields(accounts[int(facts[i]["account"])])
         row = row_of(
-            _fields(payments[i]), _fields(facts[i]), *(table[i] for table in tables), account, 3_600
+            _fields(payments[i]),
+            _fields(facts[i]),
+            *(table[i] for table in tables),
+            account,
+            names[homes[facts[i]["card"]]] or default,
         )
         row["score"] = math.nan
         expected[i, needed] = [row[COLUMNS[column].name] for column in needed]
@@ -190,7 +210,7 @@ def test_only_needed_columns_and_rows() -> None:
         np.ones((2, 2), np.float32),
         np.ones(2, RULE_FACTS),
         new_accounts(2),
-        0,
+        _clock(0),
         needed,
         values,
         values.view(np.uint64),

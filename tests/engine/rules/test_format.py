@@ -54,6 +54,12 @@ def test_one_form() -> None:
     assert formatted(found) == found
 
 
+def test_a_named_zone_keeps_its_name() -> None:
+    """In quotes, where it stood."""
+    text = 'zone "America/Argentina/Buenos_Aires"  # at home\n'
+    assert formatted(text.replace("zone ", "zone   ")) == text
+
+
 def test_shipped_file_is_in_its_form() -> None:
     """The file that ships is what the formatter makes of it."""
     text = default_rules_path().read_text(encoding="utf-8")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from engine.rules.canonical import text_from_file
 from engine.rules.columns import BY_NAME, COLUMN_COUNT
 from engine.rules.deployed import deploy
 from engine.rules.errors import RuleError
@@ -44,6 +45,16 @@ def test_equal_meaning_has_equal_version() -> None:
 def test_other_meaning_has_other_version(text: str) -> None:
     """Whatever can change a decision or its explanation changes the version."""
     assert _program(_REVIEW + "km > 1").sha256 != _program(text).sha256
+
+
+def test_a_zone_is_part_of_the_version() -> None:
+    """Its name stands in the text, which gives the same file again; none leaves no line."""
+    text = 'rule A pre tag a "a" when local.hour < 6'
+    files = [parse(zone + text) for zone in ('zone "Europe/Berlin"\n', "zone +01:00\n", "")]
+    texts = [text_from_file(file) for file in files]
+    assert texts[0].startswith('zone "Europe/Berlin"\nrule')
+    assert len({program_from_file(file).sha256 for file in files}) == 3
+    assert [parse(text) for text in texts] == files
 
 
 def test_predicates_are_shared() -> None:
