@@ -33,6 +33,7 @@ from engine.rules.program import default_rules_path
 from scoring.registry import default_model_path, load_model, model_bytes, model_from_bytes
 
 _LIMIT_MINOR = 10**9
+_GIL_TURN_S = 20e-6  # the calls are made beside the measuring loop and must not hold it up
 _TAILS = ("p50_us", "p99_us")
 
 
@@ -129,6 +130,7 @@ def _changing(change: Change | None, ports: Ports, data: Path, seconds: float) -
     for turn in range(2):
         call_engine(change.call(turn), target)
     ended = threading.Event()
+    sys.setswitchinterval(_GIL_TURN_S)
     with ThreadPoolExecutor(1, "changes") as pool:
         made = pool.submit(_make, change, target, seconds / change.times, ended)
         try:

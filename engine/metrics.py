@@ -54,6 +54,20 @@ class Stage(IntEnum):
     CRYPTO = 9  # checks before matching, and the MACs of the answers
 
 
+STAGE_OF = {  # by what the authorizer calls its laps
+    "decode": Stage.DECODE,
+    "crypto": Stage.CRYPTO,
+    "tokens": Stage.TOKENS,
+    "find": Stage.FIND,
+    "shared": Stage.FEATURES,
+    "features": Stage.FEATURES,
+    "rules": Stage.RULES,
+    "score": Stage.SCORE,
+    "decide": Stage.DECIDE,
+    "encode": Stage.ENCODE,
+}
+
+
 class Counter(IntEnum):
     """Counts that need no label."""
 
@@ -343,8 +357,11 @@ class Metrics:
     def set_rules(self, labels: Sequence[RuleLabel]) -> None:
         """Name the rules by their bit; a rule that was there before keeps its count."""
         assert len(labels) <= RULES, "a rule set has at most 2,048 rules"
+        if tuple(labels) == self.rule_labels:
+            return
         facts = (self.rule_hits, self.rule_last_s, *self.rule_labelled)
-        kept = dict(zip(self.rule_labels, np.array(facts).T.tolist(), strict=False))
+        named = np.array([fact[: len(self.rule_labels)] for fact in facts])
+        kept = dict(zip(self.rule_labels, named.T.tolist(), strict=True))
         self.rule_labels = ()  # readers see no names rather than wrong ones
         for fact in facts:
             fact[:] = 0

@@ -21,6 +21,7 @@ from engine.items import LINK, Role, Setting
 from engine.limits import BATCHES_IN_FLIGHT_MAX, LENGTH_HEADER_BYTES, QUEUE_BYTES_MAX
 from engine.metrics import (
     NO_DECISION,
+    STAGE_OF,
     Counter,
     Duplicate,
     FrameError,
@@ -45,18 +46,6 @@ from ledger.record import Flag
 EAGER_BYTES = 96 * 1024  # this much waiting starts a second batch beside the one being synced
 SEGMENTS_MAX = 1024  # links of one batch; the others are first in the next
 _PEER_ENDED = "the peer sends no more"
-_STAGES = {
-    "decode": Stage.DECODE,
-    "crypto": Stage.CRYPTO,
-    "tokens": Stage.TOKENS,
-    "find": Stage.FIND,
-    "shared": Stage.FEATURES,
-    "features": Stage.FEATURES,
-    "rules": Stage.RULES,
-    "score": Stage.SCORE,
-    "decide": Stage.DECIDE,
-    "encode": Stage.ENCODE,
-}
 _FRAME_ERRORS = {
     FrameFault.TOO_LONG: FrameError.TOO_LONG,
     FrameFault.TOO_SHORT: FrameError.TOO_SHORT,
@@ -78,6 +67,7 @@ class _Answers(NamedTuple):
     started_ns: int
     done: Callable[[], None] | None
     captured: Captured | None = None  # payments whose exact reasons are made afterwards
+    is_event: bool = False
 
 
 class Pipeline:
@@ -105,6 +95,7 @@ class Pipeline:
         self._held: list[Link] = []  # not read because the queue of all links is full
         self._events: deque[Event] = deque()
         self._in_flight = 0
+        self._events_in_flight = 0
         self._is_scheduled = False
         self._is_stopped = False
         self._idle: asyncio.Event = asyncio.Event()
@@ -158,7 +149,7 @@ class Pipeline:
 
     @property
     def in_flight(self) -> int:
-        """Batches handed to the committer and not durable yet."""
+        """Batches and events handed to the committer and not durable yet."""
         return self._in_flight
 
     def stop(self) -> None:
@@ -189,10 +180,14 @@ class Pipeline:
             self._loop.call_soon(self._turn)
 
     def _has_slot(self) -> bool:
-        """Whether a batch may begin now: at once when nothing syncs, else when much waits."""
-        if self._in_flight == 0:
+        """Whether a batch may begin now: at once when no batch syncs, else when much waits.
+
+        The record of an event syncs beside it: payments do not wait for an operator's change.
+        """
+        batches = self._in_flight - self._events_in_flight
+        if batches == 0:
             return True
-        return self._in_flight < BATCHES_IN_FLIGHT_MAX and self._ready_bytes >= EAGER_BYTES
+        return batches < BATCHES_IN_FLIGHT_MAX and self._ready_bytes >= EAGER_BYTES
 
     def _turn(self) -> None:
         self._is_scheduled = False
@@ -201,6 +196,7 @@ class Pipeline:
         while self._events:
             job = self._events.popleft()()
             if job is not None:
+                self._events_in_flight += 1
                 self._hand_in(job)
         if self._ready and self._has_slot():
             self._run_batch()
@@ -438,7 +434,7 @@ class Pipeline:
 
     def _lap(self, stage: str) -> None:
         now_ns = time.monotonic_ns()
-        slot = _STAGES[stage]
+        slot = STAGE_OF[stage]
         self._stage_ns[slot] = max(self._stage_ns[slot], 0) + now_ns - self._lap_ns
         self._lap_ns = now_ns
 
@@ -455,6 +451,7 @@ class Pipeline:
             token = job.token
             assert isinstance(token, _Answers), "the pipeline made the job"
             self._in_flight -= 1
+            self._events_in_flight -= token.is_event
             self.metrics.queues[Queue.COMMIT] -= len(job.records)
             self._send(token)
             if token.done is not None:
@@ -496,5 +493,5 @@ def event_job(
     records: NDArray[np.void], ts_ns: int, blobs: list[Blob], done: Callable[[], None] | None
 ) -> CommitJob:
     """Return the job of an event; ``done`` is called on the loop once it is durable."""
-    token = _Answers([], [], np.zeros(0, np.int64), 0, done)
+    token = _Answers([], [], np.zeros(0, np.int64), 0, done, is_event=True)
     return CommitJob(records, ts_ns, blobs, token)

@@ -10,11 +10,14 @@ from iso8583.specs import default
 
 from engine.limits import LINK_PENDING_BYTES_MAX
 from engine.metrics import BuildInfo, Counter, Metrics, Shed, Unanswered
-from engine.pipeline import Pipeline
+from engine.pipeline import Pipeline, event_job
+from engine.rule_events import apply_rule_events, rules_event
+from engine.rules.book import Source
+from engine.rules.program import no_rules
 from engine.scoring_config import Scoring
 from engine.session import Link, Profile
 from ledger.commit import CommitJob
-from ledger.record import Flag
+from ledger.record import Flag, Kind
 from tests.support.peer import Peer
 from tests.support.small_engine import MODEL, START_NS, SmallEngine, frame
 
@@ -236,6 +239,31 @@ def test_behaviour_56_past_the_bound_of_the_queue_no_link_is_read(shell: _Shell)
     shell.pipeline._ready_bytes = 0
     shell.pipeline._release()
     assert all(peer.is_reading for _, peer in links)
+
+
+def test_payments_do_not_wait_for_the_record_of_an_event(shell: _Shell) -> None:
+    """While a rule set's record is being synced a batch begins; its answers come after it."""
+    link, peer = shell.link()
+    event = rules_event(no_rules(), Source.OPERATOR, "ada", "test", START_NS)
+    durable: list[int] = []
+
+    def put() -> CommitJob:
+        records, blobs = apply_rule_events([event], shell.engine.state)
+        return event_job(records, START_NS, blobs, lambda: durable.append(len(peer.sent)))
+
+    shell.pipeline.submit(put)
+    shell.turn()
+    shell.pipeline.feed(link, frame("0100", 1, 1))
+    shell.turn()
+    kinds = [Kind(int(job.records["kind"][0])) for job in shell.journal.jobs]
+    assert kinds == [Kind.RULES, Kind.AUTHORIZE]
+    shell.pipeline.feed(link, frame("0100", 1, 2))
+    shell.turn()
+    assert len(shell.journal.jobs) == 2, "a batch is being synced: the next one gathers"
+    shell.sync()
+    assert durable == [0], "answers leave after what was handed in before them"
+    shell.sync()
+    assert _answers(peer) == [("000001", "00"), ("000002", "00")]
 
 
 def test_a_slow_scorer_is_told_by_its_stage(shell: _Shell, monkeypatch: pytest.MonkeyPatch) -> None:
