@@ -20,7 +20,7 @@ from engine.wire.profile import Profile
 from ledger.accounts import AccountStatus
 from ledger.authorizations import Cursor
 from ledger.index import index_fetch, index_find
-from ledger.jit import Int, Row, allocating_kernel, hot_kernel, kernel, prefetch
+from ledger.jit import Int, Row, hot_kernel, kernel, prefetch
 from ledger.record import Flag, Kind
 from scoring.payment import Entry
 
@@ -32,10 +32,11 @@ _HASH_IDENTITY, _HASH_RRN, _HASH_LOCAL = 1, 2, 3
 _STANS = 1_000_000
 _USUAL_KEY, _MERCHANT_BIT, _RRN_BIT = 31, 32, 64  # bits in order of engine.wire.checks.KEY_PARTS
 _NS = 1_000_000_000
+HASH_WORDS = 9  # room for what an identity is hashed from
 _AHEAD = 8  # rows for which a look-up is asked before it is needed
 
 
-@allocating_kernel
+@kernel
 def admit(
     request: NDArray[np.void],
     count: Int,
@@ -57,34 +58,13 @@ def admit(
     request : REQUEST (rows,), links : LINK (segments,), tokens : u64 (rows, 2), keyed PAN tokens.
     card_slots : slots of the token index; cards : CARD; accounts : ACCOUNT.
     tables : tuple of hash_key u64 (2,), exponents u8 (1000,), ENTRY_BY_MODE, CONDITION_BITS, life
-        of holds in hours i64 (2, 10000) by card absent and merchant category.
+        of holds in hours i64 (2, 10000) by card absent and merchant category, and scratch u64 (9,).
     settings : i64, see ``Setting``; profiles : i64 (dialects, P), see ``Profile``.
     cursor : i64, see ``Cursor`` (engine time moves on).
     items : ITEM (rows or more,), out.
     """
-    words = np.empty(9, np.uint64)
+    hash_key, exponents, entry_by_mode, condition_bits, life_h, words = tables
     _find_cards(request, count, tokens, card_slots, cards, accounts, items)
-    _admit_rows(
-        request, count, links, cards, accounts, tables, settings, profiles, cursor, items, words
-    )
-
-
-@kernel
-def _admit_rows(
-    request: NDArray[np.void],
-    count: Int,
-    links: NDArray[np.void],
-    cards: NDArray[np.void],
-    accounts: NDArray[np.void],
-    tables: Any,
-    settings: NDArray[np.int64],
-    profiles: NDArray[np.int64],
-    cursor: NDArray[np.int64],
-    items: NDArray[np.void],
-    words: NDArray[np.uint64],
-) -> None:
-    """Do ``admit`` for items whose card and account are found; ``words`` u64 (9,) is scratch."""
-    hash_key, exponents, entry_by_mode, condition_bits, life_h = tables
     month_day, month_yymm = -1, 0
     for i in range(count):
         row = request[i]

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.admission import admit
+from engine.admission import HASH_WORDS, admit
 from engine.card_checks import apply_checks, judge_checks
 from engine.entry import CONDITION_BITS, ENTRY_BY_MODE
 from engine.expiry import collect_due
@@ -109,7 +109,8 @@ class Authorizer:
         settings.fill(self.settings)
         self.terms = settings.terms or uniform_terms(settings.hold_life_h)
         presence = ENTRY_BY_MODE.copy(), CONDITION_BITS.copy()
-        self._facts = (self.hash_key, EXPONENT.copy(), *presence, self.terms.life_h)
+        scratch = np.zeros(HASH_WORDS, np.uint64)
+        self._facts = (self.hash_key, EXPONENT.copy(), *presence, self.terms.life_h, scratch)
 
     @property
     def program(self) -> Program:

@@ -54,10 +54,7 @@ _populate_array: Any = arrayobj.populate_array  # it has no types
 
 def kernel(function: F) -> F:
     """Compile ``function`` with Numba on first call; see the module for the options."""
-    compiled: F = _plain(
-        _njit(nogil=True, cache="NUMBA_CACHE_DIR" in os.environ, _nrt=False)(function)
-    )
-    return compiled
+    return _compiled(function)
 
 
 def allocating_kernel(function: F) -> F:
@@ -65,10 +62,7 @@ def allocating_kernel(function: F) -> F:
 
     Where its work is large, it allocates and hands over to a ``kernel``.
     """
-    compiled: F = _plain(
-        _njit(nogil=True, cache="NUMBA_CACHE_DIR" in os.environ, _nrt=True)(function)
-    )
-    return compiled
+    return _compiled(function, _nrt=True)
 
 
 def hot_kernel(function: F) -> F:
@@ -76,8 +70,12 @@ def hot_kernel(function: F) -> F:
 
     A call passes every word of every array; where the work is smaller than that, it counts.
     """
-    cached = "NUMBA_CACHE_DIR" in os.environ
-    compiled: F = _plain(_njit(nogil=True, cache=cached, forceinline=True, _nrt=False)(function))
+    return _compiled(function, forceinline=True)
+
+
+def _compiled(function: F, *, _nrt: bool = False, **options: bool) -> F:
+    is_cached = "NUMBA_CACHE_DIR" in os.environ
+    compiled: F = _plain(_njit(nogil=True, cache=is_cached, _nrt=_nrt, **options)(function))
     return compiled
 
 

@@ -26,17 +26,17 @@ _njit: Any = numba.njit  # its types do not know ``_nrt``, the switch of referen
 
 def kernel(function: F) -> F:
     """Compile ``function`` with Numba on first call; see the module for the options."""
-    compiled: F = _plain(
-        _njit(nogil=True, cache="NUMBA_CACHE_DIR" in os.environ, _nrt=False)(function)
-    )
-    return compiled
+    return _compiled(function)
 
 
 def allocating_kernel(function: F) -> F:
     """As ``kernel``, and allowed to allocate arrays: for the few that need one for themselves."""
-    compiled: F = _plain(
-        _njit(nogil=True, cache="NUMBA_CACHE_DIR" in os.environ, _nrt=True)(function)
-    )
+    return _compiled(function, _nrt=True)
+
+
+def _compiled(function: F, *, _nrt: bool = False) -> F:
+    is_cached = "NUMBA_CACHE_DIR" in os.environ
+    compiled: F = _plain(_njit(nogil=True, cache=is_cached, _nrt=_nrt)(function))
     return compiled
 
 
