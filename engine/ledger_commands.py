@@ -17,13 +17,11 @@ from engine.partition import StateFold
 from engine.state import CLEARINGS_REMEMBERED, Bounds
 from ledger import export as exporting
 from ledger import verify as verifying
-from ledger.disk import OsDisk
 from ledger.errors import LedgerError
 from ledger.pan import HIDDEN
 from ledger.record import Flag, Kind
 from ledger.rows import CardText
-from ledger.segment import archived_mark
-from ledger.stores.place import scan_journal
+from ledger.stores.place import beginning_of, scan_journal
 from ledger.vault import KEY_FILE, Vault, VaultError
 
 _DECISIONS = {int(decision): decision.name.lower() for decision in Decision}
@@ -151,8 +149,8 @@ def fold_of(data: Path) -> StateFold | None:
     key = data / KEY_FILE
     if not key.exists():
         return None
-    if archived_mark(OsDisk(), data) is not None:
-        text = "older segments are archived: balances are not replayed here, see de39 ledger replay"
+    if beginning_of(data) is not None:
+        text = "older batches are archived: balances are not replayed here, see de39 ledger replay"
         sys.stderr.write(f"de39: {text}\n")
         return None
     with Vault.open(data) as vault:

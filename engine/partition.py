@@ -27,6 +27,7 @@ from ledger.record import RECORD
 from ledger.segment import SEGMENT_BYTES, archived_mark
 from ledger.snapshot import Snapshot, load_latest, write_snapshot
 from ledger.snapshot import state_hash as snapshot_hash
+from ledger.stores.base import JournalReader
 from ledger.stores.file import lock_folder
 from ledger.stores.place import Store, StoreChoice, open_store
 from ledger.stores.postgres import Patience
@@ -144,9 +145,9 @@ def _open(
 ) -> Partition:
     seen = [witness for path in witnesses for witness in read_witnesses(path, 0)]
 
-    def check(end: Position) -> None:
+    def check(end: Position, journal: JournalReader) -> None:
         check_end(data, end)
-        check_witnesses(data, end, seen)
+        check_witnesses(journal, end, seen)
 
     vault = Vault.open(data)
     try:

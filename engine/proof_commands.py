@@ -10,7 +10,6 @@ from engine.errors import ProblemFoundError, UsageError, run_command
 from engine.inquiry import find_records
 from ledger.proof.log import read_verifier
 from ledger.proof.receipt import as_text, consistency_proof, receipt
-from ledger.stores.place import read_place
 
 _MATCHES_MAX = 1_000
 
@@ -46,11 +45,6 @@ def prove(
     """
     if [seq is not None, rrn is not None, since is not None, key].count(True) != 1:
         raise UsageError("expected one of --seq N, --rrn RRN, --since CHECKPOINT, --key")
-    if read_place(data) is not None:
-        raise ProblemFoundError(
-            f"the journal of {data} is in PostgreSQL: checkpoints and receipts are made of one in "
-            "files; de39 ledger verify checks the chain of this one"
-        )
     if key:
         text = _verifier(data) + "\n"
     elif since is not None:

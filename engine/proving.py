@@ -1,10 +1,10 @@
 """SHELL: the thread that signs checkpoints beside a running engine, and writes its witness.
 
-It reads what is durable already from the journal's files, and answers wait for nothing it does. It
-rests four times as long as it works, so it takes a fifth of a core at most: under full load
-checkpoints fall behind (``lag``) and catch up later. A lower priority would not do: whoever is put
-aside while it holds the interpreter's lock puts everybody aside. A failure is told and counted; the
-engine goes on, since proofs can be made again from the journal at any time.
+It reads what is durable already from the journal, wherever that is, and answers wait for nothing it
+does. It rests four times as long as it works, so it takes a fifth of a core at most: under full
+load checkpoints fall behind (``lag``) and catch up later. A lower priority would not do: whoever is
+put aside while it holds the interpreter's lock puts everybody aside. A failure is told and counted;
+the engine goes on, since proofs can be made again from the journal at any time.
 """
 
 import threading
@@ -76,6 +76,12 @@ class Proving:
         while not self._stop.wait(self._interval_s):
             self._turn(is_last=False)
         self._turn(is_last=True)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._log is not None:
+            self._log.close()
+            self._log = None
 
     def _turn(self, *, is_last: bool) -> None:
         try:
@@ -86,7 +92,7 @@ class Proving:
                 self._witnessed = end.seq
         except LedgerError as error:
             self.failures += 1
-            self._log = None  # read again next time
+            self._let_go()  # read again next time
             if self.failures == 1:
                 self._note(f"proof: {error}")
 

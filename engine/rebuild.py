@@ -16,11 +16,9 @@ from numpy.typing import NDArray
 from engine.partition import StateFold
 from engine.state import Bounds
 from ledger.ahead import read_ahead
-from ledger.disk import OsDisk
 from ledger.errors import LedgerError, NoJournalError
-from ledger.segment import archived_mark
 from ledger.snapshot import Snapshot, load_latest, snapshot_seqs
-from ledger.stores.place import scan_journal
+from ledger.stores.place import beginning_of, scan_journal
 
 
 class RebuildError(LedgerError):
@@ -101,7 +99,7 @@ def _facts_of(data: Path, seq: int) -> Snapshot | None:
 
 def _begin(data: Path, known: list[int], from_record: int | None) -> Snapshot | None:
     """Return the snapshot to begin with; None = the first record."""
-    mark = archived_mark(OsDisk(), data)
+    mark = beginning_of(data)
     if from_record is None and mark is None:
         return None
     older = [seq for seq in known if from_record is None or seq <= from_record]
@@ -111,6 +109,6 @@ def _begin(data: Path, known: list[int], from_record: int | None) -> Snapshot | 
     if mark is None:
         return None
     raise NoJournalError(
-        f"segments of {data} before {mark.segment} are archived and no snapshot covers them: "
+        f"batches of {data} before {mark.batch_no} are archived and no snapshot covers them: "
         "bring them back from the archive"
     )

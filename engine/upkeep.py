@@ -16,7 +16,6 @@ from engine.proving import Proving
 from engine.retention import Retention
 from engine.snapshots import Snapshots
 from ledger.commit import Committer
-from ledger.stores.file import FileStore
 from ledger.witness import HEAD_BYTES
 
 _STALLED_S = 5.0  # a write that takes longer is a disk that does not answer
@@ -38,8 +37,7 @@ class Upkeep:
         )
         self._proving: Proving | None = None
         self._retention: Retention | None = None
-        # The log is made from the files of the journal; another store keeps it elsewhere.
-        if config.checkpoint_interval_s and isinstance(partition.store, FileStore):
+        if config.checkpoint_interval_s:
             witness = Path(config.witness_file) if config.witness_file else None
             self._proving = Proving(
                 partition.data, partition.store, config.checkpoint_interval_s, witness, note

@@ -1,10 +1,12 @@
 """``de39 ledger replay | backup | restore | archive``: upkeep of a data folder."""
 
+import os
 import sys
 import time
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,13 +18,8 @@ from engine.rebuild import rebuild
 from ledger import archive as archiving
 from ledger import backup as copying
 from ledger.errors import LedgerError
-from ledger.stores.place import read_place
+from ledger.stores.place import StoreChoice, open_reader, read_place
 from ledger.vault import KEY_FILE, Vault
-
-_OWN_TOOLS = (
-    "copy the database with pg_basebackup or pg_dump (schema de39), and vault.db with it; the keys "
-    "go elsewhere"
-)
 
 
 @run_command
@@ -48,7 +45,6 @@ def replay(
     json
         Print one JSON object.
     """
-    _need_files(data, "de39 ledger verify checks it")
     if not (data / KEY_FILE).exists():
         raise ProblemFoundError(f"{data / KEY_FILE} is not there: the state needs it")
     with Vault.open(data) as vault:
@@ -68,7 +64,7 @@ def backup(
 ) -> None:
     """Copy journal, newest snapshot and vault to a new folder, verified; keys are left out.
 
-    An engine may be running on the folder.
+    An engine may be running on the folder. A journal in PostgreSQL becomes segment files, too.
 
     Parameters
     ----------
@@ -81,13 +77,9 @@ def backup(
     json
         Print one JSON object.
     """
-    _need_files(data, _OWN_TOOLS)
     if dry_run:
-        segments = sorted((data / "journal").glob("*.seg"))
-        size = sum(path.stat().st_size for path in segments)
-        print_answer(
-            {"dry_run": True, "segments": len(segments), "journal_bytes": size}, as_json=json
-        )
+        with closing(open_reader(data)) as journal:
+            print_answer({"dry_run": True, **journal.sizes()}, as_json=json)
         return
     is_new = not to.exists()
     try:
@@ -109,13 +101,15 @@ def restore(
     data: Path,
     until_record: int | None = None,
     until: datetime | None = None,
+    store: Literal["file", "postgres"] = "file",
+    dsn: str | None = None,
     dry_run: Flag = False,
     json: Flag = False,
 ) -> None:
     """Make a data folder from a backup, whole or up to a record or a time.
 
     It ends with the last batch that holds nothing later. Put ``vault.key`` into the new folder
-    before an engine opens it.
+    before an engine opens it. A backup of either store can be restored into either.
 
     Parameters
     ----------
@@ -127,6 +121,11 @@ def restore(
         The last record wanted.
     until
         The last time wanted, RFC 3339 with its zone.
+    store
+        Where the journal goes: file or postgres.
+    dsn
+        The database, which must hold no journal; else DE39_LEDGER__DSN, else an embedded
+        PostgreSQL in the new folder. Only with --store postgres.
     dry_run
         Check the backup, say where it would end, write nothing.
     json
@@ -134,11 +133,20 @@ def restore(
     """
     if until is not None and until.tzinfo is None:
         raise UsageError("--until: a zone is needed, such as 2026-01-31T12:00:00Z")
+    if store == "file" and dsn:
+        raise UsageError("--dsn is for --store postgres")
+    place = (dsn or os.environ.get("DE39_LEDGER__DSN", "")) if store == "postgres" else ""
+    into = StoreChoice(is_postgres=store == "postgres", dsn=place)
     until_ns = None if until is None else int(until.timestamp()) * 10**9
     is_new = not data.exists()
     try:
         facts = copying.restore(
-            source, data, until_record=until_record, until_ns=until_ns, dry_run=dry_run
+            source,
+            data,
+            until_record=until_record,
+            until_ns=until_ns,
+            into=into,
+            dry_run=dry_run,
         )
     except LedgerError:
         if is_new:

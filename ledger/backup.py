@@ -1,8 +1,9 @@
 """Copies of a ledger: made beside a running engine, verified, restored to a point.
 
-A backup is a folder: ``journal/`` up to a batch, ``snapshots/`` with the newest that fits,
-``vault.db``, the newest signed checkpoint, and ``backup.json`` with the SHA-256 of every file. The
-keys (``vault.key``, ``proof.key``) and the admin token are never in it: keep them elsewhere.
+A backup is a folder: ``journal/`` up to a batch, in segment files whatever the store,
+``snapshots/`` with the newest that fits, ``vault.db``, the newest signed checkpoint, and
+``backup.json`` with the SHA-256 of every file. The keys (``vault.key``, ``proof.key``) and the
+admin token are never in it: keep them elsewhere.
 
 The order matters beside a running engine: the checkpoint is copied first, so that it states no more
 than the journal has; the vault last, so that it knows every card that the journal names.
@@ -13,24 +14,23 @@ import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from ledger.disk import storage_errors
-from ledger.errors import LedgerError, NoJournalError
+from ledger.disk import OsDisk, storage_errors
+from ledger.errors import LedgerError
 from ledger.journal import Position, position_from_json
 from ledger.proof.log import proof_folder
-from ledger.recovery import Scan, scan_running
-from ledger.segment import ARCHIVED_NAME, journal_folder, segment_path
+from ledger.recovery import Scan
+from ledger.segment_copy import copy_file, copy_segments, created
 from ledger.snapshot import load_latest, snapshot_folder
+from ledger.stores.base import Progress
+from ledger.stores.place import StoreChoice, load_journal, open_reader
 from ledger.vault import VAULT_FILE
 
 MANIFEST = "backup.json"
 FORMAT = "de39-backup/1"
-_CHUNK_BYTES = 4 * 1024 * 1024
-
-Progress = Callable[[int], None]
 
 
 class BackupError(LedgerError):
@@ -53,13 +53,13 @@ def backup(data: Path, target: Path, on_progress: Progress = lambda _: None) -> 
     with storage_errors("writing", target):
         target.mkdir(mode=0o700, parents=True, exist_ok=True)
         _copy_proof(data, target)
-    end, records = _end(data, on_progress)
-    _copy_journal(data, target, end)
+    with closing(open_reader(data)) as journal:
+        end, records = journal.copy_to(target, on_progress)
     snapshot = load_latest(data, before_seq=end.seq)
     with storage_errors("writing", target):
         if snapshot is not None:
             name = f"{snapshot.seq:020d}.snap"
-            _copy_file(snapshot_folder(data) / name, snapshot_folder(target) / name)
+            copy_file(snapshot_folder(data) / name, snapshot_folder(target) / name)
         _copy_vault(data, target)
     found = _checked(target, end)
     manifest = {
@@ -83,6 +83,7 @@ def restore(
     *,
     until_record: int | None = None,
     until_ns: int | None = None,
+    into: StoreChoice | None = None,
     dry_run: bool = False,
 ) -> dict[str, Any]:
     """Make a data folder from a backup, whole or up to a record or a time.
@@ -99,6 +100,8 @@ def restore(
         Leave out batches with records after this one.
     until_ns
         Leave out batches with records after this engine time, Unix ns.
+    into
+        The store that gets the journal, whichever the backup was made of; None = files.
     dry_run
         Check the backup and say where it would end; write nothing.
 
@@ -111,6 +114,8 @@ def restore(
     ------
     BackupError
         The backup is damaged or of another format, or ``data`` is not empty.
+    StoreSettingsError, StoreUnavailable
+        The database has a journal already, or cannot be used; nothing was written to it.
     """
     manifest = _manifest(source)
     _require_empty(data)
@@ -123,28 +128,19 @@ def restore(
     is_whole = end == position_from_json(manifest["end"])
     with storage_errors("writing", data):
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _copy_journal(source, data, end)
+    if into is not None and into.is_postgres:
+        load_journal(source, data, end, into)
+    else:
+        copy_segments(source, data, end)
+        _checked(data, end)
+    with storage_errors("writing", data):
         for path in sorted(snapshot_folder(source).glob("*.snap")):
             if int(path.stem) < end.seq:
-                _copy_file(path, snapshot_folder(data) / path.name)
-        _copy_file(source / VAULT_FILE, data / VAULT_FILE)
+                copy_file(path, snapshot_folder(data) / path.name)
+        copy_file(source / VAULT_FILE, data / VAULT_FILE)
         if is_whole:
             _copy_proof(source, data)
-    _checked(data, end)
     return facts
-
-
-def _end(data: Path, on_progress: Progress) -> tuple[Position, int]:
-    """Read the journal through; return its end and how many records it has."""
-    end: Position | None = None
-    records = 0
-    for batch in scan_running(data):
-        end = batch.after
-        records += len(batch.records)
-        on_progress(records)
-    if end is None:
-        raise NoJournalError(f"the journal of {data} holds no batch yet: nothing to back up")
-    return end, records
 
 
 def _cut(source: Path, until_record: int | None, until_ns: int | None) -> Position:
@@ -161,42 +157,11 @@ def _cut(source: Path, until_record: int | None, until_ns: int | None) -> Positi
     return end
 
 
-def _copy_journal(source: Path, target: Path, end: Position) -> None:
-    """Copy the segments up to ``end``; what would follow it is zeros."""
-    folder = journal_folder(source)
-    with storage_errors("writing", journal_folder(target)):
-        journal_folder(target).mkdir(mode=0o700, parents=True, exist_ok=True)
-        mark = folder / ARCHIVED_NAME
-        if mark.exists():
-            _copy_file(mark, journal_folder(target) / ARCHIVED_NAME)
-        for path in sorted(folder.glob("*.seg")):
-            number = int(path.stem)
-            if number <= end.segment:
-                size = end.offset if number == end.segment else path.stat().st_size
-                _copy_file(path, segment_path(target, number), size)
-
-
-def _copy_file(source: Path, target: Path, size: int | None = None) -> None:
-    """Copy a file and sync it; past ``size`` bytes, zeros up to its length."""
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    whole = source.stat().st_size
-    left = whole if size is None else size
-    with source.open("rb") as reader, _created(target) as writer:
-        while left and (chunk := reader.read(min(_CHUNK_BYTES, left))):
-            writer.write(chunk)
-            left -= len(chunk)
-        while writer.tell() < whole:
-            writer.write(bytes(min(_CHUNK_BYTES, whole - writer.tell())))
-        writer.flush()
-        os.fsync(writer.fileno())
-    _sync_folder(target.parent)
-
-
 def _copy_proof(source: Path, target: Path) -> None:
     for name in ("checkpoint", "verifier"):
         path = proof_folder(source) / name
         if path.exists():
-            _copy_file(path, proof_folder(target) / name)
+            copy_file(path, proof_folder(target) / name)
 
 
 def _copy_vault(data: Path, target: Path) -> None:
@@ -253,23 +218,11 @@ def _sha256(path: Path) -> str:
 
 
 def _write(path: Path, content: bytes) -> None:
-    with _created(path) as file:
+    with created(path) as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    _sync_folder(path.parent)
-
-
-def _created(path: Path) -> Any:
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    OsDisk().fsync_dir(path.parent)
 
 
 def remove_half(target: Path) -> None:

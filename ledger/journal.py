@@ -287,9 +287,30 @@ def header_bytes(header: BatchHeader) -> bytes:
     return packed + _CRC.pack(zlib.crc32(packed))
 
 
+def bytes_of(batch: Batch) -> bytes:
+    """Return the whole pages that ``batch`` was read from."""
+    parts = [header_bytes(batch.header), np.ascontiguousarray(batch.records).tobytes()]
+    parts += [_BLOB.pack(b.row, b.kind, len(b.data)) + b.data for b in batch.blobs]
+    raw = b"".join([*parts, END_MARK])
+    return raw.ljust(padded(len(raw)), b"\0")
+
+
 def head_of(header: bytes | memoryview) -> bytes:
     """Return SHA-256 of the 256 header bytes: the head of the chain after this batch."""
     return hashlib.sha256(header[:HEADER_BYTES]).digest()
+
+
+def misfit(header: BatchHeader, at: Position) -> str:
+    """Return why the batch of ``header`` is not the one that comes at ``at``; "" = it is."""
+    if header.batch_no != at.batch_no:
+        return f"batch {header.batch_no} stands where batch {at.batch_no} should"
+    if header.prev_head != at.head:
+        return "batch does not continue the hash chain"
+    if header.first_seq != at.seq:
+        return f"batch begins with record {header.first_seq}, record {at.seq} comes next"
+    if header.epoch < at.epoch:
+        return f"batch is of epoch {header.epoch}, the one before it of epoch {at.epoch}"
+    return ""
 
 
 def sizes_agree(header: BatchHeader) -> bool:

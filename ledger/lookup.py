@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ledger.disk import Disk, OsDisk
-from ledger.journal import Batch, advanced, head_of
+from ledger.errors import RotError
+from ledger.journal import Batch, Position, advanced, head_of
 from ledger.recovery import Scan, SegmentFile
-from ledger.segment import SegmentHeader, segment_indexes, segment_path
+from ledger.segment import SegmentHeader, journal_folder, segment_indexes, segment_path
 
 _WINDOW_BYTES = 16 * 1024  # a header, and the whole of a usual batch
 
@@ -33,6 +34,26 @@ def batches_with(
     places = np.searchsorted(firsts, numbers, side="right") - 1
     for place in np.unique(places[places >= 0]).tolist():
         yield from _Walk(data, headers[place], numbers[places == place], disk)
+
+
+def located(data: Path, at: Position, disk: Disk | None = None) -> Position:
+    """Return ``at``, a place of a journal in another store, as a place in these segments.
+
+    Raises
+    ------
+    RotError
+        It is in none of them; and the errors of ``ledger.recovery.Scan``.
+    """
+    disk = disk or OsDisk()
+    headers = [_header_of(disk, data, index) for index in segment_indexes(disk, data)]
+    holding = [header for header in headers if header.first_batch_no <= at.batch_no]
+    found = (
+        _Walk(data, holding[-1], np.empty(0, np.int64), disk).to(at.batch_no) if holding else None
+    )
+    if found is None or found[:4] != at[:4]:
+        reason = f"there is no place for batch {at.batch_no} with the head that a snapshot states"
+        raise RotError(reason, batch_no=at.batch_no, segment=journal_folder(data).name, offset=0)
+    return found
 
 
 def _header_of(disk: Disk, data: Path, index: int) -> SegmentHeader:
@@ -55,6 +76,20 @@ class _Walk(Scan):
 
     def _indexes(self) -> list[int]:
         return [self._segment]
+
+    def to(self, batch_no: int) -> Position | None:
+        """Walk the headers up to batch ``batch_no``; None where the segment ends before it."""
+        file = SegmentFile(
+            self._disk, segment_path(self._data, self._segment), window_bytes=_WINDOW_BYTES
+        )
+        try:
+            self._enter(file, is_first=True)
+            while self.end.batch_no < batch_no and (found := self._head(file)) is not None:
+                raw, header, size = found
+                self.end = advanced(self.end, header, head_of(raw), size)
+        finally:
+            file.close()
+        return self.end if self.end.batch_no == batch_no else None
 
     def _batches(self, file: SegmentFile, *, is_last: bool) -> Iterator[Batch]:
         """Yield what is wanted and stop: where the journal ends is nobody's question here."""

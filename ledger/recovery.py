@@ -41,6 +41,7 @@ from ledger.journal import (
     body_is_whole,
     head_of,
     header_from_bytes,
+    misfit,
     padded,
     records_of,
     sizes_agree,
@@ -335,14 +336,8 @@ class Scan:
         at = self.end
         check_version(header.version, file.path)
         check_owner(file.path, header, self.cluster, self.partition)
-        reason = ""
-        if header.batch_no != at.batch_no:
-            reason = f"batch {header.batch_no} stands where batch {at.batch_no} should"
-        elif header.prev_head != at.head:
-            reason = "batch does not continue the hash chain"
-        elif header.first_seq != at.seq or header.epoch < at.epoch:
-            reason = "batch does not continue the record numbers or epochs"
-        elif not sizes_agree(header) or at.offset + size > file.size:
+        reason = misfit(header, at)
+        if not reason and (not sizes_agree(header) or at.offset + size > file.size):
             reason = "batch states sizes that cannot be"
         if reason:
             raise file.rot(reason, at.batch_no, at.offset)

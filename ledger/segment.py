@@ -23,6 +23,7 @@ SEGMENT_BYTES_MIN = 4 * PAGE_BYTES
 _HEADER = struct.Struct("<8sHHI16s16s5Q32s132x")
 _CRC = struct.Struct("<I")
 DATABASE_NAME = "database"  # of the file in the journal folder that names a database instead
+TABLE = "table de39.batch"  # where the batches of a journal in a database are
 _SUFFIX = ".seg"
 ARCHIVED_NAME = "archived"
 assert _HEADER.size + _CRC.size == 256
@@ -65,6 +66,11 @@ def journal_folder(data: Path) -> Path:
 def segment_path(data: Path, index: int) -> Path:
     """Return the file of segment ``index``."""
     return journal_folder(data) / f"{index:08d}{_SUFFIX}"
+
+
+def place_name(at: Position) -> str:
+    """Return the name of what holds the bytes at ``at``: a segment file, or the table."""
+    return f"{at.segment:08d}{_SUFFIX}" if at.segment else TABLE
 
 
 def segment_indexes(disk: Disk, data: Path) -> list[int]:

@@ -18,7 +18,7 @@ from ledger.lifecycle import APPROVED_BELOW
 from ledger.record import Flag, Kind
 from ledger.recovery import SegmentFile
 from ledger.rows import CardText, Row, chunks_of, rows_of
-from ledger.segment import segment_indexes, segment_path
+from ledger.segment import place_name, segment_indexes, segment_path
 from ledger.snapshot import latest_seq
 from ledger.stores.place import read_place, scan_journal, start_of_newest
 
@@ -147,8 +147,7 @@ def _count(counts: dict[str, int], batch: Batch) -> None:
 def _require_reached(end: Position, known_seq: int) -> None:
     if end.seq <= known_seq:
         reason = f"journal ends at record {end.seq - 1}, a snapshot knows record {known_seq}"
-        name = f"{end.segment:08d}.seg"
-        raise RotError(reason, batch_no=end.batch_no, segment=name, offset=end.offset)
+        raise RotError(reason, batch_no=end.batch_no, segment=place_name(end), offset=end.offset)
 
 
 def _last_batches(data: Path, count: int) -> list[Batch]:

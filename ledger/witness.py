@@ -15,8 +15,8 @@ from typing import NamedTuple
 from ledger.disk import Disk, OsDisk, storage_errors, write_exact
 from ledger.errors import LedgerError, RotError
 from ledger.journal import Position
-from ledger.recovery import Scan, SegmentFile
-from ledger.segment import segment_indexes, segment_path
+from ledger.segment import place_name
+from ledger.stores.base import JournalReader
 
 HEAD_BYTES = 8
 
@@ -72,9 +72,7 @@ def read_witnesses(path: Path, partition: int) -> list[Witness]:
     return found
 
 
-def check_witnesses(
-    data: Path, end: Position, witnesses: Iterable[Witness], disk: Disk | None = None
-) -> None:
+def check_witnesses(journal: JournalReader, end: Position, witnesses: Iterable[Witness]) -> None:
     """Compare a recovered journal, whose end is ``end``, with what was acknowledged.
 
     Raises
@@ -82,13 +80,12 @@ def check_witnesses(
     RotError
         A witness is ahead of the journal, or its batch is another one.
     """
-    disk = disk or OsDisk()
     newest = sorted(set(witnesses), key=lambda witness: witness.seq)[-16:]
     for witness in newest:
         if witness.seq >= end.seq:
             reason = f"it ends at record {end.seq - 1}, a witness saw record {witness.seq}"
             raise _lost(reason, end)
-        at = _end_of_record(disk, data, witness.seq)
+        at = _end_of_record(journal, witness.seq)
         if at is not None and at.head[:HEAD_BYTES] != witness.head:
             reason = f"record {witness.seq} is not in the batch that a witness saw"
             raise _lost(reason, at)
@@ -108,17 +105,12 @@ def write_witness(path: Path, witness: Witness, disk: Disk | None = None) -> Non
         disk.rename(aside, path)
 
 
-def _end_of_record(disk: Disk, data: Path, seq: int) -> Position | None:
+def _end_of_record(journal: JournalReader, seq: int) -> Position | None:
     """Return the place after the batch that holds ``seq``; None if that is archived."""
-    start: Position | None = None
-    for index in segment_indexes(disk, data):
-        file = SegmentFile(disk, segment_path(data, index))
-        file.close()
-        if file.header.first_seq <= seq:
-            start = file.header.start
+    start = journal.before_record(seq)
     if start is None:
         return None
-    for batch in Scan(data, start=start, disk=disk):
+    for batch in journal.scan(start):
         if seq < batch.after.seq:
             return batch.after
     return None
@@ -126,5 +118,4 @@ def _end_of_record(disk: Disk, data: Path, seq: int) -> Position | None:
 
 def _lost(reason: str, at: Position) -> RotError:
     text = f"acknowledged records are missing: {reason}"
-    name = f"{at.segment:08d}.seg"
-    return RotError(text, batch_no=at.batch_no, segment=name, offset=at.offset)
+    return RotError(text, batch_no=at.batch_no, segment=place_name(at), offset=at.offset)

@@ -1,14 +1,19 @@
-"""The journal's two tables: one row a batch with its bytes, and one row that says where it ends.
+"""The journal's tables: one row a batch with its bytes, and one row that says where it ends.
 
 ``batch.bytes`` are those of the file store, page by page the same. ``head`` is the fence: a batch
 goes in by one statement that moves this row on from the epoch, record number and head that the
 writer believes in; where they do not hold it writes nothing. Whoever opens the journal raises the
-epoch in it, after which the owner before can add nothing.
+epoch in it, after which the owner before can add nothing. ``archived`` says where the journal
+begins once older batches are in an archive; only those before it can be removed.
 """
 
 SCHEMA = "de39"
 
 EXISTS = "SELECT to_regclass('de39.head') IS NOT NULL"
+EXIST = """
+SELECT to_regclass('de39.head') IS NOT NULL AS head,
+    to_regclass('de39.archived') IS NOT NULL AS mark
+"""
 CREATE = """
 CREATE SCHEMA IF NOT EXISTS de39;
 CREATE TABLE IF NOT EXISTS de39.head (
@@ -36,13 +41,31 @@ CREATE TABLE IF NOT EXISTS de39.batch (
 ALTER TABLE de39.batch ALTER COLUMN bytes SET STORAGE EXTERNAL;  -- hashes do not compress
 CREATE TABLE IF NOT EXISTS de39.flushed (partition int PRIMARY KEY, seq bigint NOT NULL)
     WITH (fillfactor = 10);
+CREATE TABLE IF NOT EXISTS de39.archived (
+    partition int PRIMARY KEY,
+    segment bigint NOT NULL,     -- number of the segment file that comes next
+    batch_no bigint NOT NULL,    -- of the first batch that is here
+    seq bigint NOT NULL,         -- of its first record
+    epoch bigint NOT NULL,       -- of the batch before
+    head bytea NOT NULL          -- of the batch before
+);
 CREATE OR REPLACE FUNCTION de39.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'the journal is append-only: % on %.% is refused',
         TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME;
 END $$;
-CREATE OR REPLACE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON de39.batch
+CREATE OR REPLACE FUNCTION de39.refuse_unarchived() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM de39.archived a
+               WHERE a.partition = OLD.partition AND OLD.batch_no < a.batch_no) THEN
+        RETURN OLD;
+    END IF;
+    RAISE EXCEPTION 'the journal is append-only: DELETE of batch % is refused', OLD.batch_no;
+END $$;
+CREATE OR REPLACE TRIGGER append_only BEFORE UPDATE OR TRUNCATE ON de39.batch
     FOR EACH STATEMENT EXECUTE FUNCTION de39.refuse_change();
+CREATE OR REPLACE TRIGGER only_archived BEFORE DELETE ON de39.batch
+    FOR EACH ROW EXECUTE FUNCTION de39.refuse_unarchived();
 """
 
 # $1 partition, $2 epoch, $3 next record, $4 head before, $5 number of the batch, $6 records,
@@ -79,17 +102,27 @@ FLUSH = """
 INSERT INTO de39.flushed (partition, seq) VALUES ($1, $2)
 ON CONFLICT (partition) DO UPDATE SET seq = excluded.seq
 """
-# The batch that holds the record $2 before the end, and what came before it.
-TAIL_START = """
-WITH wanted AS (
-    SELECT greatest(seq - $2::bigint, 1) AS seq FROM de39.head WHERE partition = $1
-), first AS (
-    SELECT batch_no, first_seq FROM de39.batch, wanted
-    WHERE partition = $1 AND first_seq <= wanted.seq ORDER BY batch_no DESC LIMIT 1
-)
-SELECT first.batch_no, first.first_seq, b.epoch AS before_epoch, b.head AS before_head
-FROM first LEFT JOIN de39.batch b ON b.partition = $1 AND b.batch_no = first.batch_no - 1
+# What is read until the connection is dropped is one moment of the database.
+ONE_MOMENT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+READ_MARK = "SELECT segment, batch_no, seq, epoch, head FROM de39.archived WHERE partition = $1"
+_ROWS = """
+SELECT batch_no, epoch, first_seq, record_count, head, bytes FROM de39.batch
+WHERE partition = $1 AND batch_no >= $2 ORDER BY batch_no
 """
-COPY_BATCHES = """
-SELECT bytes FROM de39.batch WHERE partition = $1 AND batch_no >= $2 ORDER BY batch_no
+COPY_BATCHES = _ROWS
+ROWS = f"{_ROWS} LIMIT $3"
+HEADER = "SELECT substr(bytes, 1, 256) FROM de39.batch WHERE partition = $1 AND batch_no = $2"
+SIZES = """
+SELECT count(*) AS batches, coalesce(sum(octet_length(bytes)), 0)::bigint AS size
+FROM de39.batch WHERE partition = $1
 """
+# A journal that is loaded whole: its head row goes in first, so of two that try one succeeds.
+LOADED_HEAD = """
+INSERT INTO de39.head (partition, format, cluster, epoch, batch_no, seq, last_epoch, head, writer)
+VALUES ($1, $2, $3, $4, $5, $6, $4, $7, $8) ON CONFLICT DO NOTHING RETURNING partition
+"""
+LOADED_MARK = """
+INSERT INTO de39.archived (partition, segment, batch_no, seq, epoch, head)
+VALUES ($1, $2, $3, $4, $5, $6)
+"""
+COLUMNS = ("partition", "batch_no", "epoch", "first_seq", "record_count", "head", "bytes")

@@ -16,8 +16,8 @@ its own: a journal that ends before its checkpoint has lost records.
 
 import base64
 import os
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +31,8 @@ from ledger.proof.note import Checkpoint, NoteError, Signer, parse, verified
 from ledger.proof.record_kernels import record_root
 from ledger.proof.tiles import Tiles, TreeDamagedError
 from ledger.record import RECORD_BYTES
-from ledger.recovery import Scan, SegmentFile
-from ledger.segment import segment_indexes, segment_path
+from ledger.segment import place_name
+from ledger.stores.place import open_reader
 
 KEY_NAME = "proof.key"
 _NOTE_BYTES_MAX = 64 * 1024
@@ -118,8 +118,9 @@ def check_end(data: Path, end: Position, disk: Disk | None = None) -> None:
         size = parse(note).size
         if size >= end.batch_no:
             reason = f"journal ends before batch {end.batch_no}, its checkpoint states {size}"
-            name = segment_path(data, end.segment).name
-            raise RotError(reason, batch_no=end.batch_no, segment=name, offset=end.offset)
+            raise RotError(
+                reason, batch_no=end.batch_no, segment=place_name(end), offset=end.offset
+            )
 
 
 class ProofLog:
@@ -138,6 +139,8 @@ class ProofLog:
     ------
     ProofError
         The journal is not the one that the checkpoint was made for.
+    LedgerError
+        The journal cannot be read.
     """
 
     def __init__(self, data: Path, signer: Signer, disk: Disk | None = None) -> None:
@@ -147,7 +150,12 @@ class ProofLog:
         self._folder = proof_folder(data)
         self._at: Position | None = None  # of the next batch, once it is known
         self.note = read_note(data, self._disk)
-        self.tiles = self._opened()
+        self._journal = open_reader(data, self._disk)
+        try:
+            self.tiles = self._opened()
+        except BaseException:
+            self.close()
+            raise
         self._published = self.tiles.size
 
     @property
@@ -157,16 +165,23 @@ class ProofLog:
 
     def advance(self, end: Position, batches_max: int | None = None) -> int:
         """Add the durable batches before ``end``, at most ``batches_max``; return how many."""
-        count = 0
-        if self.tiles.size + 1 >= end.batch_no:
+        due = end.batch_no - 1 - self.tiles.size
+        if due <= 0:
             return 0
-        for batch in self._batches():
+        wanted = due if batches_max is None else min(due, batches_max)
+        for count, batch in enumerate(self._batches(wanted), 1):
             self.tiles.append(entry_of(batch))
             self._at = batch.after
-            count += 1
-            if batch.after.batch_no >= end.batch_no or count == batches_max:
-                break
-        return count
+            if count == wanted:
+                return count
+        raise StorageError(
+            f"the journal of {self._data} ends before batch {self.tiles.size + 1}, which was "
+            "acknowledged: is its database the one that the engine writes to?"
+        )
+
+    def close(self) -> None:
+        """Let the journal go."""
+        self._journal.close()
 
     def publish(self) -> str:
         """Write the tree's edge and a signed checkpoint over all leaves; return the note."""
@@ -203,7 +218,13 @@ class ProofLog:
     def _made_again(self, stated: Checkpoint) -> Tiles:
         """Read the journal from its first batch; it must give the root that was signed."""
         tiles = Tiles(self._disk, self._folder)
-        for batch in Scan(self._data, disk=self._disk):
+        begin = self._journal.beginning()
+        if begin is not None:
+            raise ProofError(
+                f"files of the tree in {self._folder} are missing, and the batches before "
+                f"{begin.batch_no} that they were made of are archived: restore the folder tile"
+            )
+        for batch in self._journal.scan():
             if tiles.size == stated.size:
                 break
             tiles.append(entry_of(batch))
@@ -215,12 +236,17 @@ class ProofLog:
         tiles.save()
         return tiles
 
-    def _batches(self) -> Iterator[Batch]:
+    def _batches(self, count: int) -> Iterator[Batch]:
+        """Yield the ``count`` batches that come next; the newest in the tree must fit before."""
         if self._at is not None:
-            yield from Scan(self._data, start=self._at, disk=self._disk)
+            yield from self._journal.scan(self._at, count)
             return
-        start, skip = self._start()
-        for batch in Scan(self._data, start=start, disk=self._disk):
+        skip = self.tiles.size
+        start = self._journal.before_batch(max(skip, 1))
+        if start is None:
+            yield from self._journal.scan(self._begin_after_archive(skip), count)
+            return
+        for batch in self._journal.scan(start):
             if batch.header.batch_no > skip:
                 yield batch
             elif batch.header.batch_no == skip and entry_of(batch) != self.tiles.entry(skip - 1):
@@ -229,16 +255,17 @@ class ProofLog:
                     "checkpoint: nothing more is signed"
                 )
 
-    def _start(self) -> tuple[Position | None, int]:
-        """Return where to read from, and how many batches are in the tree already."""
-        skip = self.tiles.size
-        found: Position | None = None
-        for index in segment_indexes(self._disk, self._data):
-            file = SegmentFile(self._disk, segment_path(self._data, index))
-            file.close()
-            if found is None or file.header.first_batch_no <= max(skip, 1):
-                found = file.header.start
-        return found, skip
+    def _begin_after_archive(self, skip: int) -> Position | None:
+        """Return where the journal begins; the batch before must be the newest in the tree."""
+        begin = self._journal.beginning()
+        if begin is None:
+            return None
+        if 0 < skip == begin.batch_no - 1 and self.tiles.entry(skip - 1).startswith(begin.head):
+            return begin
+        raise ProofError(
+            f"the batches of {self._data} from {skip + 1} to {begin.batch_no - 1} are archived and "
+            "in no checkpoint: nothing can be signed without them"
+        )
 
     def _put(self, name: str, text: str) -> None:
         """Replace a small file as a whole, durably."""
@@ -255,25 +282,17 @@ class ProofLog:
             self._disk.rename(aside, path)
 
 
-def batch_of_record(data: Path, seq: int, on_batch: Callable[[Batch], None] | None = None) -> Batch:
+def batch_of_record(data: Path, seq: int) -> Batch:
     """Return the batch that holds record ``seq``.
 
     Raises
     ------
     NoJournalError
-        The journal has no such record (or it is in an archived segment).
+        The journal has no such record, or it was archived.
     """
-    disk = OsDisk()
-    start: Position | None = None
-    for index in segment_indexes(disk, data):
-        file = SegmentFile(disk, segment_path(data, index))
-        file.close()
-        if file.header.first_seq <= seq:
-            start = file.header.start
-    if start is not None:
-        for batch in Scan(data, start=start, disk=disk):
-            if on_batch is not None:
-                on_batch(batch)
+    with closing(open_reader(data)) as journal:
+        start = journal.before_record(seq) if seq > 0 else None
+        for batch in journal.scan(start) if start is not None else ():
             if batch.header.first_seq <= seq < batch.after.seq:
                 return batch
             if batch.header.first_seq > seq:

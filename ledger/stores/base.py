@@ -5,10 +5,14 @@ was kept returns ``UNKNOWN``; one that finds another writer ahead returns ``STAL
 nothing. A store that failed once refuses everything after.
 """
 
+from collections.abc import Callable, Iterator
 from enum import IntEnum
+from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from ledger.journal import Position, Writer
+from ledger.journal import Batch, Position, Writer
+
+Progress = Callable[[int], None]
 
 
 class Outcome(IntEnum):
@@ -69,4 +73,53 @@ class StagedStore(Store, Protocol):
 
         Called from another thread than ``append`` and ``append_ahead``.
         """
+        ...
+
+
+class JournalReader(Protocol):
+    """A journal opened for reading; its one owner may be writing to it meanwhile.
+
+    Whatever the store, the same batches come out, each one checked. All of it may raise
+    ``NoJournalError``, ``RotError``, ``ForeignJournalError``, ``FormatVersionError``,
+    ``StorageError`` and ``StoreUnavailable``, iterators while iterating.
+    """
+
+    def scan(self, start: Position | None = None, count: int | None = None) -> Iterator[Batch]:
+        """Iterate over the batches from ``start`` on, in order.
+
+        Parameters
+        ----------
+        start
+            Between two batches; None = the first that is there.
+        count
+            Read no more than so many: a short reading. None = all there are by now.
+        """
+        ...
+
+    def beginning(self) -> Position | None:
+        """Return where the journal begins since older batches were archived; None = batch 1."""
+        ...
+
+    def before_batch(self, batch_no: int) -> Position | None:
+        """Return a place at or before batch ``batch_no``, to read from; None = it was archived."""
+        ...
+
+    def before_record(self, seq: int) -> Position | None:
+        """Return a place at or before record ``seq``, to read from; None = it was archived."""
+        ...
+
+    def copy_to(self, target: Path, on_progress: Progress) -> tuple[Position, int]:
+        """Copy the journal, checked, into segment files of the data folder ``target``.
+
+        Returns where it ends there and how many records it has. ``NoJournalError`` when it has no
+        batch yet. ``on_progress`` gets the records read so far.
+        """
+        ...
+
+    def sizes(self) -> dict[str, int]:
+        """Return how much a copy would be: segments or batches, and ``journal_bytes``."""
+        ...
+
+    def close(self) -> None:
+        """Give everything back; twice does no harm."""
         ...

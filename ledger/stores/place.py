@@ -7,7 +7,7 @@ only know the folder find the journal, and no engine begins a second one beside 
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
@@ -15,17 +15,20 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ledger.disk import OsDisk, storage_errors, write_exact
+from ledger.disk import Disk, OsDisk, storage_errors, write_exact
 from ledger.errors import StorageError, StoreSettingsError
 from ledger.journal import Batch, Position, Records
 from ledger.lookup import batches_with
-from ledger.postgres.reading import scan_postgres, tail_start
 from ledger.postgres.server import EmbeddedServer
+from ledger.postgres.table_reader import TableReader
 from ledger.record import RECORD
-from ledger.recovery import scan_running
 from ledger.segment import DATABASE_NAME, SEGMENT_BYTES, journal_folder, segment_indexes
+from ledger.stores.base import JournalReader
+from ledger.stores.epoch import read_epoch
 from ledger.stores.file import FileStore, open_file_store
+from ledger.stores.file_reader import FileReader
 from ledger.stores.postgres import Patience, PostgresStore
+from ledger.stores.postgres_load import load_postgres
 from ledger.stores.postgres_open import Opening, open_postgres_store
 
 Store = FileStore | PostgresStore
@@ -54,15 +57,18 @@ def open_store(
     start: Position | None = None,
     at_least_seq: int = 0,
     on_batch: Callable[[Batch], None] = lambda _: None,
-    on_end: Callable[[Position], None] = lambda _: None,
+    on_end: Callable[[Position, JournalReader], None] = lambda _end, _reader: None,
     note: Callable[[str], None] = lambda _: None,
 ) -> Store:
     """Open or make the journal of ``data``, whose lock the caller holds.
 
     Parameters
     ----------
-    start, at_least_seq, on_batch, on_end
+    start, at_least_seq, on_batch
         See ``open_file_store``.
+    on_end
+        Called with the end that was found and a reader of the journal, before anything is changed;
+        it may raise.
     note
         Told what an operator should see, one line each.
 
@@ -79,12 +85,13 @@ def open_store(
             raise StoreSettingsError(
                 f'the journal of {data} is in PostgreSQL: set ledger.store = "postgres"'
             )
+        files = FileReader(data)
         return open_file_store(
             data,
-            start=start,
+            start=None if start is None else files.located(start),
             at_least_seq=at_least_seq,
             on_batch=on_batch,
-            on_end=on_end,
+            on_end=lambda end: on_end(end, files),
             is_locked=True,
             segment_bytes=choice.segment_bytes,
         )
@@ -97,28 +104,24 @@ def open_store(
         is_in = "the database that ledger.dsn named before" if place.dsn else "its own PostgreSQL"
         raise StoreSettingsError(f"the journal of {data} is in {is_in}: set ledger.dsn as it was")
     server = None if choice.dsn else EmbeddedServer(data)
-    try:
-        store = open_postgres_store(
-            data,
-            Opening(
-                choice.dsn if server is None else server.dsn, choice.replica_count, choice.patience
-            ),
-            start=start,
-            at_least_seq=at_least_seq,
-            on_batch=on_batch,
-            note=note,
-            on_close=(lambda: None) if server is None else server.close,
-        )
-    except BaseException:
-        if server is not None:
-            server.close()
-        raise
-    try:
-        on_end(store.position)
-    except BaseException:
-        store.close()
-        raise
-    _write_place(data, Place(choice.dsn))
+    dsn = choice.dsn if server is None else server.dsn
+    with closing(TableReader(dsn)) as rows:
+        try:
+            store = open_postgres_store(
+                data,
+                Opening(dsn, choice.replica_count, choice.patience),
+                start=start,
+                at_least_seq=at_least_seq,
+                on_batch=on_batch,
+                on_end=lambda end: on_end(end, rows),
+                note=note,
+                on_close=(lambda: None) if server is None else server.close,
+            )
+        except BaseException:
+            if server is not None:
+                server.close()
+            raise
+    write_place(data, Place(choice.dsn))
     return store
 
 
@@ -136,7 +139,8 @@ def read_place(data: Path) -> Place | None:
         ) from None
 
 
-def _write_place(data: Path, place: Place) -> None:
+def write_place(data: Path, place: Place) -> None:
+    """Remember where the journal of the folder is, durably."""
     if read_place(data) == place:
         return
     disk = OsDisk()
@@ -173,6 +177,32 @@ def database_of(data: Path) -> Iterator[str]:
         server.close()
 
 
+def open_reader(data: Path, disk: Disk | None = None) -> JournalReader:
+    """Open the journal of the folder for reading, wherever it is; an engine may be writing.
+
+    Parameters
+    ----------
+    data
+        The data folder. A database must hold the journal of the cluster that it remembers.
+    disk
+        The file system of a journal in files.
+
+    Raises
+    ------
+    StorageError, StoreUnavailable
+        Where the journal is cannot be read, or its embedded server does not start.
+    """
+    place = read_place(data)
+    if place is None:
+        return FileReader(data, disk)
+    known = read_epoch(OsDisk(), data)
+    cluster = None if known is None else known.cluster
+    if place.dsn:
+        return TableReader(os.environ.get("DE39_LEDGER__DSN") or place.dsn, cluster)
+    server = EmbeddedServer(data)
+    return TableReader(server.dsn, cluster, on_close=server.close)
+
+
 def scan_journal(data: Path, *, start: Position | None = None) -> Iterator[Batch]:
     """Iterate over the batches of the folder's journal, wherever it is; an engine may be writing.
 
@@ -181,13 +211,39 @@ def scan_journal(data: Path, *, start: Position | None = None) -> Iterator[Batch
     data
         The data folder.
     start
-        Between two batches; None = the first.
+        Between two batches; None = the first that is there.
     """
-    if read_place(data) is None:
-        yield from scan_running(data, start=start)
-        return
-    with database_of(data) as dsn:
-        yield from scan_postgres(dsn, start=start)
+    with closing(open_reader(data)) as reader:
+        yield from reader.scan(start)
+
+
+def load_journal(source: Path, data: Path, end: Position, choice: StoreChoice) -> None:
+    """Put the batches of the segment files of ``source``, up to ``end``, into a database.
+
+    It must hold no journal of this partition. All of it is there afterwards, read back and checked,
+    or nothing. The folder ``data`` then remembers where its journal is.
+
+    Raises
+    ------
+    StoreSettingsError, StoreUnavailable, RotError
+        See ``load_postgres``.
+    """
+    server = None if choice.dsn else EmbeddedServer(data)
+    try:
+        opening = Opening(
+            choice.dsn if server is None else server.dsn, choice.replica_count, choice.patience
+        )
+        load_postgres(data, opening, source, end)
+    finally:
+        if server is not None:
+            server.close()
+    write_place(data, Place(choice.dsn))
+
+
+def beginning_of(data: Path) -> Position | None:
+    """Return where the folder's journal begins since older batches were archived; None = at 1."""
+    with closing(open_reader(data)) as reader:
+        return reader.beginning()
 
 
 def records_at(data: Path, numbers: NDArray[np.int64], end_seq: int) -> Records:
@@ -226,8 +282,11 @@ def _chosen(batch: Batch, wanted: NDArray[np.int64]) -> Records:
 
 
 def start_of_newest(data: Path, count: int) -> Position | None:
-    """Return a place at or before the newest ``count`` records; None = the journal's beginning."""
-    if read_place(data) is not None:
-        with database_of(data) as dsn:
-            return tail_start(dsn, count)
-    raise StorageError("only for a journal in a database")
+    """Return a place at or before the newest ``count`` records of a journal in a database.
+
+    None = the first batch that is there.
+    """
+    with closing(open_reader(data)) as reader:
+        if not isinstance(reader, TableReader):
+            raise StorageError("only for a journal in a database")
+        return reader.before_newest(count)

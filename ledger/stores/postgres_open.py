@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ledger.disk import OsDisk
-from ledger.errors import (
-    ForeignJournalError,
-    FormatVersionError,
-    NoJournalError,
-    StorageInUse,
-    StoreUnavailable,
-)
+from ledger.errors import NoJournalError, StorageInUse, StoreUnavailable
 from ledger.journal import FORMAT_VERSION, ZERO_HEAD, Batch, Position, Writer
 from ledger.postgres import journal_tables as tables
 from ledger.postgres.connect import CONNECT_ERRORS, Primary, connect_primary, reason_of
-from ledger.postgres.reading import rot, scan_postgres
+from ledger.postgres.reading import (
+    Standing,
+    require_end,
+    rot,
+    scan_postgres,
+    standing_from,
+)
 from ledger.postgres.settings import FACTS_SQL, Facts, require_safe
 from ledger.postgres.watch import StoreStats, Watch
 from ledger.stores.epoch import Ownership, read_epoch, write_epoch
@@ -41,14 +41,6 @@ class Opening(NamedTuple):
     partition: int = 0
 
 
-class _Head(NamedTuple):
-    """The head row."""
-
-    cluster: bytes
-    epoch: int
-    position: Position
-
-
 def open_postgres_store(
     data: Path,
     opening: Opening,
@@ -57,6 +49,7 @@ def open_postgres_store(
     start: Position | None = None,
     at_least_seq: int = 0,
     on_batch: Callable[[Batch], None] = lambda _: None,
+    on_end: Callable[[Position], None] = lambda _: None,
     note: Callable[[str], None] = lambda _: None,
     on_close: Callable[[], None] = lambda: None,
 ) -> PostgresStore:
@@ -74,6 +67,8 @@ def open_postgres_store(
         From a snapshot: where to begin reading, and the record up to which it is the state.
     on_batch
         Called with every batch from ``start`` on, in order, before this returns.
+    on_end
+        Called with the end that was found, before the epoch is raised; it may raise.
     note
         Told of settings that could be better, one line each.
     on_close
@@ -94,15 +89,10 @@ def open_postgres_store(
     writer_id = os.urandom(_ID_BYTES)
     head = asyncio.run(_prepared(opening, cluster, is_new=is_new, note=note, writer=writer_id))
     end = _read(opening, head.cluster, start or Position(), at_least_seq, on_batch)
+    on_end(end)
     taken = asyncio.run(_take_epoch(opening, head.epoch, writer_id))
     end = _read(opening, head.cluster, end, at_least_seq, on_batch)
-    if (end.batch_no, end.seq, end.head) != (
-        taken.position.batch_no,
-        taken.position.seq,
-        taken.position.head,
-    ):
-        reason = f"batches end at record {end.seq - 1}, the head row at {taken.position.seq - 1}"
-        raise rot(reason, end.batch_no)
+    require_end(end, taken)
     owner = Writer(head.cluster, opening.partition, taken.epoch, writer_id)
     write_epoch(disk, data, Ownership(owner.cluster, owner.partition, owner.epoch))
     stats = StoreStats()
@@ -149,7 +139,7 @@ async def _prepared(
     is_new: bool,
     note: Callable[[str], None],
     writer: bytes,
-) -> _Head:
+) -> Standing:
     """Check settings, make what is missing, return the head row; no epoch is taken yet."""
     primary = await connect_primary(opening.dsn, opening.patience.commit_s)
     connection = primary.connection
@@ -159,26 +149,26 @@ async def _prepared(
             note(remark)
         if not await connection.fetchval(tables.EXISTS):
             _refuse_lost(opening, is_new=is_new)
-            await _committed(primary, connection.execute(tables.CREATE))
+            await committed(primary, connection.execute(tables.CREATE))
         row = await connection.fetchrow(tables.READ_HEAD, opening.partition)
         if row is None:
             _refuse_lost(opening, is_new=is_new)
             mine = cluster or os.urandom(_ID_BYTES)
             fields = (opening.partition, FORMAT_VERSION, mine, ZERO_HEAD, writer)
-            await _committed(primary, connection.execute(tables.NEW_HEAD, *fields))
+            await committed(primary, connection.execute(tables.NEW_HEAD, *fields))
             row = await connection.fetchrow(tables.READ_HEAD, opening.partition)
     except CONNECT_ERRORS as problem:
         raise StoreUnavailable(f"PostgreSQL at {primary.place}: {reason_of(problem)}") from None
     finally:
         connection.terminate()
-    return _head(row, cluster, primary.place)
+    return standing_from(row, None, cluster, primary.place)
 
 
-async def _take_epoch(opening: Opening, seen: int, writer: bytes) -> _Head:
+async def _take_epoch(opening: Opening, seen: int, writer: bytes) -> Standing:
     """Raise the epoch that was seen; of two that try, one succeeds."""
     primary = await connect_primary(opening.dsn, opening.patience.commit_s)
     try:
-        row = await _committed(
+        row = await committed(
             primary, primary.connection.fetchrow(tables.TAKE_EPOCH, opening.partition, seen, writer)
         )
     except CONNECT_ERRORS as problem:
@@ -187,11 +177,17 @@ async def _take_epoch(opening: Opening, seen: int, writer: bytes) -> _Head:
         primary.connection.terminate()
     if row is None:
         raise StorageInUse("another engine opened the journal in the database at the same time")
-    return _head(row, None, primary.place)
+    return standing_from(row, None, None, primary.place)
 
 
-async def _committed(primary: Primary, work: Any) -> Any:
-    """Return what ``work`` returns once its commit is durable."""
+async def committed(primary: Primary, work: Any) -> Any:
+    """Return what ``work`` returns once its commit is durable.
+
+    Raises
+    ------
+    StoreUnavailable
+        It did not get there in time, or its wait for standbys was cancelled.
+    """
     warned: list[str] = []
     primary.connection.add_log_listener(
         lambda _, message: (
@@ -216,18 +212,3 @@ def _refuse_lost(opening: Opening, *, is_new: bool) -> None:
             f"the database holds no journal of partition {opening.partition}, and the data folder "
             "belongs to one: connect to the right database, or restore it"
         )
-
-
-def _head(row: Any, cluster: bytes | None, place: str) -> _Head:
-    if row["format"] > FORMAT_VERSION:
-        raise FormatVersionError(
-            f"the journal at {place} has format {row['format']}, this program reads format "
-            f"{FORMAT_VERSION}: run the newer de39 that wrote it"
-        )
-    if cluster is not None and row["cluster"] != cluster:
-        raise ForeignJournalError(
-            f"the journal at {place} belongs to cluster {row['cluster'].hex()}, the data folder to "
-            f"{cluster.hex()}: connect to the right database"
-        )
-    position = Position(row["batch_no"], row["seq"], row["last_epoch"], row["head"])
-    return _Head(row["cluster"], row["epoch"], position)

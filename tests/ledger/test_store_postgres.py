@@ -19,7 +19,8 @@ from ledger.errors import (
     StoreUnavailable,
 )
 from ledger.journal import BatchEncoder, Blob, Position
-from ledger.postgres.reading import scan_postgres, tail_start
+from ledger.postgres.reading import scan_postgres
+from ledger.postgres.table_reader import TableReader
 from ledger.stores.base import Expect, Outcome
 from ledger.stores.postgres import Patience, PostgresStore
 from ledger.stores.postgres_open import Opening, open_postgres_store
@@ -90,15 +91,17 @@ def test_what_was_committed_is_read_back(database: Database, tmp_path: Path) -> 
 def test_tail_begins_at_the_batch_that_holds_it(database: Database, tmp_path: Path) -> None:
     """The newest records are read without the rest of the journal."""
     with opened(tmp_path, database.dsn) as store:
-        assert tail_start(database.dsn, 10) is None
+        reader = TableReader(database.dsn)
+        assert reader.before_newest(10) is None
         for count in (10, 20, 30):
             assert append(store, count) is Outcome.OK
     heads = [batch.after for batch in scan_postgres(database.dsn)]
-    assert tail_start(database.dsn, 1) == heads[1]
-    assert tail_start(database.dsn, 30) == heads[1]
-    assert tail_start(database.dsn, 31) == heads[0]
-    assert tail_start(database.dsn, 51) is None
-    assert tail_start(database.dsn, 1000) is None
+    assert reader.before_newest(1) == heads[1]
+    assert reader.before_newest(30) == heads[1]
+    assert reader.before_newest(31) == heads[0]
+    assert reader.before_newest(51) is None
+    assert reader.before_newest(1000) is None
+    reader.close()
 
 
 def test_an_owner_that_paused_adds_nothing(database: Database, tmp_path: Path) -> None:
@@ -199,7 +202,7 @@ def test_a_database_that_went_back_is_noticed(database: Database, tmp_path: Path
         old = database.fetch("SELECT batch_no, seq, last_epoch, head FROM de39.head")[0]
         assert append(store, 3) is Outcome.OK
         database.execute(
-            "ALTER TABLE de39.batch DISABLE TRIGGER append_only;"
+            "ALTER TABLE de39.batch DISABLE TRIGGER USER;"
             "DELETE FROM de39.batch WHERE batch_no = 2;"
             f"UPDATE de39.head SET batch_no = {old[0]}, seq = {old[1]}, head = '\\x{old[3].hex()}'"
         )
@@ -218,7 +221,7 @@ def test_any_changed_byte_is_rot(database: Database, tmp_path: Path) -> None:
     with opened(tmp_path, database.dsn) as store:
         for count in (1, 2, 1):
             assert append(store, count) is Outcome.OK
-    database.execute("ALTER TABLE de39.batch DISABLE TRIGGER append_only")
+    database.execute("ALTER TABLE de39.batch DISABLE TRIGGER USER")
     good = database.fetchval("SELECT bytes FROM de39.batch WHERE batch_no = 2")
     put = "UPDATE de39.batch SET bytes = set_byte(bytes, {}, {}) WHERE batch_no = 2"
     for at in [*range(0, 700, 28), len(good) - 1]:

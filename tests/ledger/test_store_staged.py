@@ -151,7 +151,7 @@ def test_a_database_that_went_back_is_noticed_by_the_flush(
             assert store.flush() is Outcome.OK
         assert send(store, 3) is Outcome.OK
         own_server.execute(
-            "ALTER TABLE de39.batch DISABLE TRIGGER append_only;"
+            "ALTER TABLE de39.batch DISABLE TRIGGER USER;"
             "DELETE FROM de39.batch WHERE batch_no > 1;"
             "UPDATE de39.head SET batch_no = 2, seq = 2, "
             "head = (SELECT head FROM de39.batch WHERE batch_no = 1)"

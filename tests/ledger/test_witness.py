@@ -8,6 +8,7 @@ import pytest
 from ledger.errors import RotError
 from ledger.segment import segment_path
 from ledger.stores.file import FileStore, open_file_store
+from ledger.stores.file_reader import FileReader
 from ledger.witness import (
     Witness,
     WitnessError,
@@ -34,7 +35,7 @@ def test_the_last_one_is_kept_and_agrees(tmp_path: Path) -> None:
     write_witness(file, witness_of(0, store.position))
     seen = read_witnesses(file, 0)
     assert seen == [Witness(0, 1, 5, store.position.head[:8])]
-    check_witnesses(tmp_path, store.position, seen)
+    check_witnesses(FileReader(tmp_path), store.position, seen)
     assert read_witnesses(file, 1) == []
     assert read_witnesses(tmp_path / "none", 0) == []
     store.close()
@@ -52,7 +53,7 @@ def test_a_cleanly_cut_tail_is_seen_and_nothing_is_changed(tmp_path: Path) -> No
     path.write_bytes(content)
 
     def check(end: object) -> None:
-        check_witnesses(tmp_path, end, seen)
+        check_witnesses(FileReader(tmp_path), end, seen)
 
     with pytest.raises(RotError, match="ends at record 2, a witness saw record 5"):
         open_file_store(tmp_path, cluster=CLUSTER, on_end=check)
@@ -66,7 +67,7 @@ def test_another_history_is_seen(tmp_path: Path) -> None:
     store.close()
     other = store_of(tmp_path / "b", [3, 2, 2])
     with pytest.raises(RotError, match="record 5 is not in the batch that a witness saw"):
-        check_witnesses(tmp_path / "b", other.position, seen)
+        check_witnesses(FileReader(tmp_path / "b"), other.position, seen)
     other.close()
 
 

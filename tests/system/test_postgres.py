@@ -5,17 +5,21 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ledger.postgres.server import running_pid
+from ledger.snapshot import latest_seq
 from tests.support.commands import de39
 from tests.support.postgres import Database, place_for_servers, remove, require_programs
 from tests.system.link import changed, payment
 from tests.system.process import DE39, PLAIN, Switch, eventually
 
+TOOL = Path(__file__).resolve().parents[2] / "tools" / "verify_receipt.py"
 EMBEDDED = PLAIN + '[ledger]\nstore = "postgres"\n'
 QUICK = "commit_timeout_s = 2\nretry_s = 5\n"
 
@@ -57,6 +61,81 @@ def test_an_embedded_database_outlives_a_kill(place: Path) -> None:
         assert switch.stop() == 0
         assert running_pid(cluster) is None
         assert switch.log().count("PostgreSQL commit per batch") == 2
+
+
+def test_proofs_and_copies_of_a_database(database: Database, place: Path) -> None:
+    """Signed while it serves, proven by RRN, backed up, restored into files and into a database."""
+    more = PLAIN + (
+        f'[ledger]\nstore = "postgres"\ndsn = "{database.dsn}"\n'
+        'checkpoint_interval_s = 0.05\nwitness_file = "seen"\nwitnesses = ["seen"]\n'
+    )
+    with Switch(place, more=more) as switch:
+        switch.start()
+        data, key = switch.data, switch.data / "proof" / "verifier"
+        card = switch.open_card(limit_minor=10**6)
+        with switch.link() as link:
+            rrns = [link.ask(payment(card.pan))["37"] for _ in range(5)]
+            code, _, err = de39("ledger", "snapshot", "--http", switch.http, "--data", data)
+            assert code == 0, err
+            assert eventually(lambda: latest_seq(data) == 7)
+            assert link.ask(payment(card.pan))["39"] == "00"
+        assert eventually(lambda: switch.call("GET", "/v1/ledger").json["checkpoint_batches"] >= 8)
+        assert eventually(lambda: json.loads((place / "seen").read_text())["seq"] == 8)
+        assert switch.metric("de39_ledger_upkeep_failures_total") == 0
+        receipt = place / "r.json"
+        code, _, err = de39("ledger", "prove", "--data", data, "--rrn", rrns[2], "--out", receipt)
+        assert code == 0, err
+        assert verified("receipt", receipt, "--key", key)["record"]["rrn"] == rrns[2]
+        old = place / "old"
+        shutil.copy(data / "proof" / "checkpoint", old)
+        switch.kill()
+        switch.start()
+        with switch.link() as link:
+            assert link.ask(payment(card.pan))["39"] == "00"
+        code, out, err = de39("ledger", "backup", place / "copy", "--data", data, "--json")
+        assert code == 0, err
+        assert json.loads(out)["last_record"] == 9
+        assert switch.stop() == 0
+    proof = place / "c.json"
+    assert de39("ledger", "prove", "--data", data, "--since", old, "--out", proof)[0] == 0
+    verified("consistency", proof, "--key", key)
+    whole = facts("verify", "--data", data)
+    told = verified("journal", place / "copy")
+    assert (told["records"], told["head"]) == (whole["records"], whole["head"])
+    again = facts("replay", "--data", data)
+    assert (again["last_record"], again["ok"]) == (9, True)
+    server = database.server
+    server.execute(f"CREATE DATABASE {database.name}_new")
+    dsn = Database(server, f"{database.name}_new").dsn
+    for name, more_words in (("f", ()), ("p", ("--store", "postgres", "--dsn", dsn))):
+        for point, last in (((), 9), (("--until-record", "8"), 8)):
+            words = (place / "copy", "--data", place / name, *more_words, *point)
+            assert facts("restore", *words, "--dry-run")["last_record"] == last
+            if point and name == "p":  # the first one is there
+                code, _, err = de39("ledger", "restore", *words)
+                assert (code, "holds a journal of partition 0 already" in err) == (78, True)
+                continue
+            assert facts("restore", *words)["last_record"] == last
+            shutil.copy(data / "vault.key", place / name / "vault.key")
+            assert facts("replay", "--data", place / name)["ok"]
+            shutil.rmtree(place / name)
+
+
+def verified(*words: object) -> dict[str, Any]:
+    """Return what the stand-alone verifier says of a proof that it takes."""
+    command = [sys.executable, "-I", str(TOOL), *map(str, words)]
+    done = subprocess.run(command, capture_output=True, check=False, text=True)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def facts(*words: object) -> dict[str, Any]:
+    """Return what a command of the ledger prints as JSON."""
+    code, out, err = de39("ledger", *words, "--json")
+    assert code == 0, err
+    found: dict[str, Any] = json.loads(out)
+    return found
 
 
 def test_an_engine_that_was_taken_over_stops(database: Database, place: Path) -> None:
