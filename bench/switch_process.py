@@ -21,14 +21,11 @@ from bench.frames import EXPIRY_YYMM, test_pan
 from engine.cards import CardStatus
 from engine.config import Config, load_config
 from engine.errors import UnavailableError
-from engine.events import apply_events
 from engine.importing import Import
 from engine.partition import bounds_of, open_partition
 from engine.registrar import Registrar
-from ledger.commit import CommitJob, Committer
 from ledger.pan import Pan
 
-EVENTS_A_JOB = 4096
 _READY = re.compile(r"ready: .* on ([0-9.]+):(\d+); http on ([0-9.]+):(\d+)")
 _STOP_S = 30.0
 
@@ -87,18 +84,7 @@ def open_test_cards(
         )
         registrar = Registrar(partition.vault, partition.tokenizer, partition.state)
         records = registrar.register(batch, time.time_ns()).records
-        failures: list[Exception] = []
-        committer = Committer(partition.store, lambda _: None, failures.append)
-        state = partition.state
-        for first in range(0, len(records), EVENTS_A_JOB):
-            part = np.ascontiguousarray(records[first : first + EVENTS_A_JOB])
-            apply_events(part, state.accounts, state.cards, state.cursor)
-            while not committer.has_room and committer.failure is None:
-                time.sleep(0.001)  # the disk is slower than this loop
-            committer.submit(CommitJob(part, time.time_ns()))
-        committer.close()
-        if failures:
-            raise failures[0]
+        partition.append(records, b"bench")
         partition.snapshot()
     finally:
         partition.close()

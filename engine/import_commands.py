@@ -4,19 +4,13 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
-
 from engine.command_options import DATA_DEFAULT, Flag, print_json
 from engine.config import Config
 from engine.errors import ConfigError, ProblemFoundError, run_command
-from engine.events import apply_events, apply_zones
 from engine.importing import read_import
-from engine.operations import EVENTS_A_BATCH
 from engine.partition import bounds_of, choice_of, open_partition
 from engine.registrar import Registrar, RegistrarError
 from engine.serve_commands import read_config, report
-from ledger.commit import CommitJob, Committer
-from ledger.journal import Blob, BlobKind
 
 
 @run_command
@@ -77,7 +71,6 @@ def _import_offline(file: Path, config: Config) -> dict[str, int]:
     partition = open_partition(
         Path(config.data), bounds_of(config), choice=choice_of(config), note=report
     )
-    failures: list[Exception] = []
     try:
         _, cards, _ = partition.vault.last_numbers()
         batch = read_import(file, first_serial=cards + 1, on_progress=_Progress())
@@ -88,19 +81,7 @@ def _import_offline(file: Path, config: Config) -> dict[str, int]:
             if "limits." in str(problem):
                 raise ConfigError(str(problem)) from None
             raise ProblemFoundError(f"{file}: {problem}; nothing was imported") from None
-        committer = Committer(partition.store, lambda _: None, failures.append)
-        state = partition.state
-        for first in range(0, len(registration.records), EVENTS_A_BATCH):
-            records = np.ascontiguousarray(registration.records[first : first + EVENTS_A_BATCH])
-            apply_events(records, state.accounts, state.cards, state.cursor)
-            apply_zones(records, state.card_zones)
-            blobs = [Blob(0, BlobKind.OPERATOR, b"import")]
-            while not committer.has_room and committer.failure is None:
-                time.sleep(0.001)  # the disk is slower than this loop
-            committer.submit(CommitJob(records, time.time_ns(), blobs))
-        committer.close()
-        if failures:
-            raise failures[0]
+        partition.append(registration.records, b"import")
         partition.snapshot()
     finally:
         partition.close()

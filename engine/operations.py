@@ -23,6 +23,7 @@ from engine.events import apply_events, apply_zones, event_record
 from engine.importing import Import, made_pan, parse_currency, read_import
 from engine.inquiry import Kept, find_records, view_of_record
 from engine.label_events import apply_labels
+from engine.partition import EVENTS_A_BATCH
 from engine.pipeline import Pipeline, event_job
 from engine.registrar import Registrar, RegistrarError, Registration
 from engine.rules.program import Program
@@ -35,7 +36,6 @@ from ledger.vault import Vault
 
 T = TypeVar("T")
 
-EVENTS_A_BATCH = 4096
 _EXPIRY_YEARS = 4
 _COMMIT_TIMEOUT_S = 30.0
 

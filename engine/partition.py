@@ -5,6 +5,7 @@ process is refused. What a snapshot holds is not replayed; everything after it i
 """
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,13 @@ from numpy.typing import NDArray
 
 from engine.config import Config
 from engine.errors import ConfigError
+from engine.events import apply_events, apply_zones
 from engine.replay import Replayer
 from engine.snapshots import meta_of
 from engine.state import Bounds, EngineState
 from engine.tokens import Tokenizer
 from ledger.authorizations import Cursor
+from ledger.commit import CommitJob, Committer
 from ledger.disk import OsDisk
 from ledger.errors import NoJournalError
 from ledger.journal import Batch, Blob, BlobKind, Position
@@ -36,6 +39,7 @@ from ledger.witness import check_witnesses, read_witnesses
 from scoring.tables import Tables, tables
 
 Note = Callable[[str], None]
+EVENTS_A_BATCH = 4096
 _RULE_BLOBS = (
     BlobKind.RULES_SHA256,
     BlobKind.RULES_TEXT,
@@ -66,6 +70,25 @@ class Partition:
         write_snapshot(
             self.data, state.next_seq - 1, self.store.position, state.arrays(), meta_of(state)
         )
+
+    def append(self, records: NDArray[np.void], who: bytes) -> None:
+        """Apply events RECORD (k,) and wait until they are durable, for a folder nobody serves.
+
+        ``who`` is noted with the first of each batch. Raises StorageError.
+        """
+        failures: list[Exception] = []
+        committer = Committer(self.store, lambda _: None, failures.append)
+        blobs = [Blob(0, BlobKind.OPERATOR, who)]
+        for first in range(0, len(records), EVENTS_A_BATCH):
+            part = np.ascontiguousarray(records[first : first + EVENTS_A_BATCH])
+            apply_events(part, self.state.accounts, self.state.cards, self.state.cursor)
+            apply_zones(part, self.state.card_zones)
+            while not committer.has_room and committer.failure is None:
+                time.sleep(0.001)  # the disk is slower than this loop
+            committer.submit(CommitJob(part, time.time_ns(), blobs))
+        committer.close()
+        if failures:
+            raise failures[0]
 
     def close(self) -> None:
         """Close journal and vault and release the folder."""
