@@ -88,11 +88,23 @@ def enter(
         if _may_hold(item):
             into["deadline_s"] = deadline_of(into["t_s"], item["hold_life_h"])
             schedule(entry, ring, wheel, cursor)
-        if item["original"] == 0 and index_rrn(
-            item["rrn_hi"], item["rrn_lo"], entry, ring, id_slots, rrn_slots
-        ):
-            item["flags"] |= Flag.VOIDED
+        if item["original"] == 0 and _may_have_rrn(item, rrn_slots):
+            rrn_hi, rrn_lo = item["rrn_hi"], item["rrn_lo"]
+            if index_rrn(rrn_hi, rrn_lo, entry, ring, id_slots, rrn_slots):
+                item["flags"] |= Flag.VOIDED
     return True
+
+
+@hot_kernel
+def _may_have_rrn(item: Row, rrn_slots: NDArray[np.void]) -> bool:
+    """Whether the message may be found by its RRN.
+
+    An advice that cannot be posted takes the place of nothing: the reversal is of the message that
+    moved an account.
+    """
+    if item["kind"] != Kind.ADVICE or item["account"] != 0:
+        return True
+    return index_find(rrn_slots, item["rrn_lo"], item["rrn_hi"]) < 0
 
 
 @hot_kernel

@@ -6,8 +6,17 @@ import pytest
 
 from engine.decision import Decision
 from ledger.record import Flag, Kind
-from tests.support.judged import DAY_NS, PAYMENT, ask, book_of, decisions_of, last_record, reversal
-from tests.support.small_engine import START_NS, pan
+from tests.support.judged import (
+    DAY_NS,
+    LIMIT,
+    PAYMENT,
+    ask,
+    book_of,
+    decisions_of,
+    last_record,
+    reversal,
+)
+from tests.support.small_engine import START_NS, SmallEngine, pan
 from tests.support.streams import Message, Player, at
 
 pytestmark = pytest.mark.kernels
@@ -98,6 +107,34 @@ def test_behaviour_49_what_names_an_unposted_advice_stands_by_itself(player: Pla
     assert decisions_of(results) == ["ADVICE_UNPOSTED", "ADVICE_RECORDED", "CAPTURE_REFUNDED"]
     assert book_of(player) == (10_000, 0, 0, 0)
     assert not any(int(player.engine.state.accounts[0][n]) for n in ("otb_minor", "used_minor"))
+
+
+@pytest.mark.parametrize("strange", [{"pan": pan(60)}, {"currency": 978}])
+@pytest.mark.parametrize("sizes", [[1, 1, 1], [3]])
+def test_behaviour_41_an_unposted_advice_takes_no_ones_place(
+    strange: dict[str, Any], sizes: list[int]
+) -> None:
+    """Of an unknown card or in another currency: a reversal by RRN still finds the payment."""
+    player = Player(SmallEngine(1, 2, LIMIT, plain=True))
+    by_rrn = at(reversal(), original=None)
+    player.play([PAYMENT, at(PAYMENT, mti=120, stan=2, **strange), by_rrn], sizes)
+
+    decisions = decisions_of(player.played.results)
+    assert decisions == ["APPROVED", "ADVICE_UNPOSTED", "REVERSED"]
+    assert book_of(player)[1] == 0
+    assert int(last_record(player)["ref_seq"]) == int(player.played.all_records()[0]["seq"])
+
+
+def test_behaviour_41_an_unposted_advice_leaves_the_early_reversal(player: Player) -> None:
+    """A reversal that came first is the payment's still, and an advice alone is found by RRN."""
+    early = at(reversal(at(PAYMENT, stan=7)), mti=420)
+    strange = at(PAYMENT, mti=120, stan=2, pan=pan(60))
+    results = ask(player, early, strange, PAYMENT)
+    assert decisions_of(results)[1:] == ["ADVICE_UNPOSTED", "VOIDED_BY_REVERSAL"]
+
+    alone = at(strange, stan=3, rrn="000000000003")
+    found = ask(player, alone, at(reversal(alone, stan=901), original=None))
+    assert decisions_of(found) == ["ADVICE_UNPOSTED", "REVERSED_NOTHING"]
 
 
 @pytest.mark.parametrize("has_hold", [True, False])

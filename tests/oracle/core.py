@@ -201,7 +201,7 @@ class Core:
             entry.owner = root
         elif root is not None:
             root.successor = entry
-        if root is None:
+        if root is None and (account is not None or rrn_key(request) not in self.by_rrn):
             is_voided = self._take_rrn(entry, request) or is_voided
         entry.decision = "ADVICE_UNPOSTED"
         if account is None or is_voided:
