@@ -82,7 +82,11 @@ class Ledger(Section, frozen=True):
     ] = 30
     segment_bytes: Annotated[
         int,
-        Meta(ge=limits.MIB, le=1024 * limits.MIB, description="a journal file, written ahead"),
+        Meta(
+            ge=limits.MIB,
+            le=1024 * limits.MIB,
+            description="a journal file, written ahead; of a database, what is archived at a time",
+        ),
     ] = 64 * limits.MIB
     reserve_bytes: Annotated[
         int,
@@ -375,15 +379,13 @@ def _faults(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def _ledger_faults(ledger: Ledger) -> Iterator[tuple[str, str]]:
+    if bool(ledger.archive_folder) != bool(ledger.archive_age_s or ledger.archive_bytes):
+        yield "ledger.archive_folder", "goes with archive_age_s or archive_bytes"
     if ledger.store != "postgres":
         for key in ("dsn", "replica_count"):
             if getattr(ledger, key):
                 yield f"ledger.{key}", 'only for store = "postgres"; leave it out'
-        if bool(ledger.archive_folder) != bool(ledger.archive_age_s or ledger.archive_bytes):
-            yield "ledger.archive_folder", "goes with archive_age_s or archive_bytes"
         return
-    if ledger.archive_folder:
-        yield "ledger.archive_folder", 'only for store = "file"; leave it out'
     if ledger.dsn:
         try:
             hosts_of(ledger.dsn)

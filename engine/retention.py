@@ -26,8 +26,8 @@ class Retention:
         Segments that ended so many seconds ago go; 0 = not by age.
     bytes_max
         The oldest go while the journal takes more; 0 = not by size.
-    signed
-        Returns how many batches a checkpoint covers, for the others stay; None = none is made.
+    segment_bytes
+        Size of the segments made of a journal in a database.
     note
         Told of a failure, one line.
     """
@@ -38,14 +38,14 @@ class Retention:
         target: Path,
         age_s: int,
         bytes_max: int,
-        signed: Callable[[], int | None],
+        segment_bytes: int,
         note: Callable[[str], None],
     ) -> None:
         self._data = data
         self._target = target
         self._age_s = age_s
         self._bytes_max = bytes_max
-        self._signed = signed
+        self._segment_bytes = segment_bytes
         self._note = note
         self._stop = threading.Event()
         self.archived = 0  # segments
@@ -65,9 +65,14 @@ class Retention:
     def look(self, now_ns: int) -> None:
         """Archive what is old at ``now_ns`` (Unix ns) or too much, a segment after the other."""
         before_ns = now_ns - self._age_s * 10**9 if self._age_s else 0
-        limits = Limits(before_ns, self._bytes_max, self._signed())
         try:
-            archive(self._data, self._target, limits=limits, on_progress=self._moved)
+            archive(
+                self._data,
+                self._target,
+                limits=Limits(before_ns, self._bytes_max),
+                segment_bytes=self._segment_bytes,
+                on_progress=self._moved,
+            )
         except _StoppedError:
             pass
         except (LedgerError, OSError) as problem:

@@ -49,13 +49,10 @@ class Upkeep:
                 Path(config.archive_folder),
                 config.archive_age_s,
                 config.archive_bytes,
-                self._signed,
+                config.segment_bytes,
                 note,
             )
             self._retention.start()
-
-    def _signed(self) -> int | None:
-        return None if self._proving is None else self._proving.size
 
     async def tick(self, metrics: Metrics) -> None:
         """Begin what is due, further what is under way, show it in the metrics; never long."""

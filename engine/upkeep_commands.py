@@ -18,7 +18,7 @@ from engine.rebuild import rebuild
 from ledger import archive as archiving
 from ledger import backup as copying
 from ledger.errors import LedgerError
-from ledger.stores.place import StoreChoice, open_reader, read_place
+from ledger.stores.place import StoreChoice, open_reader
 from ledger.vault import KEY_FILE, Vault
 
 
@@ -167,7 +167,9 @@ def archive(
 ) -> None:
     """Move old segments to another folder, compressed and verified.
 
-    Only segments that lie before every kept snapshot go. An engine may be running on the folder.
+    Only segments that lie before every kept snapshot go, and of a journal with proofs only what its
+    newest checkpoint covers. An engine may be running on the folder. Of a journal in PostgreSQL
+    batches go by as many as fill a segment; the role must be allowed to remove them.
 
     Parameters
     ----------
@@ -182,16 +184,13 @@ def archive(
     json
         Print one JSON object.
     """
-    _need_files(data, "there are no segments to archive")
     if keep_count < 1:
         raise UsageError(f"--keep-count {keep_count}: expected 1 or more")
     facts = archiving.archive(data, to, keep_count=keep_count, dry_run=dry_run)
+    if facts["unsigned"]:
+        text = f"{len(facts['unsigned'])} segments stay until a checkpoint covers them"
+        sys.stderr.write(f"de39: {text}\n")
     print_answer({"dry_run": dry_run, **facts}, as_json=json)
-
-
-def _need_files(data: Path, instead: str) -> None:
-    if read_place(data) is not None:
-        raise ProblemFoundError(f"the journal of {data} is in PostgreSQL: {instead}")
 
 
 class _Progress:

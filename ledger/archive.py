@@ -1,51 +1,86 @@
-"""Old segments moved out of the data folder, compressed and verified, never before their time.
+"""Old segments moved out of the data folder or the database, compressed, never before their time.
 
 A segment may go when every snapshot that is kept begins after it: whatever snapshot a start
-falls back to, the journal from there on is here. The copy is read back and compared before the
-journal says that it begins later, and only then the segment is removed. An engine may be running.
+falls back to, the journal from there on is here. Of a journal that is signed it must be covered by
+the newest checkpoint, too, for its leaves are made of it. Each batch is checked and the copy read
+back before the journal says that it begins later, and only then the segment is removed. An engine
+may be running. Batches in a database go by as many as fill a segment, which has the bytes that a
+file store's would have.
 """
 
 import gzip
 import hashlib
 import os
+import shutil
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ledger.disk import OsDisk, storage_errors
 from ledger.errors import LedgerError
-from ledger.journal import HEADER_BYTES, PAGE_BYTES, BatchHeader, header_from_bytes
-from ledger.recovery import SegmentFile
-from ledger.segment import segment_indexes, segment_path, write_archived_mark
+from ledger.proof.log import signed_batches
+from ledger.segment import SEGMENT_BYTES, Piece, segment_path
 from ledger.snapshot import KEEP_COUNT, load_latest, snapshot_seqs
+from ledger.stores.base import JournalReader
+from ledger.stores.file_reader import FileReader
+from ledger.stores.place import open_reader
 
 _CHUNK_BYTES = 1024 * 1024
 _LEVEL = 6
 
 
 class Limits(NamedTuple):
-    """What of the journal stays where it is."""
+    """What of the journal goes, of what may."""
 
-    before_ns: int = 0  # segments that ended before this engine time (Unix ns) go
-    bytes_max: int = 0  # the oldest go while all take more; 0 = however much
-    signed: int | None = None  # batches that a checkpoint covers: others stay; None = none is made
+    before_ns: int = 0  # segments that ended before this engine time (Unix ns)
+    bytes_max: int = 0  # the oldest while all take more; 0 = however much
+
+
+class Due(NamedTuple):
+    """What is to go, oldest first, and the numbers of what only waits for a checkpoint."""
+
+    pieces: list[Piece]
+    unsigned: list[int]
 
 
 class ArchiveError(LedgerError):
     """A segment that cannot be archived; it was not removed."""
 
 
-def archivable(data: Path, keep_count: int) -> list[int]:
-    """Return the segments that may go, oldest first; the newest ``keep_count`` always stay."""
+def due_pieces(
+    data: Path,
+    journal: JournalReader,
+    keep_count: int,
+    limits: Limits | None = None,
+    segment_bytes: int = SEGMENT_BYTES,
+) -> Due:
+    """Return what may go of a journal; the newest ``keep_count`` segments always stay.
+
+    With ``limits`` only what exceeds them. Raises the errors of the reader, and those of
+    ``signed_batches``.
+    """
+    due = Due([], [])
     seqs = snapshot_seqs(data)
     if len(seqs) < KEEP_COUNT:
-        return []  # a start may have to fall back to the journal's beginning
+        return due  # a start may have to fall back to the journal's beginning
     oldest = load_latest(data, before_seq=seqs[0] + 1)
     if oldest is None:
-        return []
-    indexes = segment_indexes(OsDisk(), data)
-    stay = set(indexes[len(indexes) - max(1, keep_count) :])
-    return [i for i in indexes if i < oldest.position.segment and i not in stay]
+        return due
+    signed = signed_batches(data)
+    whole: int | None = None
+    for piece in journal.pieces(oldest.position, keep_count, segment_bytes):
+        if limits is not None:
+            whole = journal.sizes()["journal_bytes"] if whole is None else whole
+            is_old = piece.ended_ns < limits.before_ns
+            if not (is_old or 0 < limits.bytes_max < whole):
+                break
+            whole -= piece.size_bytes
+        if signed is not None and piece.after.batch_no - 1 > signed:
+            due.unsigned.append(piece.number)
+        else:
+            due.pieces.append(piece)
+    return due
 
 
 def archive(
@@ -54,72 +89,78 @@ def archive(
     *,
     keep_count: int = 2,
     limits: Limits | None = None,
+    segment_bytes: int = SEGMENT_BYTES,
     dry_run: bool = False,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Move the segments that may go to ``target`` as ``NNNNNNNN.seg.gz``; return what was done.
 
-    With ``limits`` only those that exceed them. ``on_progress`` gets the number of each; what it
-    raises ends the work between two segments.
+    Parameters
+    ----------
+    data, target
+        The data folder, wherever its journal is; the archive.
+    keep_count
+        As many of the newest segments stay in any case.
+    limits
+        Only those that exceed them go; None = all that may.
+    segment_bytes
+        Size of the segments made of a journal in a database.
+    dry_run
+        Only say which.
+    on_progress
+        Gets the number of each; what it raises ends the work between two segments.
+
+    Returns
+    -------
+    dict
+        archived, unsigned (numbers of segments: those that go, those that no checkpoint covers
+        yet), bytes, archive_bytes.
 
     Raises
     ------
-    ArchiveError
-        A copy differs from its segment; the segment stays.
+    ArchiveError, RotError
+        A copy differs from its segment, or a batch is damaged; the segment stays.
+    StoreSettingsError
+        The database does not let this role remove batches.
     StorageError
         A disk refused.
     """
-    disk = OsDisk()
-    numbers = archivable(data, keep_count)
-    if limits is not None:
-        numbers = numbers[: _exceeding(data, numbers, limits)]
-    facts: dict[str, Any] = {"archived": numbers, "bytes": 0, "archive_bytes": 0}
-    if dry_run or not numbers:
-        return facts
-    with storage_errors("making", target):
-        target.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for number in numbers:
-        path, copy = segment_path(data, number), target / f"{number:08d}.seg.gz"
-        facts["bytes"] += path.stat().st_size
-        _copied(path, copy)
-        facts["archive_bytes"] += copy.stat().st_size
-        following = SegmentFile(disk, segment_path(data, number + 1))
-        following.close()
-        write_archived_mark(disk, data, following.header.start)
-        with storage_errors("removing", path):
-            disk.unlink(path)
-            disk.fsync_dir(path.parent)
-        on_progress(number)
+    with closing(open_reader(data)) as journal:
+        due = due_pieces(data, journal, keep_count, limits, segment_bytes)
+        numbers = [piece.number for piece in due.pieces]
+        facts: dict[str, Any] = {"archived": numbers, "unsigned": due.unsigned}
+        facts |= {"bytes": 0, "archive_bytes": 0}
+        if dry_run or not numbers:
+            return facts
+        with storage_errors("making", target):
+            target.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for piece in due.pieces:
+            taken, left = _moved(journal, piece, target)
+            facts["bytes"] += taken
+            facts["archive_bytes"] += left
+            on_progress(piece.number)
     return facts
 
 
-def _exceeding(data: Path, numbers: list[int], limits: Limits) -> int:
-    """Return how many of ``numbers``, oldest first, exceed ``limits``."""
-    disk = OsDisk()
-    sizes = {n: segment_path(data, n).stat().st_size for n in segment_indexes(disk, data)}
-    whole, count = sum(sizes.values()), 0
-    for number in numbers:
-        following = _first_of(data, number + 1)
-        is_old = following.ts_ns < limits.before_ns
-        if not (is_old or 0 < limits.bytes_max < whole):
-            break
-        if limits.signed is not None and following.batch_no - 1 > limits.signed:
-            break
-        whole -= sizes[number]
-        count += 1
-    return count
-
-
-def _first_of(data: Path, number: int) -> BatchHeader:
-    """Return the header of the first batch of segment ``number``."""
-    segment = SegmentFile(OsDisk(), segment_path(data, number))
+def _moved(journal: JournalReader, piece: Piece, target: Path) -> tuple[int, int]:
+    """Copy one segment, check the copy, remove the segment; return both sizes in bytes."""
+    copy, aside = target / f"{piece.number:08d}.seg.gz", target / "made"
+    shutil.rmtree(aside, ignore_errors=True)
     try:
-        header = header_from_bytes(segment.view(PAGE_BYTES, HEADER_BYTES).tobytes())
+        folder = journal.folder_with(piece, aside)
+        path = segment_path(folder, piece.number)
+        end = piece.start
+        for batch in FileReader(folder).scan(end, piece.after.batch_no - end.batch_no):
+            end = batch.after
+        if end[:4] != piece.after[:4]:
+            raise ArchiveError(f"{path} does not end before batch {piece.after.batch_no}: it stays")
+        with storage_errors("reading", path):
+            size = path.stat().st_size
+        _copied(path, copy)
     finally:
-        segment.close()
-    if header is None:
-        raise ArchiveError(f"{segment.path} does not begin with a batch: run de39 ledger verify")
-    return header
+        shutil.rmtree(aside, ignore_errors=True)
+    journal.remove(piece)
+    return size, copy.stat().st_size
 
 
 def unpack(target: Path, number: int, path: Path) -> None:

@@ -58,6 +58,16 @@ class SegmentHeader(NamedTuple):
         )
 
 
+class Piece(NamedTuple):
+    """A whole segment that could be archived; in a database, the batches that would fill one."""
+
+    number: int
+    start: Position  # of its first batch
+    after: Position  # of the first batch that follows
+    ended_ns: int  # engine time of that batch, Unix ns
+    size_bytes: int
+
+
 def journal_folder(data: Path) -> Path:
     """Return the folder of the segments in the data folder ``data``."""
     return data / "journal"

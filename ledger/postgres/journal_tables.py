@@ -116,6 +116,23 @@ SIZES = """
 SELECT count(*) AS batches, coalesce(sum(octet_length(bytes)), 0)::bigint AS size
 FROM de39.batch WHERE partition = $1
 """
+# The first batch from $2 to $3 that does not fit into $4 bytes with those before it; their bytes.
+PIECE_END = """
+SELECT batch_no, total - size AS size FROM (
+    SELECT batch_no, octet_length(bytes) AS size,
+        sum(octet_length(bytes)) OVER (ORDER BY batch_no) AS total
+    FROM de39.batch WHERE partition = $1 AND batch_no BETWEEN $2 AND $3
+) AS sized WHERE total > $4 AND batch_no > $2 ORDER BY batch_no LIMIT 1
+"""
+# Only from the batch $7 on, where the journal began: of two that archive, one succeeds.
+MOVE_MARK = """
+INSERT INTO de39.archived AS a (partition, segment, batch_no, seq, epoch, head)
+VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (partition) DO UPDATE SET segment = excluded.segment, batch_no = excluded.batch_no,
+    seq = excluded.seq, epoch = excluded.epoch, head = excluded.head
+WHERE a.batch_no = $7 RETURNING batch_no
+"""
+REMOVE = "DELETE FROM de39.batch WHERE partition = $1 AND batch_no < $2"
 # A journal that is loaded whole: its head row goes in first, so of two that try one succeeds.
 LOADED_HEAD = """
 INSERT INTO de39.head (partition, format, cluster, epoch, batch_no, seq, last_epoch, head, writer)

@@ -10,8 +10,10 @@ from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
+
 from ledger.disk import OsDisk
-from ledger.errors import NoJournalError, StoreUnavailable
+from ledger.errors import NoJournalError, StorageError, StoreSettingsError, StoreUnavailable
 from ledger.journal import PAGE_BYTES, Batch, BatchHeader, Position, header_from_bytes
 from ledger.postgres import journal_tables as tables
 from ledger.postgres.connect import CONNECT_ERRORS, connect_primary, reason_of
@@ -26,11 +28,12 @@ from ledger.postgres.reading import (
     scan_postgres,
     standing_of,
 )
-from ledger.segment import write_archived_mark
+from ledger.segment import SEGMENT_BYTES, TABLE, Piece, write_archived_mark
 from ledger.segment_copy import SegmentWriter
 
 _ROWS_AT_ONCE = 8  # of up to 16 MiB each
 _ANSWER_S = 30.0
+_ONE_SEGMENT = 1 << 62  # bytes: what is put into one is cut already
 
 
 class TableReader:
@@ -139,6 +142,39 @@ class TableReader:
         row = self._ask(lambda: self._connection.fetchrow(tables.SIZES, self._partition))
         return {"batches": row["batches"], "journal_bytes": row["size"]}
 
+    def pieces(
+        self, before: Position, keep_count: int, segment_bytes: int = SEGMENT_BYTES
+    ) -> Iterator[Piece]:
+        """Iterate over the batches that fill a segment each, oldest first, as a file store cuts."""
+        standing = self.standing()
+        last_no = min(before.batch_no, standing.end.batch_no)
+        start = standing.begin._replace(segment=max(1, standing.begin.segment), offset=PAGE_BYTES)
+        left: int | None = None  # bytes in the table, asked for once a piece is whole
+        while found := self._piece_end(start.batch_no, last_no, segment_bytes - PAGE_BYTES):
+            after_no, size = found
+            left = (self.sizes()["journal_bytes"] if left is None else left) - size
+            if left < keep_count * segment_bytes:
+                return
+            after = self._place_of(after_no, standing)
+            after = after._replace(segment=start.segment + 1, offset=PAGE_BYTES)
+            yield Piece(start.segment, start, after, self._header(after_no).ts_ns, size)
+            start = after
+
+    def folder_with(self, piece: Piece, aside: Path) -> Path:
+        """Write the segment into ``aside``."""
+        with SegmentWriter(aside, piece.start, _ONE_SEGMENT) as writer:
+            for batch in self.scan(piece.start, piece.after.batch_no - piece.start.batch_no):
+                writer.add(batch)
+        return aside
+
+    def remove(self, piece: Piece) -> None:
+        """Move the mark and remove the rows before it, in one transaction."""
+        if not self._ask(lambda: self._removed(piece)):
+            raise StorageError(
+                f"{TABLE} does not begin with batch {piece.start.batch_no} any more: another one "
+                "archives it, nothing was removed"
+            )
+
     def close(self) -> None:
         """Close the connection and what ``on_close`` closes; twice does no harm."""
         if not self._is_closed:
@@ -146,6 +182,24 @@ class TableReader:
             self._leave()
             self._runner.close()
             self._on_close()
+
+    def _piece_end(self, first_no: int, last_no: int, room: int) -> tuple[int, int] | None:
+        """Return which batch does not fit with those before it, up to ``last_no``; their bytes."""
+        words = (self._partition, first_no, last_no, room)
+        row = self._ask(lambda: self._connection.fetchrow(tables.PIECE_END, *words))
+        return None if row is None else (row["batch_no"], row["size"])
+
+    async def _removed(self, piece: Piece) -> bool:
+        connection, after = self._connection, piece.after
+        if not (await connection.fetchrow(tables.EXIST))["mark"]:
+            await connection.execute(tables.CREATE)  # a journal from before there was an archive
+        place = (after.segment, after.batch_no, after.seq, after.epoch, after.head)
+        async with connection.transaction():
+            first_no = piece.start.batch_no
+            moved = await connection.fetchval(tables.MOVE_MARK, self._partition, *place, first_no)
+            if moved is not None:
+                await connection.execute(tables.REMOVE, self._partition, after.batch_no)
+        return moved is not None
 
     def _rows(self, batch_no: int, count: int) -> list[Row]:
         """Return up to ``count`` rows from batch ``batch_no`` on."""
@@ -187,6 +241,12 @@ class TableReader:
         """Return the answer to ``question``, which may use the connection."""
         try:
             return self._runner.run(self._answered(question))
+        except asyncpg.InsufficientPrivilegeError as problem:
+            self._leave()
+            raise StoreSettingsError(
+                f"PostgreSQL: {reason_of(problem)}: name a role with that right, such as the owner "
+                "of the tables, in DE39_LEDGER__DSN"
+            ) from None
         except CONNECT_ERRORS as problem:
             self._leave()
             raise StoreUnavailable(f"PostgreSQL: {reason_of(problem)}") from None

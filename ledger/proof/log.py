@@ -103,6 +103,24 @@ def read_verifier(data: Path, disk: Disk | None = None) -> str | None:
     return None if text is None else text.strip()
 
 
+def signed_batches(data: Path) -> int | None:
+    """Return how many batches the newest checkpoint of the folder covers.
+
+    0 = there is a signing key and no checkpoint yet; None = no proofs are made of this journal.
+
+    Raises
+    ------
+    ProofError, NoteError
+        The checkpoint is none of the folder's own verifier.
+    """
+    note, verifier = read_note(data), read_verifier(data)
+    if note is None:
+        return 0 if (data / KEY_NAME).exists() else None
+    if verifier is None:
+        raise ProofError(f"{proof_folder(data)} has a checkpoint and no verifier: restore it")
+    return verified(note, verifier).size
+
+
 def check_end(data: Path, end: Position, disk: Disk | None = None) -> None:
     """Compare the end of a recovered journal with what the newest checkpoint has stated.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from ledger.journal import Batch, Position, Writer
+from ledger.segment import SEGMENT_BYTES, Piece
 
 Progress = Callable[[int], None]
 
@@ -118,6 +119,38 @@ class JournalReader(Protocol):
 
     def sizes(self) -> dict[str, int]:
         """Return how much a copy would be: segments or batches, and ``journal_bytes``."""
+        ...
+
+    def pieces(
+        self, before: Position, keep_count: int, segment_bytes: int = SEGMENT_BYTES
+    ) -> Iterator[Piece]:
+        """Iterate over the segments that end at or before a place, oldest first.
+
+        Parameters
+        ----------
+        before
+            Between two batches, such as a snapshot names.
+        keep_count
+            As many of the newest segments stay in any case.
+        segment_bytes
+            Size of a segment where there are none.
+        """
+        ...
+
+    def folder_with(self, piece: Piece, aside: Path) -> Path:
+        """Return a data folder with ``piece`` as a segment file; ``aside`` is a new one for it."""
+        ...
+
+    def remove(self, piece: Piece) -> None:
+        """Let the journal begin after ``piece``, its first, and remove it.
+
+        Raises
+        ------
+        StoreSettingsError
+            The database does not let this role remove batches.
+        StorageError
+            Another one archives the same journal.
+        """
         ...
 
     def close(self) -> None:

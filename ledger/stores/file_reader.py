@@ -6,10 +6,17 @@ from pathlib import Path
 
 from ledger.disk import Disk, OsDisk, storage_errors
 from ledger.errors import NoJournalError
-from ledger.journal import PAGE_BYTES, Batch, Position
+from ledger.journal import HEADER_BYTES, PAGE_BYTES, Batch, Position, header_from_bytes
 from ledger.lookup import located
 from ledger.recovery import SegmentFile, scan_running
-from ledger.segment import archived_mark, segment_indexes, segment_path
+from ledger.segment import (
+    SEGMENT_BYTES,
+    Piece,
+    archived_mark,
+    segment_indexes,
+    segment_path,
+    write_archived_mark,
+)
 from ledger.segment_copy import copy_segments
 from ledger.stores.base import Progress
 
@@ -72,14 +79,49 @@ class FileReader:
             size = sum(path.stat().st_size for path in paths)
         return {"segments": len(paths), "journal_bytes": size}
 
+    def pieces(
+        self, before: Position, keep_count: int, segment_bytes: int = SEGMENT_BYTES
+    ) -> Iterator[Piece]:
+        """Iterate over the segments before the one that ``before`` is in, oldest first."""
+        del segment_bytes  # they are there
+        at = self.located(before)
+        indexes = segment_indexes(self._disk, self._data)
+        for index in indexes[: max(0, len(indexes) - max(1, keep_count))]:
+            if index >= at.segment:
+                return
+            file, following = self._opened(index), self._opened(index + 1)
+            header = header_from_bytes(following.view(PAGE_BYTES, HEADER_BYTES).tobytes())
+            file.close()
+            following.close()
+            after = following.header.start
+            if header is None:
+                raise following.rot("batch header damaged", after.batch_no, PAGE_BYTES)
+            yield Piece(index, file.header.start, after, header.ts_ns, file.size)
+
+    def folder_with(self, piece: Piece, aside: Path) -> Path:
+        """Return the data folder: all segments are in it."""
+        del piece, aside
+        return self._data
+
+    def remove(self, piece: Piece) -> None:
+        """Write where the journal begins from now on, then remove the segment."""
+        path = segment_path(self._data, piece.number)
+        write_archived_mark(self._disk, self._data, piece.after)
+        with storage_errors("removing", path):
+            self._disk.unlink(path)
+            self._disk.fsync_dir(path.parent)
+
     def close(self) -> None:
         """Nothing is open between two readings."""
 
     def _newest_start(self, is_before: Callable[[Position], bool]) -> Position | None:
         for index in reversed(segment_indexes(self._disk, self._data)):
-            path = segment_path(self._data, index)
-            file = SegmentFile(self._disk, path, window_bytes=PAGE_BYTES)
+            file = self._opened(index)
             file.close()
             if is_before(file.header.start):
                 return file.header.start
         return None
+
+    def _opened(self, index: int) -> SegmentFile:
+        path = segment_path(self._data, index)
+        return SegmentFile(self._disk, path, window_bytes=2 * PAGE_BYTES)

@@ -107,8 +107,8 @@ def test_relative_paths_count_from_the_file(tmp_path: Path) -> None:
         ('[ledger]\narchive_folder = "old"', "ledger.archive_folder: goes with archive_age_s or"),
         ("[ledger]\narchive_age_s = 1", "ledger.archive_folder: goes with archive_age_s or"),
         (
-            '[ledger]\nstore = "postgres"\narchive_folder = "old"\narchive_bytes = 1',
-            "ledger.archive_folder: only for store",
+            '[ledger]\nstore = "postgres"\narchive_bytes = 1',
+            "ledger.archive_folder: goes with archive_age_s or",
         ),
         ('[ledger]\nstore = "postgres"\nretry_s = 0', "ledger.retry_s: expected int >= 1"),
         ('[ledger]\ndsn = "postgresql://u:secret@h/d"', "ledger.dsn: only for store"),

@@ -6,12 +6,11 @@ import pytest
 
 from engine import retention
 from engine.retention import Retention
-from ledger.archive import archivable
 from ledger.disk import OsDisk
 from ledger.recovery import SegmentFile
 from ledger.segment import segment_indexes, segment_path
 from tests.ledger.journals import read_all
-from tests.ledger.test_archive import ledger
+from tests.ledger.test_archive import archivable, ledger, sign
 
 _DAY_S = 86_400
 _DAY_NS = _DAY_S * 10**9
@@ -27,12 +26,11 @@ class _Case:
         self.store = ledger(self.data, 4)
         assert archivable(self.data, 2) == [1, 2, 3]
         self.notes: list[str] = []
-        self.signed: int | None = None
 
     def retention(self, age_s: int = 0, bytes_max: int = 0) -> Retention:
         """Return one over the journal."""
         return Retention(
-            self.data, self.target, age_s, bytes_max, lambda: self.signed, self.notes.append
+            self.data, self.target, age_s, bytes_max, _SEGMENT_BYTES, self.notes.append
         )
 
     def segments(self) -> list[int]:
@@ -75,10 +73,10 @@ def test_what_no_checkpoint_covers_stays(case: _Case) -> None:
     """Proofs are made from the segments: those that are not signed yet are needed here."""
     kept = case.retention(age_s=_DAY_S)
     ends = {number: int(read_first(case, number + 1)) - 1 for number in (1, 2, 3)}
-    case.signed = ends[2] - 1
+    sign(case.data, case.store.position, ends[2] - 1)
     kept.look(_TS_NS + 2 * _DAY_NS)
     assert (kept.archived, case.segments()[0]) == (1, 2)
-    case.signed = ends[2]
+    sign(case.data, case.store.position, ends[2])
     kept.look(_TS_NS + 2 * _DAY_NS)
     assert (kept.archived, case.segments()[0]) == (2, 3)
     case.store.close()

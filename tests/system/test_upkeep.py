@@ -6,12 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from ledger.snapshot import latest_seq
 from tests.support.commands import de39
 from tests.system.link import payment
-from tests.system.process import PATIENT, PLAIN, Switch, eventually, is_one_line
+from tests.system.process import PATIENT, PLAIN, Switch, eventually
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "verify_receipt.py"
 _LISTEN = ('dialect = "iso87-bin"\n' + PATIENT,)
@@ -116,26 +114,3 @@ def test_a_journal_behind_its_witness_is_refused(tmp_path: Path) -> None:
         code, stderr = switch.run_to_end()
         assert code == 74
         assert "a witness saw record 4" in stderr
-
-
-@pytest.mark.parametrize(
-    ("words", "instead"),
-    [
-        (("archive", "elsewhere"), "no segments to archive"),
-    ],
-)
-def test_commands_for_files_say_what_to_do_with_a_database(
-    tmp_path: Path, words: tuple[str, ...], instead: str
-) -> None:
-    """One line that names where the journal is and what to use; nothing is written."""
-    (tmp_path / "journal").mkdir()
-    (tmp_path / "journal" / "database").write_text(
-        '{"dsn": "postgresql://u:secret@host/d"}', "utf-8"
-    )
-    code, out, err = de39("ledger", *words, "--data", tmp_path)
-    assert (code, out) == (1, "")
-    assert is_one_line(err)
-    assert f"the journal of {tmp_path} is in PostgreSQL: " in err
-    assert instead in err
-    assert "secret" not in err
-    assert not (tmp_path / "elsewhere").exists()
