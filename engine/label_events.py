@@ -2,7 +2,8 @@
 
 A fraud report raises the risk of the payment's merchant from its own record on and never before:
 the record carries the merchant, so applying it needs nothing of the past. A confirmation that a
-payment was genuine changes no counter; it is kept for training and for measuring models.
+payment was genuine changes no velocity; it is kept for training and for measuring models. The
+record also repeats which rules held on the payment: their precision follows from labels alone.
 """
 
 from enum import IntEnum
@@ -10,6 +11,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from engine import metrics_kernels
 from engine.events import event_record
 from engine.state import EngineState
 from ledger.index import index_find
@@ -28,6 +30,9 @@ class Label(IntEnum):
     GENUINE = 2
 
 
+assert metrics_kernels.FRAUD == Label.FRAUD
+
+
 def label_record(original: NDArray[np.void], label: Label, ts_ns: int) -> NDArray[np.void]:
     """Return the record of a label that arrives at ``ts_ns`` about the payment ``original``."""
     record = event_record(
@@ -42,6 +47,9 @@ def label_record(original: NDArray[np.void], label: Label, ts_ns: int) -> NDArra
         merchant=int(original["merchant"]),
         terminal=int(original["terminal"]),
         mcc=int(original["mcc"]),
+        rules_version=int(original["rules_version"]),
+        hits_lo=int(original["hits_lo"]),
+        hits_hi=int(original["hits_hi"]),
     )
     record["score"] = original["score"]
     return record

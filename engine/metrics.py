@@ -9,7 +9,7 @@ number, a merchant or a terminal: everything counted is one of a stated number o
 
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from engine import metrics_kernels as kernels
 from engine.decision import Decision
 from engine.presentment import Result as Filed
+from engine.rule_counts import RuleCounts
 from engine.wire.columns import Fault
 from ledger.record import SCORE_NONE, Flag
 
@@ -26,7 +27,6 @@ assert kernels.SCORE_NONE == SCORE_NONE
 assert (kernels.RULE_DECLINED, kernels.STEP_UP) == (Decision.RULE_DECLINED, Decision.STEP_UP)
 assert kernels.REVIEW == Flag.REVIEW
 NO_DECISION = kernels.NO_DECISION
-RULES = 2048
 SCORE_PARTS = 20
 DECISIONS = 1000  # place 999 also takes any number past it
 RESPONSE_CODES = 48  # place 0 takes the codes that come after 47 others
@@ -193,13 +193,6 @@ class Table(IntEnum):
     AUTHORIZATIONS = 3
 
 
-class RuleLabel(NamedTuple):
-    """How a rule shows in the metrics: its id and what it does (with its mode, if not live)."""
-
-    rule: str
-    action: str
-
-
 class BuildInfo(NamedTuple):
     """What decides: versions of the program, the rule set and the model."""
 
@@ -221,7 +214,7 @@ class Metrics:
     the methods once per batch.
     """
 
-    def __init__(self, build: BuildInfo) -> None:
+    def __init__(self, build: BuildInfo, rules: RuleCounts | None = None) -> None:
         self.build = build  # replaced as a whole when a rule set or a model goes live
         self.requests_in = _counts(len(REQUEST_MTIS) + 2)  # then: other, unreadable
         self.responses = _counts(len(REPLY_MTIS) + 1, RESPONSE_CODES)  # last row: other
@@ -238,10 +231,8 @@ class Metrics:
         self.group_sum = _counts(1)
         self.sync_counts = _counts(len(DURATION_EDGES_NS) + 1)
         self.sync_sum_ns = _counts(1)
-        self.rule_labels: tuple[RuleLabel, ...] = ()
-        self.rule_hits = _counts(RULES)
-        self.rule_last_s = _counts(RULES)  # Unix seconds of the last hit; 0 = none yet
-        self.rule_labelled = _counts(2, RULES)  # frauds, genuine payments: of hits with a label
+        self.rules = rules or RuleCounts()  # as of the records so far
+        self.rule_hits = self.rules.hits
         self.breaker_trips = _counts(1)
         self.scores = _counts(SCORE_PARTS)
         self.score_facts = _counts(3)  # sum of scores x 10,000; not scored; alerts
@@ -303,20 +294,11 @@ class Metrics:
         self.batch_sum[0] += request_count
 
     def count_records(self, records: NDArray[np.void], record_count: int) -> None:
-        """Count rule hits and scores of durable records, RECORD[>= record_count]."""
+        """Count rule hits, labels and scores of durable records, RECORD[>= record_count]."""
         _require_rows(records, record_count, records, record_count)
-        kernels.count_records(records, record_count, self.rule_hits, self.scores, self.score_facts)
+        kernels.count_records(records, record_count, self.scores, self.score_facts)
+        self.rules.count(records[:record_count])
         self.counters[Counter.RECORDS] += record_count
-        self._note_hits(records[:record_count])
-
-    def _note_hits(self, records: NDArray[np.void]) -> None:
-        """Date the rules that hit among ``records``, by the last of them."""
-        for half, name in enumerate(("hits_lo", "hits_hi")):
-            bits = int(np.bitwise_or.reduce(records[name])) if len(records) else 0
-            while bits:
-                place = half * 64 + (bits & -bits).bit_length() - 1
-                self.rule_last_s[place] = int(records["ts_ns"][-1]) // 1_000_000_000
-                bits &= bits - 1
 
     def observe(self, stage: Stage, duration_ns: int, weight: int = 1) -> None:
         """Add the time that a stage took, once for each of ``weight`` rows that went through it."""
@@ -353,38 +335,6 @@ class Metrics:
         sync_ns = min(max(sync_ns, 0), kernels.LONGEST_NS)
         self.sync_counts[bisect_left(DURATION_EDGES_NS, sync_ns)] += 1
         self.sync_sum_ns[0] = (int(self.sync_sum_ns[0]) + sync_ns) & kernels.SUM_MASK
-
-    def set_rules(self, labels: Sequence[RuleLabel]) -> None:
-        """Name the rules by their bit; a rule that was there before keeps its count."""
-        assert len(labels) <= RULES, "a rule set has at most 2,048 rules"
-        if tuple(labels) == self.rule_labels:
-            return
-        facts = (self.rule_hits, self.rule_last_s, *self.rule_labelled)
-        named = np.array([fact[: len(self.rule_labels)] for fact in facts])
-        kept = dict(zip(self.rule_labels, named.T.tolist(), strict=True))
-        self.rule_labels = ()  # readers see no names rather than wrong ones
-        for fact in facts:
-            fact[:] = 0
-        for bit, label in enumerate(labels):
-            for fact, value in zip(facts, kept.get(label, ()), strict=False):
-                fact[bit] = value
-        self.rule_labels = tuple(labels)
-
-    def count_labels(
-        self, names: Sequence[str], records: NDArray[np.void], is_fraud: NDArray[np.bool_]
-    ) -> None:
-        """Count labels that have come for payments, for each rule that held on them.
-
-        Parameters: ``names`` of the rules by their bits when ``records`` RECORD[k] were decided,
-        ``is_fraud`` bool[k]. A rule that is not in force any more is passed over.
-        """
-        places = {label.rule: place for place, label in enumerate(self.rule_labels)}
-        for bit, name in enumerate(names[:128]):
-            hits = records["hits_lo" if bit < 64 else "hits_hi"]
-            is_hit = (hits >> np.uint64(bit & 63) & np.uint64(1)) != 0
-            if name in places:
-                self.rule_labelled[0, places[name]] += int((is_hit & is_fraud).sum())
-                self.rule_labelled[1, places[name]] += int((is_hit & ~is_fraud).sum())
 
     def note_merchants(self, count: int) -> None:
         """Note how many merchants are known; those beyond the first call's are new."""

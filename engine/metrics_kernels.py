@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ledger.jit import kernel
+from ledger.jit import Int, kernel
 
 Counts: TypeAlias = NDArray[np.int64]
 Rows: TypeAlias = NDArray[np.void]
@@ -22,6 +22,8 @@ SCORE_NONE = 65535  # ledger.record.SCORE_NONE
 SCORE_TOP = 10_000  # probability 1
 RULE_DECLINED, STEP_UP = 301, 302  # engine.decision.Decision
 REVIEW = 128  # ledger.record.Flag
+LABEL = 131  # ledger.record.Kind
+FRAUD = 1  # engine.label_events.Label
 
 
 @kernel
@@ -110,16 +112,55 @@ def count_batch(
 
 
 @kernel
-def count_records(
-    records: Rows, record_count: int, rule_hits: Counts, scores: Counts, score_facts: Counts
-) -> None:
-    """Count rule hits and scores of ledger records.
+def count_hits(
+    records: Rows, record_count: int, version: int, rule_hits: Counts, last_s: Counts
+) -> tuple[int, int]:
+    """Count rule hits of ledger records; return how many of other sets had hits, and the labels.
 
     Parameters
     ----------
     records : RECORD[>= record_count]
-    rule_hits : i64[128]
+        Labels repeat the hits of their payment: they are counted by themselves.
+    version : int
+        Of the rule set whose bits are counted.
+    rule_hits : i64[>= 128]
         Hits of each rule, added to.
+    last_s : i64[>= 128]
+        Unix second of the last hit of each, set.
+    """
+    others = labels = 0
+    for row in range(record_count):
+        record = records[row]
+        if record.kind == LABEL:
+            labels += 1
+        elif record.hits_lo | record.hits_hi != np.uint64(0):
+            if record.rules_version == version:
+                second = np.int64(record.ts_ns // np.uint64(1_000_000_000))
+                _count_bits(record.hits_lo, 0, second, rule_hits, last_s)
+                _count_bits(record.hits_hi, 64, second, rule_hits, last_s)
+            else:
+                others += 1
+    return others, labels
+
+
+@kernel
+def _count_bits(hits: Int, first: Int, second: Int, rule_hits: Counts, last_s: Counts) -> None:
+    rule = first
+    while hits != np.uint64(0):
+        if hits & np.uint64(1):
+            rule_hits[rule] += 1
+            last_s[rule] = second
+        hits = hits >> np.uint64(1)
+        rule += 1
+
+
+@kernel
+def count_records(records: Rows, record_count: int, scores: Counts, score_facts: Counts) -> None:
+    """Count scores of ledger records.
+
+    Parameters
+    ----------
+    records : RECORD[>= record_count]
     scores : i64[k]
         Scores in k equal parts of 0 to 1, upper ends included, added to.
     score_facts : i64[3]
@@ -128,20 +169,6 @@ def count_records(
     """
     width = SCORE_TOP // len(scores)
     for row in range(record_count):
-        hits = records[row].hits_lo
-        rule = 0
-        while hits != np.uint64(0):
-            if hits & np.uint64(1):
-                rule_hits[rule] += 1
-            hits = hits >> np.uint64(1)
-            rule += 1
-        hits = records[row].hits_hi
-        rule = 64
-        while hits != np.uint64(0):
-            if hits & np.uint64(1):
-                rule_hits[rule] += 1
-            hits = hits >> np.uint64(1)
-            rule += 1
         kind = records[row].kind
         if (kind == 0 or kind > 5) and kind != 31:  # ledger.record.Kind: those that are scored
             continue

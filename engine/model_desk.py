@@ -202,20 +202,10 @@ class EngineModelDesk:
             last, _ = self._commit(records, blobs, self._count_labels)
             self._book.note(records["ref_seq"].astype(np.int64))
         waits = [ts_ns - int(originals[one.record]["ts_ns"]) for one in body.labels]
-        self._on_loop(lambda: self._count_by_rule(body.labels, originals))
         self._metrics.labels += (answer["frauds"], answer["labels"] - answer["frauds"])
         self._metrics.label_lag_s[0] = int(np.median(waits)) // 1_000_000_000
         self._on_event("labels.taken", {"count": len(body.labels), "operator": operator})
         return {**answer, "state": "counted", "record": last}
-
-    def _count_by_rule(self, labels: list[LabelOf], originals: dict[int, NDArray[np.void]]) -> None:
-        """Tell how precise each rule is, by the set that decided each payment."""
-        book = self._pipeline.authorizer.state.rules
-        rows = np.stack([originals[one.record] for one in labels])
-        is_fraud = np.array([one.label == "fraud" for one in labels])
-        for version in np.unique(rows["rules_version"]).tolist():
-            chosen = rows["rules_version"] == version
-            self._metrics.count_labels(book.names_of(version), rows[chosen], is_fraud[chosen])
 
     def _originals(self, labels: list[LabelOf]) -> dict[int, NDArray[np.void]]:
         """Return the RECORD row of each labelled payment; refuse what cannot be labelled."""

@@ -17,6 +17,7 @@ from engine.config import Config
 from engine.errors import ConfigError
 from engine.events import apply_events, apply_zones
 from engine.replay import Replayer
+from engine.rule_counts import RuleCounts
 from engine.snapshots import meta_of
 from engine.state import Bounds, EngineState
 from engine.tokens import Tokenizer
@@ -47,6 +48,7 @@ _RULE_BLOBS = (
     BlobKind.KEYS,
     BlobKind.RULE,
     BlobKind.ZONES,
+    BlobKind.HITS,
 )
 
 
@@ -57,6 +59,7 @@ class Partition:
     data: Path
     vault: Vault
     state: EngineState
+    counts: RuleCounts  # of all records at the start; then kept by who serves
     store: Store
     tables: Tables
     tokenizer: Tokenizer
@@ -68,7 +71,11 @@ class Partition:
         """Write a snapshot of the state; everything in it must be durable."""
         state = self.state
         write_snapshot(
-            self.data, state.next_seq - 1, self.store.position, state.arrays(), meta_of(state)
+            self.data,
+            state.next_seq - 1,
+            self.store.position,
+            state.arrays(),
+            meta_of(state, self.counts),
         )
 
     def append(self, records: NDArray[np.void], who: bytes) -> None:
@@ -180,7 +187,7 @@ def _open(
         snapshot = load_latest(data, on_damaged=note)
         if snapshot is None:
             _refuse_archived(data)
-        feed = _Feed(replayer, _restore(state, snapshot))
+        feed = _Feed(replayer, _restore(state, snapshot), counts=_counts(state, snapshot))
         store = open_store(
             data,
             choice,
@@ -190,7 +197,7 @@ def _open(
             on_end=check,
             note=note,
         )
-        feed.flush()
+        counts = feed.end()
         if store.torn is not None:
             note("the journal ended in a batch that was never complete: it was cut off")
         dropped = vault.drop_unjournalled(state.account_count, state.card_count)
@@ -210,6 +217,7 @@ def _open(
         data=data,
         vault=vault,
         state=state,
+        counts=counts,
         store=store,
         tables=constants,
         tokenizer=Tokenizer(vault.keys.token_key),
@@ -240,11 +248,34 @@ def _restore(state: EngineState, snapshot: Snapshot | None) -> int:
     return snapshot.seq
 
 
-class _Feed:
-    """Hands journal batches to the replayer in larger pieces; small batches cost little then."""
+def _counts(state: EngineState, snapshot: Snapshot | None) -> RuleCounts:
+    """Return the counts of rules that a snapshot holds; a snapshot of before has none."""
+    counts = RuleCounts()
+    kept = None if snapshot is None else snapshot.meta.get("rule_counts")
+    if kept is not None:
+        counts.restore(kept)
+    elif snapshot is not None:
+        counts.seq = snapshot.seq
+    counts.changed(state.rules)
+    return counts
 
-    def __init__(self, replayer: Replayer, done_seq: int, piece: int = 8192) -> None:
+
+class _Feed:
+    """Hands journal batches to the replayer in larger pieces; small batches cost little then.
+
+    ``counts`` are kept along, from the record that they are true at.
+    """
+
+    def __init__(
+        self,
+        replayer: Replayer,
+        done_seq: int,
+        piece: int = 8192,
+        counts: RuleCounts | None = None,
+    ) -> None:
         self._replayer = replayer
+        self._counts = counts
+        replayer.state.rules.watcher = counts
         self._done_seq = done_seq
         self._piece = piece
         self._parts: list[NDArray[np.void]] = []
@@ -256,6 +287,8 @@ class _Feed:
     def __call__(self, batch: Batch) -> None:
         """Take one batch; records that the snapshot has are passed over."""
         skipped = int(np.searchsorted(batch.records["seq"], self._done_seq, "right"))
+        if skipped and self._counts is not None:
+            self._count_skipped(batch, skipped)
         records = batch.records[skipped:]
         if not len(records):
             return
@@ -273,6 +306,23 @@ class _Feed:
     def pass_over(self, seq: int) -> None:
         """Leave out records up to ``seq`` from now on: they have been taken."""
         self._done_seq = seq
+
+    def end(self) -> RuleCounts:
+        """Apply what waits; return the counts of all records."""
+        self.flush()
+        state, counts = self._replayer.state, self._counts
+        assert counts is not None, "who reads a journal to serve has them kept"
+        state.rules.watcher = None
+        counts.seq = state.next_seq - 1
+        return counts
+
+    def _count_skipped(self, batch: Batch, skipped: int) -> None:
+        """Count those of the first ``skipped`` records that no count has: see ``Snapshots``."""
+        assert self._counts is not None
+        first = int(np.searchsorted(batch.records["seq"], self._counts.seq, "right"))
+        if first < skipped:
+            blobs = [blob for blob in batch.blobs if first <= blob.row < skipped]
+            self._counts.saw(batch.records[first:skipped], blobs)
 
     def flush(self) -> None:
         """Apply what waits."""

@@ -25,7 +25,7 @@ from engine.admin.rules_api import (
     SetMode,
     Snooze,
 )
-from engine.metrics import Metrics, RuleLabel
+from engine.metrics import Metrics
 from engine.pipeline import Pipeline, event_job
 from engine.rule_events import (
     Event,
@@ -43,7 +43,7 @@ from engine.rules.language import parse, text_of
 from engine.rules.list_kernels import FOREVER, key_from_value, list_number, snooze_name
 from engine.rules.program import Program, no_rules, program_from_file
 from engine.rules.statements import MODEL
-from engine.rules.tree import ActionKind, Mode
+from engine.rules.tree import Mode
 from engine.rules.values import TYPE_NAMES, terminal_text, value_from_text
 from engine.zones import zone_table
 from ledger.commit import CommitJob
@@ -307,21 +307,16 @@ class EngineRuleDesk:
         self._relabel()
 
     def _relabel(self) -> None:
-        program, modes = self._book.program, self._book.deployed.modes
-        labels = []
-        for place, name in enumerate(program.names):
-            action = ActionKind(int(program.rules[place]["action"])).name.lower()
-            mode = Mode(int(modes[place])).name.lower()
-            labels.append(RuleLabel(name, action if mode == "active" else f"{action} ({mode})"))
-        self._metrics.set_rules(labels)
-        self._metrics.build = self._metrics.build._replace(ruleset_sha256=program.sha256)
+        self._metrics.rules.changed(self._book)
+        sha256 = self._book.program.sha256
+        self._metrics.build = self._metrics.build._replace(ruleset_sha256=sha256)
 
     def _view(self) -> Answer:
-        book, program = self._book, self._book.program
+        book, program, counts = self._book, self._book.program, self._metrics.rules
         rules = []
         for place, rule in enumerate(program.source.rules):
             row = book.breakers[place]
-            frauds, genuine = self._metrics.rule_labelled[:, place].tolist()
+            frauds, genuine = counts.labelled[:, place].tolist()
             rules.append(
                 {
                     "rule": rule.name,
@@ -330,8 +325,8 @@ class EngineRuleDesk:
                     "action": rule.action.kind.name.lower(),
                     "mode": Mode(int(book.deployed.modes[place])).name.lower(),
                     "file_mode": rule.mode.name.lower(),
-                    "hits": int(self._metrics.rule_hits[place]),
-                    "last_hit_s": int(self._metrics.rule_last_s[place]),
+                    "hits": int(counts.hits[place]),
+                    "last_hit_s": int(counts.last_s[place]),
                     "labelled_hits": frauds + genuine,
                     "frauds": frauds,
                     "precision": frauds / (frauds + genuine) if frauds + genuine else None,

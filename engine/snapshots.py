@@ -9,15 +9,18 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+from engine.rule_counts import RuleCounts
 from engine.state import EngineState
 from ledger.errors import LedgerError
+from ledger.journal import Position
 from ledger.snapshot import latest_seq
 from ledger.snapshot_fork import SnapshotChild
 
 
-def meta_of(state: EngineState) -> dict[str, Any]:
-    """Return what a rebuild must know beside the arrays: how large the tables were."""
-    return {"bounds": asdict(state.bounds)}
+def meta_of(state: EngineState, counts: RuleCounts | None = None) -> dict[str, Any]:
+    """Return what a start must know beside the arrays: how large the tables were; counts."""
+    meta: dict[str, Any] = {"bounds": asdict(state.bounds)}
+    return meta if counts is None else {**meta, "rule_counts": counts.to_json()}
 
 
 class Snapshots:
@@ -33,6 +36,9 @@ class Snapshots:
         After so many seconds or records since the last one, whichever comes first; 0 = not by it.
     note
         Told of a failure, one line.
+    counts
+        Of rules. They have the durable records only and may lack the last of these, so a snapshot
+        names a place of the journal from which on the start finds all that they lack.
     """
 
     def __init__(
@@ -43,6 +49,7 @@ class Snapshots:
         interval_s: float,
         record_count: int,
         note: Callable[[str], None],
+        counts: RuleCounts | None = None,
     ) -> None:
         self._state = state
         self._store = store
@@ -50,6 +57,8 @@ class Snapshots:
         self._interval_s = interval_s
         self._record_count = record_count
         self._note = note
+        self._counts = counts
+        self._places: tuple[Position, Position] = (store.position, store.position)
         self._child: SnapshotChild | None = None
         self._is_written = False
         self._last_s = time.monotonic()
@@ -78,10 +87,11 @@ class Snapshots:
         if self.is_busy:
             return 0
         self._last_s = time.monotonic()
-        state, position = self._state, self._store.position
+        state, position = self._state, self._counted_place()
+        meta = meta_of(state, self._counts)
         try:
             self._child = SnapshotChild(
-                self._data, state.next_seq - 1, position, state.arrays, meta_of(state)
+                self._data, state.next_seq - 1, position, state.arrays, meta
             )
         except LedgerError as error:
             self._failed(error)
@@ -89,6 +99,21 @@ class Snapshots:
         self._is_written = False
         self.pause_ns = self._child.pause_ns
         return self._child.seq
+
+    def note_place(self) -> None:
+        """Now and then, on the loop: remember where the journal stands."""
+        counted, latest = self._places
+        if self._has_counted(latest):
+            counted = latest
+        self._places = counted, self._store.position
+
+    def _counted_place(self) -> Position:
+        """Return the last known place before which every record is counted."""
+        places: tuple[Position, ...] = (self._store.position, *reversed(self._places))
+        return next((place for place in places if self._has_counted(place)), self._places[0])
+
+    def _has_counted(self, place: Position) -> bool:
+        return self._counts is None or place.seq <= self._counts.seq + 1
 
     def further(self) -> None:
         """Look whether it is written, and give it its name once its records are durable."""

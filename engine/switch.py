@@ -143,7 +143,7 @@ class Switch:
         loop = asyncio.get_running_loop()
         parts, partition = prepared.parts, opened.partition
         self._say_what_is_missing(parts, opened)
-        metrics = Metrics(build_info(parts, __version__))
+        metrics = Metrics(build_info(parts, __version__), partition.counts)
         links = self.config.links
         authorizer = self._authorizer(prepared, opened, metrics)
         pipeline = Pipeline(authorizer, metrics, loop, queue_bytes_max=links.queue_bytes_max)

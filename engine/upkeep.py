@@ -34,6 +34,7 @@ class Upkeep:
             config.snapshot_interval_s,
             config.snapshot_record_count,
             note,
+            partition.counts,
         )
         self._proving: Proving | None = None
         self._retention: Retention | None = None
@@ -57,6 +58,7 @@ class Upkeep:
     async def tick(self, metrics: Metrics) -> None:
         """Begin what is due, further what is under way, show it in the metrics; never long."""
         snapshots = self.snapshots
+        snapshots.note_place()
         if snapshots.is_due:
             snapshots.begin()
         if snapshots.is_busy:  # naming a file syncs a folder: not on the loop

@@ -7,20 +7,22 @@ _RULES_SHOWN = 256  # the page stays bounded; GET /v1/rules has all of a larger 
 
 
 def _rules(metrics: m.Metrics) -> Values:
-    labels = metrics.rule_labels[:_RULES_SHOWN]
-    return [(tuple(label), n) for label, n in zip(labels, metrics.rule_hits.tolist(), strict=False)]
+    labels = metrics.rules.labels[:_RULES_SHOWN]
+    return [
+        (tuple(label), n) for label, n in zip(labels, metrics.rules.hits.tolist(), strict=False)
+    ]
 
 
 def _rules_last(metrics: m.Metrics) -> Values:
-    labels = zip(metrics.rule_labels[:_RULES_SHOWN], metrics.rule_last_s.tolist(), strict=False)
+    labels = zip(metrics.rules.labels[:_RULES_SHOWN], metrics.rules.last_s.tolist(), strict=False)
     return [(tuple(label), seconds) for label, seconds in labels if seconds]
 
 
 def _rules_labelled(metrics: m.Metrics) -> Values:
-    labels = metrics.rule_labels[:_RULES_SHOWN]
+    labels = metrics.rules.labels[:_RULES_SHOWN]
     return [
         ((*label, name), float(count))
-        for name, counts in zip(("fraud", "genuine"), metrics.rule_labelled.tolist(), strict=True)
+        for name, counts in zip(("fraud", "genuine"), metrics.rules.labelled.tolist(), strict=True)
         for label, count in zip(labels, counts, strict=False)
         if count
     ]
@@ -32,7 +34,7 @@ RULE_SERIES: tuple[Series, ...] = (
         "counter",
         "",
         ("rule", "action"),
-        "Authorizations on which a rule held; of one in shadow the action says so.",
+        "Authorizations on which a rule held, also before a restart; in shadow the action says so.",
         _rules,
     ),
     Series(
@@ -40,7 +42,7 @@ RULE_SERIES: tuple[Series, ...] = (
         "gauge",
         "seconds",
         ("rule", "action"),
-        "Engine time of the last batch in which a rule held.",
+        "Engine time of the last authorization on which a rule held.",
         _rules_last,
     ),
     Series(

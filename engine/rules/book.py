@@ -8,7 +8,7 @@ Everything here changes between two requests and at a stated record.
 import json
 import zlib
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,11 +53,24 @@ class Trip(NamedTuple):
     payments: int
 
 
+class Watcher(Protocol):
+    """Told of a fold, in order of records; ``engine.rule_counts`` is one."""
+
+    def saw(self, records: NDArray[np.void], blobs: Sequence[Blob]) -> None:
+        """Take records, with the blobs of theirs."""
+        ...
+
+    def changed(self, book: "RuleBook") -> None:
+        """Look at the rules: they are others, or in other modes, from the next record on."""
+        ...
+
+
 class RuleBook:
     """Rules as they stand; one owner thread."""
 
     def __init__(self) -> None:
         self.lists = ListTable()
+        self.watcher: Watcher | None = None  # while a journal is read
         self.list_types: dict[str, str] = {}  # name -> type, of lists with records
         self.is_journaled = False
         self.file_sha256 = ""  # of the last set that came from a file
@@ -110,11 +123,6 @@ class RuleBook:
             return Mode(self.own_modes.get(MODEL, Mode.ACTIVE))
         return Mode(int(self.deployed.modes[self.program.names.index(name)]))
 
-    def names_of(self, version: int) -> tuple[str, ...]:
-        """Return the names of the rules of a set by their bits; () = not known any more."""
-        programs = (self.program, *(known.program for known in self._known.values()))
-        return next((p.names for p in programs if p.version == version), ())
-
     def advance(self, last_seq: int) -> None:
         """Let the breakers look where ``last_seq`` is the last record; before the next message."""
         if self._has_breakers:
@@ -155,10 +163,14 @@ class RuleBook:
         at = 0
         for row in np.flatnonzero(np.isin(records["kind"], RULE_KINDS)).tolist():
             self._count(records[at:row], refusing[at:row])
+            self._show(records, at, row, blobs)
             self.apply(records[row], [blob for blob in blobs if blob.row == row])
             self._count(records[row : row + 1], refusing[row : row + 1])
+            if self.watcher is not None and records[row]["kind"] != Kind.LIST:
+                self.watcher.changed(self)
             at = row + 1
         self._count(records[at:], refusing[at:])
+        self._show(records, at, len(records), blobs)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return what a snapshot keeps; nothing before the first record about rules."""
@@ -242,6 +254,11 @@ class RuleBook:
     def _count_snoozes(self) -> None:
         counts = self.lists.counts
         self.snooze_count = sum(counts.get(number, 0) for number in self._snoozes)
+
+    def _show(self, records: NDArray[np.void], at: int, end: int, blobs: Sequence[Blob]) -> None:
+        if self.watcher is not None:
+            own = [blob for blob in blobs if at <= blob.row < end] if blobs else []
+            self.watcher.saw(records[at:end], own)
 
     def _count(self, records: NDArray[np.void], refusing: NDArray[np.int16]) -> None:
         if self._has_breakers and len(records):

@@ -124,6 +124,10 @@ may be empty in the file. Entries of cards and accounts are internal numbers.
 - At a start the set of the last record stays in force, unless the configured file has changed.
 - `promote`, `demote` and `demote --off` change one rule from the next request on. A new set states
   all modes anew.
+- Hits, the last hit and precision of each rule (`de39 rules show`, `/metrics`) follow from the
+  records, so a restart loses none: a snapshot holds them and what comes after is counted while it
+  is read. They begin anew when a rule gets another action or mode. A label counts for the rules
+  that held on its payment, by the names of the last sixteen sets.
 - `snooze` keeps a rule from acting on one card for a time; its hits are still recorded.
 - A breaker looks after each 256th record. It puts a rule into shadow when it has refused more than
   its share of the last payments (between a half and a whole window); `default` is for each rule

@@ -40,7 +40,8 @@ def record_counts(records: Any) -> tuple[Counter[int], Counter[int], list[int]]:
     total = unscored = alerts = 0
     for record in records:
         both = int(record["hits_lo"]) | int(record["hits_hi"]) << 64
-        hits.update(bit for bit in range(128) if both >> bit & 1)
+        if record["kind"] != 131:  # a label repeats the hits of its payment
+            hits.update(bit for bit in range(128) if both >> bit & 1)
         if record["kind"] not in {1, 2, 3, 4, 5, 31}:
             continue
         alerts += record["result"] in {301, 302} or bool(record["flags"] & 128)

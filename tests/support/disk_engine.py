@@ -9,6 +9,7 @@ from engine.events import apply_events
 from engine.importing import Import
 from engine.partition import open_partition
 from engine.registrar import Registrar, Registration
+from engine.rule_events import Event, apply_rule_events
 from engine.state import Bounds
 from ledger.commit import CommitJob, Committer
 from ledger.journal import Blob, BlobKind
@@ -84,6 +85,11 @@ class DiskEngine:
         state.add_tokens(done.card_numbers, done.tokens)
         self._committer.submit(CommitJob(done.records, START_NS))
         return done
+
+    def change(self, event: Event) -> None:
+        """Apply a record about rules and hand it to the journal."""
+        records, blobs = apply_rule_events([event], self.state)
+        self._committer.submit(CommitJob(records, START_NS, blobs))
 
     def commit(self, player: Player) -> None:
         """Hand what ``player`` has played so far to the journal, one job a batch."""

@@ -267,6 +267,35 @@ def test_precision_comes_with_the_labels(switch: Switch) -> None:
     assert "frauds 50.0% of 2" in de39("rules", "show", *where)[1]
 
 
+def test_hits_and_precision_survive_a_crash_and_a_stop(switch: Switch) -> None:
+    """From the journal alone, from a snapshot with records behind it, and from the last one."""
+    facts = ("rule", "mode", "hits", "last_hit_s", "labelled_hits", "frauds", "precision")
+
+    def told() -> list[list[object]]:
+        rows = switch.call("GET", "/v1/rules").json["rules"]
+        return [[row[name] for name in facts] for row in rows]
+
+    card = switch.open_card()
+    for end in (switch.kill, switch.kill, switch.stop):
+        assert _pay(switch, card, 9_000) == "00"
+        row = switch.call("GET", f"/v1/authorizations?account={card.account}&limit=1").json
+        record = row["authorizations"][0]["record"]
+        labels = [{"record": record, "label": "fraud"}]
+        assert _post(switch, "labels", labels=labels).status == 200
+        expected = told()
+        watched = next(row for row in expected if row[0] == "R03")
+        assert watched[2] > 0
+        assert watched[5] > 0
+        end()
+        switch.start()
+        assert told() == expected
+        if end == switch.kill:
+            assert switch.call("POST", "/v1/ledger/snapshot", {}).status == 202
+            assert eventually(lambda: switch.metric("de39_ledger_snapshot_sequence") > 0)
+    hits = 'de39_rule_hits_total{action="decline (shadow)",rule="R03"}'
+    assert switch.metric(hits) == next(row[2] for row in told() if row[0] == "R03")
+
+
 def test_four_eyes_and_a_breaker(tmp_path: Path) -> None:
     """A proposal waits for another operator; a rule that declines everything falls to shadow."""
     (tmp_path / "own.rules").write_text(_FILE, encoding="utf-8")

@@ -19,6 +19,8 @@ from engine import metrics as m
 from engine.admin.collector import make_registry
 from engine.admin.series import SERIES
 from engine.decision import Decision
+from engine.rule_counts import RuleLabel
+from engine.rules.limits import RULES_MAX
 
 Sample = tuple[str, frozenset[tuple[str, str]]]
 
@@ -35,7 +37,7 @@ def busy_metrics() -> m.Metrics:
         if isinstance(array, np.ndarray) and array.dtype == np.int64:
             array[...] = 3
     metrics.codes[:] = [m.RESPONSE_CODES - 1, *(0x3030 + s for s in range(1, m.RESPONSE_CODES))]
-    metrics.set_rules([m.RuleLabel(f"R{bit}", "decline") for bit in range(m.RULES)])
+    metrics.rules.set_rules([RuleLabel(f"R{bit}", "decline") for bit in range(RULES_MAX)])
     return metrics
 
 
@@ -68,7 +70,7 @@ def test_the_page_is_valid_unique_and_bounded(metrics: m.Metrics) -> None:
 def test_a_page_takes_under_ten_milliseconds() -> None:
     """The time of the process for one page of an engine that has seen ordinary traffic."""
     metrics = m.Metrics(build())
-    metrics.set_rules([m.RuleLabel(f"R{bit}", "decline") for bit in range(20)])
+    metrics.rules.set_rules([RuleLabel(f"R{bit}", "decline") for bit in range(20)])
     metrics.codes[:13] = [12, *(0x3030 + s for s in range(1, 13))]
     metrics.responses[:4, :13] = 7
     metrics.decided[[decision.value for decision in Decision]] = 7
@@ -92,7 +94,7 @@ def test_values_are_those_of_the_arrays() -> None:
     metrics.decided[Decision.REVERSED] = 1
     metrics.decided[999] = 8
     metrics.shed[m.Shed.OVERLOAD] = 5
-    metrics.set_rules([m.RuleLabel("R7", "decline")])
+    metrics.rules.set_rules([RuleLabel("R7", "decline")])
     metrics.rule_hits[0] = 6
     metrics.set_table(m.Table.CARDS, 10, 100)
     metrics.beat(1, lag_ns=2_500_000)
