@@ -179,10 +179,7 @@ class Switch:
         )
         ticker: asyncio.Task[None] | None = None
         watcher: asyncio.Task[None] | None = None
-        # Modules and kernels are half a million objects that live as long as the process. A full
-        # collection that walks them holds every thread up for some 70 ms; frozen, it skips them.
-        gc.collect()
-        gc.freeze()
+        _freeze()
         try:
             await self._open_ports(parts, server, http, partition)
             ticker = asyncio.create_task(
@@ -420,6 +417,16 @@ class Switch:
         pipeline.stop()
         self.log.error("ledger.failed", error=error)
         self._stop.set()
+
+
+def _freeze() -> None:
+    """Take what is there out of the garbage collector's sight.
+
+    Modules and kernels are half a million objects that live as long as the process. A full
+    collection that walks them holds every thread up for some 70 ms; frozen, it skips them.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _expire(pipeline: Pipeline) -> CommitJob | None:
