@@ -5,9 +5,10 @@ rules saw where one held; once the batch is durable, the thread takes both into 
 (``engine.reason_store``) and explains the scores there, the oldest first. What waits in the file
 outlives a restart. The way there is bounded: past it rows are dropped and counted, as are those a
 crash takes, and ``de39 model explain --missing`` makes reasons from the journal, ``de39 rules
-explain`` shows what rules saw. The thread rests four times as long as it works (``engine.proving``
-says why not by priority). Its kernel is no part of the warm-up; a process of its own compiles it
-when it is needed first, since compiling holds the interpreter's lock.
+explain`` shows what rules saw. The file is bounded by ``[scoring] reasons_bytes_max``: the oldest
+payments go in small steps as new ones come. The thread rests four times as long as it works
+(``engine.proving`` says why not by priority). Its kernel is no part of the warm-up; a process of
+its own compiles it when it is needed first, since compiling holds the interpreter's lock.
 """
 
 import os
@@ -40,6 +41,7 @@ QUEUE_ROWS_MAX = 16_384  # 5 MB of rows between the loop and the file
 WAITING_ROWS_MAX = 1_000_000  # 300 MB in the file; hours of a core's work
 _ROWS_A_TURN = 32  # 20 ms
 _REST_SHARE = 4
+_FORGOTTEN_A_STEP = 256  # payments, 0.3 MB: some ms
 _RETRY_S = 5.0  # after a failure of the file
 _EXPLAINERS_MAX = 4
 _COMPILED = "reasons"  # the mark beside the compiled kernels
@@ -95,6 +97,12 @@ class Explaining:
         Counts what is made, dropped and waits.
     note
         Told of a failure, one line.
+
+    Attributes
+    ----------
+    bytes_max
+        Most bytes that the file may hold; 0 = no bound. Any thread may set it; it counts from the
+        next payment on.
     """
 
     def __init__(
@@ -105,6 +113,7 @@ class Explaining:
         note: Callable[[str], None],
     ) -> None:
         self.store = store
+        self.bytes_max = 0
         self._find = find
         self._metrics = metrics
         self._note = note
@@ -204,14 +213,17 @@ class Explaining:
     def _turn(self) -> bool:
         """Keep what is queued, explain some of what waits; False when there is nothing to do."""
         self._keep()
+        started_s = time.monotonic()
+        is_too_large = self._forget(1)
         part = self.store.waiting(_ROWS_A_TURN, self._unknown)
         self._metrics.gauges[Gauge.REASONS_WAITING] = self._waiting_rows
         if part is None:
-            return False
+            if is_too_large:
+                self._stop.wait(_REST_SHARE * (time.monotonic() - started_s))
+            return is_too_large
         explainer = self._explainer(part.model)
         if explainer is None:
             return True
-        started_s = time.monotonic()
         self.store.put(part.records, explainer.values(part.features), explainer.expected)
         self._waiting_rows -= len(part.records)
         self._metrics.counters[Counter.REASONS_MADE] += len(part.records)
@@ -241,6 +253,21 @@ class Explaining:
                 self._waiting_rows += count
             else:
                 self._drop(count)
+            # Twice as many may go as came, so that what is over the bound gets less.
+            self._forget(-(-2 * captured.row_count // _FORGOTTEN_A_STEP))
+
+    def _forget(self, steps: int) -> bool:
+        """Remove the oldest payments while the file is over its bound; True = it still is."""
+        while is_too_large := 0 < self.bytes_max < self.store.used_bytes():
+            if steps == 0:
+                break
+            steps -= 1
+            went, waited = self.store.forget_oldest(_FORGOTTEN_A_STEP)
+            if went == 0:
+                return False  # what an empty file takes is over the bound
+            self._waiting_rows -= waited
+            self._metrics.counters[Counter.REASONS_FORGOTTEN] += went
+        return is_too_large
 
     def _drop(self, count: int) -> None:
         self._metrics.counters[Counter.REASONS_DROPPED] += count

@@ -91,6 +91,7 @@ class Counter(IntEnum):
     MERCHANTS_UNSEEN = 17  # that the engine had not seen before it started
     SCORER_FAILURES = 18  # scoring stages of a batch that came to nothing
     ARCHIVED = 19  # segments moved to the archive since the start
+    REASONS_FORGOTTEN = 20  # payments whose reasons went so that the file stays within its bound
 
 
 class Gauge(IntEnum):

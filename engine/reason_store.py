@@ -53,6 +53,14 @@ ON CONFLICT (record) DO UPDATE SET
 WHERE model != excluded.model OR checked != excluded.checked
 """
 _ADD_SEEN = "INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+# Up to ? payments of the lowest record numbers, whichever kinds of row they have.
+_OLDEST = """
+SELECT count(*), max(record) FROM (
+    SELECT record FROM (SELECT record FROM reason ORDER BY record LIMIT :most)
+    UNION SELECT record FROM (SELECT record FROM seen ORDER BY record LIMIT :most)
+    ORDER BY record LIMIT :most
+)
+"""
 Row = tuple[Any, ...]
 _ASKED_AT_ONCE = 500  # SQLite takes at least 999 variables
 
@@ -205,6 +213,36 @@ class ReasonStore:
     def waiting_count(self) -> int:
         """Return how many rows wait."""
         return int(self._read("SELECT count(*) FROM reason WHERE adds IS NULL", ())[0][0])
+
+    def used_bytes(self) -> int:
+        """Return the bytes of the file that hold something.
+
+        Pages that were freed are left out, since the next rows go there, and so is the log that
+        SQLite keeps beside the file, some MB.
+        """
+        pages, free, size = (
+            int(self._read(f"PRAGMA {name}", ())[0][0])
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+        return (pages - free) * size
+
+    def forget_oldest(self, most: int) -> tuple[int, int]:
+        """Remove up to ``most`` payments, those of the lowest record numbers.
+
+        Returns (payments that went, those of them that waited).
+        """
+        try:
+            with self._lock, self._db:
+                self._db.execute("BEGIN IMMEDIATE")
+                went, last = self._db.execute(_OLDEST, {"most": most}).fetchone()
+                (waited,) = self._db.execute(
+                    "SELECT count(*) FROM reason WHERE adds IS NULL AND record <= ?", (last,)
+                ).fetchone()
+                for table in ("reason", "seen"):
+                    self._db.execute(f"DELETE FROM {table} WHERE record <= ?", (last,))  # noqa: S608
+        except sqlite3.Error as problem:
+            raise StorageFailure(f"{self._path}: cannot be written: {problem}") from None
+        return int(went), int(waited)
 
     def known(
         self, records: NDArray[np.int64], models: NDArray[np.uint32], checks: NDArray[np.uint32]

@@ -92,6 +92,8 @@ class Reloader:
         parts = prepared.parts
         self._pipeline.authorizer.change(prepared.table, parts.model, prepared.settings)
         self._pipeline.watch.choose(config.scoring)
+        if self._pipeline.explaining is not None:
+            self._pipeline.explaining.bytes_max = config.scoring.reasons_bytes_max
         self._pipeline.queue_bytes_max = config.links.queue_bytes_max
         self._server.slow_reader_ns = config.links.slow_reader_timeout_s * 1_000_000_000
         self._server.set_dialects(parts.dialects)

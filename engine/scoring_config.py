@@ -38,3 +38,11 @@ class Scoring(Section, frozen=True):
         int,
         Meta(ge=1, le=86_400, description="a scorer that failed or was slow is tried again after"),
     ] = 30
+    reasons_bytes_max: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1 << 50,
+            description="most that reasons.db holds; the oldest payments go first; 0 = no bound",
+        ),
+    ] = 4 << 30

@@ -239,6 +239,7 @@ class Switch:
         except StorageFailure as problem:
             self._note(f"reasons: {problem}")
             return None
+        explaining.bytes_max = self.config.scoring.reasons_bytes_max
         explaining.start()
         return explaining
 

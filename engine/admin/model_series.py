@@ -70,6 +70,12 @@ MODEL_SERIES: tuple[Series, ...] = (
         lambda metrics: [((), float(metrics.counters[m.Counter.REASONS_DROPPED]))],
     ),
     single(
+        "de39_reasons_forgotten_total",
+        "counter",
+        "Payments, the oldest, whose reasons were removed to keep `reasons.db` in its bound.",
+        lambda metrics: [((), float(metrics.counters[m.Counter.REASONS_FORGOTTEN]))],
+    ),
+    single(
         "de39_reasons_waiting",
         "gauge",
         "Payments whose exact reasons are still to be made.",

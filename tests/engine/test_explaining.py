@@ -152,6 +152,57 @@ def test_past_the_bounds_rows_are_counted(tmp_path: Path, monkeypatch: pytest.Mo
     assert kept.made() == 0
 
 
+def test_the_file_stays_within_its_bound(tmp_path: Path) -> None:
+    """The oldest payments go, those that wait among them; the newest stay, and all is counted."""
+    kept = Kept(tmp_path)
+    first = kept.pay(40)
+    of_one = np.repeat(first.features[:1], 500, axis=0)
+    bound = kept.explaining.store.used_bytes() + (1 << 20)
+    kept.explaining.bytes_max = bound
+    for start in range(1, 20_001, 500):
+        records = np.arange(start, start + 500)
+        kept.explaining._queue.append(Captured(5, records, records.astype(np.uint32), of_one))
+        kept.explaining._keep()
+        assert kept.explaining.store.used_bytes() <= bound
+    forgotten = int(kept.metrics.counters[Counter.REASONS_FORGOTTEN])
+    assert 0 < forgotten < 20_000
+    assert kept.explaining._waiting_rows == kept.explaining.store.waiting_count()
+    assert kept.explaining.store.waiting_count() == 20_000 - forgotten
+    oldest = kept.explaining.store.waiting(1)
+    assert oldest is not None
+    assert oldest.records.tolist() == [forgotten + 1]
+    kept.explaining.store.close()
+
+
+def test_a_lowered_bound_is_reached_in_small_steps(tmp_path: Path) -> None:
+    """A file that is too large at the start gets smaller beside the traffic, none is refused."""
+    kept = Kept(tmp_path)
+    first = kept.pay(40)
+    store = kept.explaining.store
+    records = np.arange(1_000, 4_000)
+    rows = np.repeat(first.features[:1], 3_000, axis=0)
+    store.add(Captured(5, records, records.astype(np.uint32), rows))
+    kept.explaining.bytes_max = store.used_bytes() // 2
+    kept.explaining.start()
+    assert eventually(lambda: store.used_bytes() <= kept.explaining.bytes_max, 60.0)
+    kept.explaining.close()
+    forgotten = int(kept.metrics.counters[Counter.REASONS_FORGOTTEN])
+    assert forgotten % module._FORGOTTEN_A_STEP == 0
+    assert 3_000 > forgotten > 1_000
+
+
+def test_a_bound_below_an_empty_file_ends(tmp_path: Path) -> None:
+    """One byte keeps nothing, and the thread comes to rest."""
+    kept = Kept(tmp_path)
+    kept.explaining.bytes_max = 1
+    captured = kept.pay(40)
+    kept.explaining.take(captured)
+    assert not kept.explaining._turn()
+    assert kept.metrics.counters[Counter.REASONS_FORGOTTEN] == len(captured.records)
+    assert kept.explaining.store.waiting_count() == 0
+    kept.explaining.store.close()
+
+
 def test_a_file_that_fails_costs_reasons_only(tmp_path: Path) -> None:
     """It is said once, what was on its way is counted, and the thread ends when told."""
     kept = Kept(tmp_path)

@@ -174,3 +174,36 @@ def test_a_newer_file_is_left_alone(tmp_path: Path) -> None:
         StorageFailure, match=r"reasons[.]db: is of version 3, this program knows 2"
     ):
         ReasonStore(tmp_path)
+
+
+def test_the_oldest_payments_are_forgotten(tmp_path: Path) -> None:
+    """By record number, both kinds of rows together; what waited of them is told."""
+    store = ReasonStore(tmp_path)
+    store.add(captured(10, 4))
+    store.add_seen(seen_rows(9, 11, 12, 20))
+    store.put(numbers(11), np.zeros((1, WIDTH)), 0.0)
+    assert store.forget_oldest(3) == (3, 1)  # 9, 10 and 11, of which 10 waited
+    part = store.waiting(9)
+    assert part is not None
+    assert part.records.tolist() == [12, 13]
+    assert sorted(store.find_seen(numbers(9, 11, 12, 20))) == [12, 20]
+    assert store.find(numbers(10, 11)) == {}
+    assert store.forget_oldest(9) == (3, 2)
+    assert store.forget_oldest(9) == (0, 0)
+    store.close()
+
+
+def test_freed_pages_are_used_again(tmp_path: Path) -> None:
+    """What is removed counts no more, and the file does not grow by what comes in its place."""
+    store = ReasonStore(tmp_path)
+    empty = store.used_bytes()
+    store.add(captured(1, 2_000))
+    full, size = store.used_bytes(), (tmp_path / FILE).stat().st_size
+    assert full > empty + 2_000 * 4 * WIDTH
+    assert store.forget_oldest(1_000) == (1_000, 1_000)
+    assert store.used_bytes() < 0.6 * full
+    for first in range(3_000, 8_000, 1_000):
+        store.add(captured(first, 1_000))
+        store.forget_oldest(1_000)
+    store.close()
+    assert (tmp_path / FILE).stat().st_size <= max(1.1 * full, size)
