@@ -63,6 +63,9 @@ def _parse_allow(cursor: Cursor) -> Action:
 
 def _parse_overrides(cursor: Cursor) -> tuple[str, ...]:
     if not cursor.take_word("overrides"):
+        if cursor.token.kind is TokenKind.NAME:
+            what = "'overrides' or the quoted text of the rule"
+            raise cursor.expected(what, known=("overrides",))
         return ()
     cursor.take_symbol("(")
     names: list[str] = []

@@ -173,7 +173,7 @@ class Style:
     def _sum(self, node: Sum, least: int) -> str:
         """Return a sum, in parentheses where it binds less than ``least``."""
         if isinstance(node, Constant):
-            return _number_text(node.value)
+            return _seconds_text(node.value) if node.is_duration else _number_text(node.value)
         if isinstance(node, Reading):
             return node.column.name
         assert isinstance(node, Binary)
@@ -222,6 +222,12 @@ def zone_text(rule_file: RuleFile) -> str:
 
 def _number_text(value: float) -> str:
     return str(int(value)) if value == int(value) else f"{Decimal(repr(value)):f}"
+
+
+def _seconds_text(value: float) -> str:
+    """Return a duration of a sum with its unit: without one it would be a plain number."""
+    sign = "-" if value < 0 else ""
+    return sign + duration_text(abs(int(value)))
 
 
 def _currency_text(currency: int) -> str:

@@ -8,7 +8,7 @@ from engine.rules.columns import BY_NAME, COUNTED, ORDERED, SCORE, Column, Colum
 from engine.rules.cursor import KEYWORDS, Cursor
 from engine.rules.errors import shown
 from engine.rules.limits import CONDITIONS_PER_RULE_MAX, NESTING_MAX, SET_VALUES_MAX
-from engine.rules.sums import SumParser, Unit, goes_on, require_same_unit
+from engine.rules.sums import SumParser, goes_on, require_same_unit
 from engine.rules.tokens import Token, TokenKind
 from engine.rules.tree import (
     SYMBOLS,
@@ -25,9 +25,16 @@ from engine.rules.tree import (
     Phase,
     Place,
     Reading,
-    Sum,
 )
-from engine.rules.values import BOOLS, RANGED, parse_currency_of, parse_value, parse_values
+from engine.rules.values import (
+    BOOLS,
+    RANGED,
+    constant_of_token,
+    in_order,
+    parse_currency_of,
+    parse_value,
+    parse_values,
+)
 
 _OPERATORS = {symbol: operator for operator, symbol in SYMBOLS.items()}
 _RANGE_VALUES_MAX = 10_000  # of a set of codes: every merchant category
@@ -114,24 +121,29 @@ class _ConditionParser:
         """Take what ``column`` is compared with: a constant, or a sum."""
         cursor = self._cursor
         token = cursor.token
-        if column.type in COUNTED and self._begins_sum(token):
-            right, unit = SumParser(cursor, self._column).whole()
-        else:
-            value = parse_value(cursor, column.type)
+        if column.type not in COUNTED or not self._begins_sum(token):
+            return Compare(column, operator, parse_value(cursor, column.type), place)
+        sums = SumParser(cursor, self._column)
+        right, unit = sums.whole()
+        if isinstance(right, Constant) and sums.last_number is not None:
+            # One number, in parentheses or not, is a constant: to the precision of the column.
+            number = sums.last_number
+            value = constant_of_token(cursor, number, column.type)
+            currency = 0
             if column.type is ColumnType.AMOUNT:
-                currency = parse_currency_of(cursor, [token])
-                if currency:
-                    return Compare(column, operator, value, place, currency=currency)
-            if column.type not in COUNTED or not goes_on(cursor):
-                return Compare(column, operator, value, place)
-            right, unit = SumParser(cursor, self._column).after(*_constant(column, token, value))
+                currency = parse_currency_of(cursor, [number])
+            return Compare(column, operator, value, place, currency=currency)
         require_same_unit(cursor, column.type, unit, token)
         return CompareSums(Reading(column), operator, right, place)
 
-    @staticmethod
-    def _begins_sum(token: Token) -> bool:
-        is_column = token.kind is TokenKind.NAME and token.text in BY_NAME
-        return is_column or (token.kind is TokenKind.SYMBOL and token.text == "(")
+    def _begins_sum(self, token: Token) -> bool:
+        """Return whether a sum comes; a name that is no column is an error with the nearest."""
+        if token.kind is TokenKind.NAME and token.text not in BY_NAME:
+            kind = "a number, a column or '('"
+            raise self._cursor.expected(kind, known=BY_NAME)
+        return token.kind in (TokenKind.NAME, TokenKind.NUMBER) or (
+            token.kind is TokenKind.SYMBOL and token.text == "("
+        )
 
     def _column(self) -> Column:
         cursor = self._cursor
@@ -151,7 +163,8 @@ class _ConditionParser:
         cursor = self._cursor
         is_ordered = column.type in ORDERED
         if cursor.token.text == "=":
-            raise cursor.error("expected '==' to compare, found '='", cursor.token)
+            message = "expected '==' to compare (or '>=', '<='), found '='"
+            raise cursor.error(message, cursor.token)
         operator = _OPERATORS.get(cursor.token.text)
         if operator is None:
             what = "a comparison, 'in' or 'between'" if is_ordered else "'==', '!=' or 'in'"
@@ -213,11 +226,6 @@ class _ConditionParser:
                 message = f"more than {SET_VALUES_MAX} values: declare a list for them"
                 raise cursor.error(message, cursor.token)
         if not cursor.try_symbol(")"):
-            raise cursor.expected("',' or ')'")
-        return Member(column, is_negated, "", tuple(values), place)
-
-
-def _constant(column: Column, token: Token, value: float) -> tuple[Sum, Unit]:
-    """Return a constant that a sum begins with; a plain number takes its neighbour's unit."""
-    is_duration = column.type is ColumnType.DURATION and not token.text[-1].isdigit()
-    return Constant(value), ColumnType.DURATION if is_duration else None
+            more = "',', '..' or ')'" if column.type in RANGED else "',' or ')'"
+            raise cursor.expected(more)
+        return Member(column, is_negated, "", in_order(values, column.type), place)

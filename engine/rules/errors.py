@@ -41,6 +41,8 @@ def shown(text: str) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean 'x'?`` for the closest of ``known``, or nothing."""
-    close = difflib.get_close_matches(word[:_SHOWN_MAX], sorted(known), n=1, cutoff=0.6)
-    return f"; did you mean '{close[0]}'?" if close else ""
+    """Return ``; did you mean 'x'?`` for the closest of ``known`` in any case, or nothing."""
+    by_small = {name.lower(): name for name in sorted(known, reverse=True)}
+    small = word[:_SHOWN_MAX].lower()
+    close = difflib.get_close_matches(small, sorted(by_small), n=1, cutoff=0.6)
+    return f"; did you mean '{by_small[close[0]]}'?" if close else ""

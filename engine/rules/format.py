@@ -16,6 +16,7 @@ from engine.rules.tree import And, Breaker, Expression, Or, Rule, RuleFile, Valu
 
 _WIDTH = 100
 _INDENT = "    "
+_WORD = re.compile(r'(?:"[^"]*"|[^" ])+')  # a quoted terminal may hold spaces
 _COMMENT = re.compile(r"(\"[^\"\n]*\")|#([^\n]*)")
 
 
@@ -111,7 +112,7 @@ def _broken(node: Expression) -> str:
 
 def _wrapped_list(text: str) -> str:
     lines, line = [], ""
-    for word in text.split(" "):
+    for word in _WORD.findall(text):
         if line and len(line) + 1 + len(word) > _WIDTH:
             lines.append(line)
             line = _INDENT + word

@@ -9,11 +9,18 @@ The bounds of the compiled form are ``program``'s.
 from pathlib import Path
 
 from engine.rules import limits
-from engine.rules.actions import parse_action
+from engine.rules.actions import NAMES, parse_action
 from engine.rules.conditions import parse_condition
 from engine.rules.cursor import Cursor
 from engine.rules.errors import RuleError, nearest
-from engine.rules.statements import STATEMENTS, check_breakers, parse_breaker, parse_zone
+from engine.rules.statements import (
+    DEFAULT,
+    MODEL,
+    STATEMENTS,
+    check_breakers,
+    parse_breaker,
+    parse_zone,
+)
 from engine.rules.tokens import TokenKind, tokens_from_text
 from engine.rules.tree import (
     OVERRIDABLE,
@@ -26,7 +33,7 @@ from engine.rules.tree import (
     ValueList,
     reads_list,
 )
-from engine.rules.values import TYPE_NAMES, parse_values
+from engine.rules.values import TYPE_NAMES, in_order, parse_values
 
 _PHASES = {"pre": Phase.PRE, "post": Phase.POST}
 _MODES = {"active": Mode.ACTIVE, "shadow": Mode.SHADOW, "off": Mode.OFF}
@@ -78,7 +85,7 @@ def parse(text: str, *, file: str = "<rules>") -> RuleFile:
         elif cursor.at_word("zone"):
             zone = parse_zone(cursor, zone)
         else:
-            raise cursor.expected("'rule' or 'list'", known=STATEMENTS)
+            raise cursor.expected("'rule', 'list', 'breaker' or 'zone'", known=STATEMENTS)
     _check_lists_known(cursor, lists)
     _check_overrides(cursor, rules)
     check_breakers(cursor, breakers, rules)
@@ -104,19 +111,27 @@ def _parse_list(cursor: Cursor, lists: list[ValueList]) -> ValueList:
         is_open = cursor.try_symbol(",")
     if not _at_statement(cursor):
         raise cursor.expected("',', the next list or rule", known=STATEMENTS)
-    return ValueList(token.text, TYPE_NAMES[type_name], tuple(values), token.place)
+    kind = TYPE_NAMES[type_name]
+    return ValueList(token.text, kind, in_order(values, kind), token.place)
 
 
 def _parse_rule(cursor: Cursor, rules: list[Rule]) -> Rule:
     token = cursor.take_name("a rule id")
     if any(known.name == token.text for known in rules):
         raise cursor.error(f"the rule '{token.text}' is defined twice", token)
+    if token.text in (DEFAULT, MODEL):
+        message = f"no rule may be named '{token.text}': breakers and modes mean something else"
+        raise cursor.error(message, token)
     if len(rules) >= limits.RULES_MAX:
         raise cursor.error(f"more than {limits.RULES_MAX} rules", token)
     phase = _PHASES[cursor.take_one_of(_PHASES, "the phase")]
     mode = Mode.ACTIVE
-    if cursor.token.kind is TokenKind.NAME and cursor.token.text in _MODES:
+    word = cursor.token
+    if word.kind is TokenKind.NAME and word.text in _MODES:
         mode = _MODES[cursor.take().text]
+    elif word.kind is TokenKind.NAME and word.text not in NAMES:
+        what = f"a mode ({', '.join(_MODES)}) or an action ({', '.join(NAMES)})"
+        raise cursor.expected(what, known=(*_MODES, *NAMES))
     action = parse_action(cursor, phase)
     text = cursor.take_kind(TokenKind.TEXT, "the quoted text of the rule").text
     if not cursor.take_word("when"):

@@ -101,8 +101,9 @@ rule R11 pre shadow step_up "far above habit, at night"
 - Codes take ranges: `mcc in (5411, 7000..7999)`. Terminals stand in quotes, `"TERM0001"`; merchants
   by the key that an export shows, `m` and 16 hex digits.
 - Arithmetic works on numbers, amounts and durations, and its units must fit: an amount plus an
-  amount, an amount times a number, an amount over an amount. What divides by zero or is not finite
-  is missing. It is done in 64-bit floating point, once for a row however many rules read it.
+  amount, an amount times a number, an amount over an amount, a duration over `1h`. A plain number
+  takes the unit of its neighbour. What divides by zero or is not finite is missing. It is done in
+  64-bit floating point, once for a row however many rules read it.
 - Countries are written as ISO 3166-1 (`DE` or `276`), currencies as ISO 4217 (`EUR` or `978`),
   entry modes as {entries}.
 - Cards and accounts are internal numbers. A card number (PAN) is refused.

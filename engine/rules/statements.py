@@ -85,7 +85,7 @@ def check_breakers(cursor: Cursor, breakers: Sequence[Breaker], rules: Sequence[
             continue
         rule = by_name.get(breaker.target)
         if rule is None:
-            hint = nearest(breaker.target, by_name)
+            hint = nearest(breaker.target, (*by_name, DEFAULT, MODEL))
             raise cursor.error_at(f"no rule is named '{breaker.target}'{hint}", breaker.place)
         if not is_limit_target(rule):
             message = f"'{breaker.target}' is no decline or step_up: nothing to break"

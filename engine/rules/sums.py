@@ -18,7 +18,7 @@ from engine.rules.tokens import Token, TokenKind
 from engine.rules.tree import Binary, Constant, Reading, Sum
 
 _PLAIN = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,9})?")
-_DURATION = re.compile(r"([0-9]{1,8})(s|m|h|d)")
+_DURATION = re.compile(r"(-?[0-9]{1,8})(s|m|h|d)")
 _UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _ADD, _TIMES = ("+", "-"), ("*", "/")
 
@@ -37,7 +37,7 @@ def goes_on(cursor: Cursor) -> bool:
 def duration_from_text(text: str) -> int | None:
     """Return the seconds of ``90s``, ``10m``, ``24h`` or ``7d``; None = no duration."""
     match = _DURATION.fullmatch(text)
-    return int(match[1]) * _UNITS_S[match[2]] if match else None
+    return int(match[1]) * _UNITS_S[match[2]] if match and text[0] != "-" else None
 
 
 def require_same_unit(cursor: Cursor, left: Unit, right: Unit, token: Token) -> Unit:
@@ -55,6 +55,7 @@ class SumParser:
         self._cursor = cursor
         self._take_column = take_column
         self._step_count = 0
+        self.last_number: Token | None = None  # the number read last
 
     def after(self, operand: Sum, unit: Unit) -> tuple[Sum, Unit]:
         """Return the sum that goes on after its first ``operand``, and what it counts in."""
@@ -123,10 +124,12 @@ class SumParser:
         return Reading(column), column.type
 
     def _number(self, token: Token) -> tuple[Sum, Unit]:
-        seconds = duration_from_text(token.text)
-        if seconds is not None:
+        self.last_number = token
+        match = _DURATION.fullmatch(token.text)
+        if match:
             self._cursor.take()
-            return Constant(float(seconds)), ColumnType.DURATION
+            seconds = float(int(match[1]) * _UNITS_S[match[2]])
+            return Constant(seconds, is_duration=True), ColumnType.DURATION
         if not _PLAIN.fullmatch(token.text):
             raise self._cursor.expected("a number")
         self._cursor.take()

@@ -34,8 +34,8 @@ class Token:
 
 
 _PATTERN = re.compile(
-    r"""(?P<skip>[ \t\r]+|\#[^\n]*)
-    |(?P<line>\n)
+    r"""(?P<skip>[ \t]+|\#(?:[^\n\r]|\r(?!\n))*)
+    |(?P<line>\r?\n)
     |(?P<name>[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*)
     |(?P<number>-?[0-9]+(?::[0-9]{2}|(?:\.[0-9]+)?[A-Za-z0-9]*))
     |(?P<text>"[^"\n]*")
@@ -48,14 +48,17 @@ _KINDS = {
     "text": TokenKind.TEXT,
     "symbol": TokenKind.SYMBOL,
 }
+_BYTE_ORDER_MARK = "\ufeff"
+# What an editor may show as the end of a line, or as text elsewhere: a rule must not look like a
+# part of a comment, nor a comment like a rule.
+_HIDDEN = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _LONG_NUMBER = re.compile(r"(?:[0-9][ -]?){12,}")
 
 
 def tokens_from_text(text: str, file: str) -> Iterator[Token]:
     """Yield the tokens of ``text``, END last; raise RuleError at what is none."""
     line = 1
-    line_start = 0
-    offset = 0
+    offset = line_start = 1 if text.startswith(_BYTE_ORDER_MARK) else 0
     while offset < len(text):
         place = Place(line, offset - line_start + 1)
         match = _PATTERN.match(text, offset)
@@ -66,9 +69,18 @@ def tokens_from_text(text: str, file: str) -> Iterator[Token]:
         if group == "line":
             line += 1
             line_start = offset
-        elif group != "skip":
+        elif group == "skip":
+            _check_comment(match.group(), place, file)
+        else:
             yield _token(group, match.group(), place, file)
     yield Token(TokenKind.END, "", Place(line, offset - line_start + 1))
+
+
+def _check_comment(text: str, place: Place, file: str) -> None:
+    hidden = _HIDDEN.search(text.replace("\t", " "))
+    if hidden is not None:
+        message = f"a comment must not hold the character '{shown(hidden.group())}'"
+        raise RuleError(message, file, place.line, place.column + hidden.start())
 
 
 def _token(group: str, raw: str, place: Place, file: str) -> Token:
@@ -88,6 +100,8 @@ def _token(group: str, raw: str, place: Place, file: str) -> Token:
 
 def _complaint(text: str, offset: int) -> str:
     character = text[offset]
+    if character == "\r":
+        return "a carriage return without a line feed ends no line: expected LF or CRLF"
     if character == '"':
         return "this text has no closing quote on its line"
     if character == "!":

@@ -111,9 +111,10 @@ class Between:
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """A number in a sum: plain, in major units, or in seconds, as its neighbours want it."""
+    """A number in a sum: plain, so that it takes the unit of its neighbours, or a duration."""
 
     value: float
+    is_duration: bool = False  # written as one, like 10m; the value is seconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,13 @@
 """Constants of each column type: how they are written and which are valid."""
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from engine.rules.columns import ColumnType
 from engine.rules.constants import COUNTRIES, CURRENCIES, ENTRIES
-from engine.rules.cursor import Cursor
-from engine.rules.errors import RuleError, shown
+from engine.rules.cursor import KEYWORDS, Cursor
+from engine.rules.errors import RuleError, nearest, shown
 from engine.rules.sums import duration_from_text
 from engine.rules.tokens import Token, TokenKind
 from ledger.money import EXPONENT, EXPONENT_UNKNOWN
@@ -50,6 +51,7 @@ _WANTED = {
     ColumnType.MERCHANT: "a merchant's key (m and 16 hex digits, as an export shows it)",
     ColumnType.TERMINAL: 'a terminal in quotes (DE41, 1 to 8 characters, like "TERM0001")',
 }
+_AFTER_AMOUNT = ("and", "or")
 BOOLS = {"true": 1.0, "false": 0.0}
 
 
@@ -64,10 +66,20 @@ def parse_value(cursor: Cursor, kind: ColumnType) -> float:
     if token.kind is not TokenKind.NUMBER or kind is ColumnType.ENTRY:
         raise cursor.expected(_WANTED[kind], known=names)
     cursor.take()
+    return constant_of_token(cursor, token, kind)
+
+
+def constant_of_token(cursor: Cursor, token: Token, kind: ColumnType) -> float:
+    """Return the number that ``token`` is as a constant of ``kind``, or raise at its place."""
     value = value_from_text(token.text, kind)
     if value is None:
         raise _refused(cursor, token, kind)
     return value
+
+
+def in_order(values: Sequence[float], kind: ColumnType) -> tuple[float, ...]:
+    """Return the values of a set or list: codes that take ranges ascending, each once."""
+    return tuple(sorted(set(values)) if kind in RANGED else values)
 
 
 def value_from_text(text: str, kind: ColumnType) -> float | None:
@@ -119,8 +131,11 @@ def parse_currency_of(cursor: Cursor, amounts: list[Token]) -> int:
     ``amounts`` are the tokens of what was just read: none may have more decimals than it has.
     """
     token = cursor.token
-    if token.kind is not TokenKind.NAME or token.text not in CURRENCIES:
+    if token.kind is not TokenKind.NAME or token.text in KEYWORDS:
         return 0
+    if token.text not in CURRENCIES:
+        known = _AFTER_AMOUNT if nearest(token.text, _AFTER_AMOUNT) else CURRENCIES
+        raise cursor.expected("a currency, 'and', 'or' or the next rule", known=known)
     number = CURRENCIES[cursor.take().text]
     exponent = int(EXPONENT[number])
     for amount in amounts:

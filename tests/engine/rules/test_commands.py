@@ -39,7 +39,9 @@ def test_bad_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         check(path, json=True)
     printed = capsys.readouterr()
     assert caught.value.code == 78
-    assert printed.err.startswith(f"{path}:2:12: expected an action")
+    assert printed.err.startswith(
+        f"{path}:2:12: expected a mode (active, shadow, off) or an action"
+    )
     assert printed.err.count("\n") == 1
     error = json.loads(printed.out)["error"]
     assert (error["line"], error["column"]) == (2, 12)

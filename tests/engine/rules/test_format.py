@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 
 from engine.rules.canonical import text_from_file
 from engine.rules.commands import fmt
+from engine.rules.errors import RuleError
 from engine.rules.format import formatted
 from engine.rules.language import parse
 from engine.rules.program import default_rules_path
 from tests.oracle.rule_sets import random_file
+from tests.oracle.rule_texts import random_text
 from tests.support.effort import examples
 
 _MESSY = """\
@@ -79,6 +81,52 @@ def test_formatting_keeps_meaning_and_settles(seed: int, rule_count: int) -> Non
     assert text_from_file(parse(once)) == text_from_file(tree)
     assert formatted(once) == once
     assert once.count("#") == text.count("#")
+
+
+@settings(max_examples=examples(200), deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_what_is_taken_means_the_same_in_every_form(seed: int) -> None:
+    """A text that parses is the same tree in its one form and in the form that a journal keeps.
+
+    A journal's own text must parse: it is what a restart reads the rules from.
+    """
+    text = random_text(random.Random(seed))
+    try:
+        tree = parse(text)
+    except RuleError:
+        return
+    once, kept = formatted(text), text_from_file(tree)
+    assert parse(once) == tree
+    assert formatted(once) == once
+    assert once.count("#") == text.count("#")
+    assert parse(kept).rules == tree.rules
+    assert text_from_file(parse(kept)) == kept
+
+
+@pytest.mark.parametrize(
+    ("condition", "form"),
+    [
+        ("count_1h > secs_since_last/1h", "count_1h > secs_since_last / 1h"),
+        ("count_1h > 60m / secs_since_last", "count_1h > 1h / secs_since_last"),
+        ("secs_since_last -10m > 90s", "secs_since_last + -10m > 90s"),
+        ("amount > (1.2345 * mean_15d)", "amount > 1.2345 * mean_15d"),
+        ("mcc.risk >= (0.1)", "mcc.risk >= 0.1"),
+        ("amount < ((5)) EUR", "amount < 5.00 EUR"),
+        ("mcc not in (7995, 5411, 7995)", "mcc not in (5411, 7995)"),
+    ],
+)
+def test_units_and_parentheses_keep_their_meaning(condition: str, form: str) -> None:
+    """Durations in sums keep their unit, and a constant in parentheses is a constant."""
+    head = 'rule R pre review "r" when '
+    tree = parse(head + condition)
+    assert formatted(head + condition) == head + form + "\n"
+    assert parse(head + form).rules == parse(text_from_file(tree)).rules == tree.rules
+
+
+def test_a_terminal_with_spaces_is_not_cut() -> None:
+    """A long list breaks between its values, never inside one."""
+    text = "list t terminal = " + ", ".join(f'"A  B {n:03d}"' for n in range(60))
+    assert parse(formatted(text)) == parse(text)
 
 
 def test_command_writes_or_checks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

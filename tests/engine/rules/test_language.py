@@ -120,7 +120,16 @@ _ALLOW = 'rule A pre allow(1h) overrides(B) "a" when cnp '
 @pytest.mark.parametrize(
     ("text", "line", "column", "message"),
     [
-        ("rul R1", 1, 1, "expected 'rule' or 'list', found 'rul'; did you mean 'rule'?"),
+        ("rul R1", 1, 1, "expected 'rule', 'list', 'breaker' or 'zone', found 'rul'; did you"),
+        ("RULE R1", 1, 1, "found 'RULE'; did you mean 'rule'?"),
+        ("rule R pre shadwo review", 1, 12, "expected a mode (active, shadow, off) or an action"),
+        ("rule R pre shadwo review", 1, 12, "found 'shadwo'; did you mean 'shadow'?"),
+        ("rule R pre allow(1h) overides(B)", 1, 22, "expected 'overrides' or the quoted text"),
+        ("rule R pre allow(1h) overides(B)", 1, 22, "did you mean 'overrides'?"),
+        ("rule model pre", 1, 6, "no rule may be named 'model'"),
+        ("rule default pre", 1, 6, "no rule may be named 'default'"),
+        ("breaker defualt 5% of 1000", 1, 9, "no rule is named 'defualt'; did you mean 'default'"),
+        ("breaker r 5% of 1000\n" + _HEAD + "cnp", 1, 9, "no rule is named 'r'; did you mean 'R'?"),
         ("rule", 1, 5, "expected a rule id, found the end of the file"),
         ("rule when", 1, 6, "expected a rule id, found 'when'"),
         ("rule R before", 1, 8, "expected the phase (pre, post), found 'before'"),
@@ -146,10 +155,15 @@ _ALLOW = 'rule A pre allow(1h) overrides(B) "a" when cnp '
         (_HEAD + "score > 0.5", 1, 28, "expected a column known before the score"),
         (_HEAD, 1, 28, "expected a column, 'not' or '(', found the end of the file"),
         (_HEAD + "4 < km", 1, 28, "expected a column, 'not' or '(', found '4'"),
-        (_HEAD + "km = 4", 1, 31, "expected '==' to compare, found '='"),
+        (_HEAD + "km = 4", 1, 31, "expected '==' to compare"),
         (_HEAD + "km", 1, 30, "expected a comparison, 'in' or 'between' after 'km'"),
         (_HEAD + "km ! 4", 1, 31, "'!' stands only in '!='"),
-        (_HEAD + "km > kmm", 1, 33, "expected a number, found 'kmm'"),
+        (_HEAD + "km > kmm", 1, 33, "expected a number, a column or '(', found 'kmm'; did you"),
+        (_HEAD + "amount >= 5 EURO", 1, 40, "expected a currency, 'and', 'or' or the next rule"),
+        (_HEAD + "amount >= 5 EURO", 1, 40, "found 'EURO'; did you mean 'EUR'?"),
+        (_HEAD + "amount >= 5 adn cnp", 1, 40, "found 'adn'; did you mean 'and'?"),
+        (_HEAD + "km => 4", 1, 31, "expected '==' to compare (or '>=', '<='), found '='"),
+        (_HEAD + "mcc in (7000-7999)", 1, 40, "expected ',', '..' or ')', found '-7999'"),
         (_HEAD + "km > amount", 1, 33, "expected a number as on the left, found an amount"),
         (_HEAD + "amount + km > 4", 1, 37, "expected an amount as on the left, found a number"),
         (_HEAD + "amount * amount > 4", 1, 37, "expected a number to go with an amount"),
@@ -195,7 +209,7 @@ _ALLOW = 'rule A pre allow(1h) overrides(B) "a" when cnp '
         (_HEAD + "km not 5", 1, 35, "expected 'in', found '5'"),
         (_HEAD + "mcc in 5411", 1, 35, "expected '@' and a list name, or '('"),
         (_HEAD + "mcc in ()", 1, 36, "expected a merchant category code"),
-        (_HEAD + "mcc in (5411", 1, 40, "expected ',' or ')', found the end of the file"),
+        (_HEAD + "mcc in (5411", 1, 40, "expected ',', '..' or ')', found the end of the file"),
         (_HEAD + "mcc in @risky", 1, 36, "no list is named 'risky'"),
         (_HEAD + "km between 5 and 4", 1, 45, "expected an upper end that is not below"),
         (_HEAD + "km between 5 to 6", 1, 41, "expected 'and' and the upper end, found 'to'"),
@@ -311,6 +325,34 @@ def _error_of(text: str) -> RuleError | None:
     except RuleError as error:
         return error
     return None
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "column", "message"),
+    [
+        ("# a\r" + _HEAD + "cnp", 1, 4, "a comment must not hold the character '\\x0d'"),
+        ("# a \u2028" + _HEAD + "cnp", 1, 5, "a comment must not hold the character '\\x2028'"),
+        ("zone +01:00 # \u202e", 1, 15, "a comment must not hold the character '\\x202e'"),
+        ("\n# \0", 2, 3, "a comment must not hold the character '\\x00'"),
+        ("zone +01:00\rzone +02:00", 1, 12, "a carriage return without a line feed ends no line"),
+        ("zone +01:00 \ufeff", 1, 13, "no rule holds the character '\\xfeff'"),
+    ],
+)
+def test_nothing_hides(text: str, line: int, column: int, message: str) -> None:
+    """What an editor may show as a line of its own, or in another order, is refused."""
+    with pytest.raises(RuleError) as caught:
+        parse(text)
+    assert (line, column) == (caught.value.line, caught.value.column)
+    assert message in caught.value.message
+
+
+def test_line_ends_and_marks_of_other_systems() -> None:
+    """CRLF, tabs and a byte order mark at the beginning change neither meaning nor places."""
+    plain = f"# caf\u00e9 \u2603\n{_HEAD}\n\tcnp\n"
+    assert parse("\ufeff" + plain.replace("\n", "\r\n")) == parse(plain)
+    with pytest.raises(RuleError) as caught:
+        parse("\ufeff" + "rul\r\n")
+    assert (caught.value.line, caught.value.column) == (1, 1)
 
 
 def test_unreadable_files(tmp_path: Path) -> None:
