@@ -5,6 +5,8 @@ A backup is a folder: ``journal/`` up to a batch, in segment files whatever the 
 ``backup.json`` with the SHA-256 of every file. The keys (``vault.key``, ``proof.key``) and the
 admin token are never in it: keep them elsewhere.
 
+Where older batches are archived the tree of the checkpoint is in it, too: it cannot be made again.
+
 The order matters beside a running engine: the checkpoint is copied first, so that it states no more
 than the journal has; the vault last, so that it knows every card that the journal names.
 """
@@ -14,14 +16,16 @@ import json
 import os
 import shutil
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 from ledger.disk import OsDisk, storage_errors
 from ledger.errors import LedgerError
 from ledger.journal import Position, position_from_json
-from ledger.proof.log import proof_folder
+from ledger.proof.log import proof_folder, read_note
+from ledger.proof.note import parse
+from ledger.proof.tiles import tile_names
 from ledger.recovery import Scan
 from ledger.segment_copy import copy_file, copy_segments, created
 from ledger.snapshot import load_latest, snapshot_folder
@@ -31,6 +35,7 @@ from ledger.vault import VAULT_FILE
 
 MANIFEST = "backup.json"
 FORMAT = "de39-backup/1"
+_TRIES = 5
 
 
 class BackupError(LedgerError):
@@ -52,8 +57,9 @@ def backup(data: Path, target: Path, on_progress: Progress = lambda _: None) -> 
     _require_empty(target)
     with storage_errors("writing", target):
         target.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _copy_proof(data, target)
     with closing(open_reader(data)) as journal:
+        with storage_errors("writing", target):
+            _copy_proof(data, target, with_tree=journal.beginning() is not None)
         end, records = journal.copy_to(target, on_progress)
     snapshot = load_latest(data, before_seq=end.seq)
     with storage_errors("writing", target):
@@ -139,7 +145,8 @@ def restore(
                 copy_file(path, snapshot_folder(data) / path.name)
         copy_file(source / VAULT_FILE, data / VAULT_FILE)
         if is_whole:
-            _copy_proof(source, data)
+            for path in _files(proof_folder(source)):
+                copy_file(path, data / path.relative_to(source))
     return facts
 
 
@@ -157,11 +164,23 @@ def _cut(source: Path, until_record: int | None, until_ns: int | None) -> Positi
     return end
 
 
-def _copy_proof(source: Path, target: Path) -> None:
-    for name in ("checkpoint", "verifier"):
-        path = proof_folder(source) / name
-        if path.exists():
-            copy_file(path, proof_folder(target) / name)
+def _copy_proof(data: Path, target: Path, *, with_tree: bool) -> None:
+    """Copy the checkpoint and, where the batches it was made of are gone, its tree.
+
+    A running engine replaces the edge of the tree: then a newer checkpoint is taken.
+    """
+    note = read_note(data)
+    if note is None:
+        return
+    for _ in range(_TRIES):
+        names = [f"tile/{name}" for name in tile_names(parse(note).size)] if with_tree else []
+        with suppress(FileNotFoundError):  # of a damaged tree the checkpoint is copied all the same
+            for name in names:
+                copy_file(proof_folder(data) / name, proof_folder(target) / name)
+            break
+        note = read_note(data) or note
+    copy_file(proof_folder(data) / "verifier", proof_folder(target) / "verifier")
+    _write(proof_folder(target) / "checkpoint", note.encode())
 
 
 def _copy_vault(data: Path, target: Path) -> None:

@@ -9,7 +9,7 @@ files can all be made again from the journal, so they are not synced: what a pow
 noticed when the tree is opened, by the root that the signed checkpoint states.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ledger.disk import Disk, storage_errors, write_exact
@@ -32,6 +32,19 @@ def number_path(number: int) -> str:
         number //= 1000
         groups.insert(0, f"x{number % 1000:03d}")
     return "/".join(groups)
+
+
+def tile_names(size: int) -> Iterator[str]:
+    """Yield the files of the tree of ``size`` leaves, relative to its folder ``tile``."""
+    for level in range(_LEVELS_MAX):
+        width = size >> (8 * level)
+        if not width:
+            return
+        folders = (str(level), "entries") if level == 0 else (str(level),)
+        for number in range(-(-width // WIDTH)):
+            part = min(WIDTH, width - number * WIDTH)
+            edge = "" if part == WIDTH else f".p/{part}"
+            yield from (f"{folder}/{number_path(number)}{edge}" for folder in folders)
 
 
 class Tiles:

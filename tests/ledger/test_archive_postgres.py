@@ -1,5 +1,6 @@
 """Archiving a journal in PostgreSQL: segments as a file store's, rows removed by who may."""
 
+import shutil
 from contextlib import closing
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from ledger.archive import Limits, archive, due_pieces, unpack
 from ledger.backup import backup, restore
 from ledger.errors import NoJournalError, RotError, StorageError, StoreSettingsError
 from ledger.journal import PAGE_BYTES, Position, bytes_of
-from ledger.proof.log import ProofLog, load_signer, origin_of
-from ledger.proof.receipt import receipt
+from ledger.proof.log import ProofLog, load_signer, origin_of, read_note, read_verifier
+from ledger.proof.receipt import as_text, consistency_proof, receipt
 from ledger.segment import ARCHIVED_NAME, journal_folder, segment_path
 from ledger.snapshot import snapshot_folder, write_snapshot
 from ledger.stores.file_reader import FileReader
@@ -28,6 +29,7 @@ from ledger.stores.place import (
 from ledger.vault import Vault
 from ledger.verify import verify
 from tests.ledger.journals import CLUSTER, append, opened
+from tests.ledger.proof.test_receipt import tool
 from tests.ledger.test_backup_postgres import copy_key, key_of, other_database, played
 from tests.support.disk_engine import BOUNDS, DiskEngine, import_of
 from tests.support.postgres import USER, Database
@@ -67,10 +69,11 @@ class Case:
         """Archive what may go."""
         return archive(self.rows, self.to, segment_bytes=TINY, **words)  # type: ignore[arg-type]
 
-    def sign(self, batches: int) -> None:
+    def sign(self, batches: int, data: Path | None = None) -> None:
         """Sign a checkpoint over the first ``batches``."""
-        signer = load_signer(self.rows, origin_of(CLUSTER, 0))
-        with closing(ProofLog(self.rows, signer)) as log:
+        data = data or self.rows
+        signer = load_signer(data, origin_of(CLUSTER, 0))
+        with closing(ProofLog(data, signer)) as log:
             log.advance(self.end, batches - log.size)
             log.publish()
 
@@ -227,6 +230,30 @@ def test_proofs_go_on_behind_an_archive(case: Case) -> None:
     with pytest.raises(NoJournalError, match="no record 3"):
         receipt(case.rows, 3)
     assert receipt(case.rows, 120)["format"] == "de39-receipt/1"
+
+
+@pytest.mark.parametrize("source", ["files", "rows"])
+@pytest.mark.parametrize("target", ["files", "rows"])
+def test_proofs_go_on_in_a_restored_folder(
+    case: Case, database: Database, tmp_path: Path, source: str, target: str
+) -> None:
+    """What the tree was made of is archived, so the backup has the tree; the log only grows."""
+    data = case.files if source == "files" else case.rows
+    for path in (snapshot_folder(case.rows), case.rows / "vault.db", case.rows / "vault.key"):
+        if source == "files":
+            copy = shutil.copytree if path.is_dir() else shutil.copy
+            copy(path, data / path.name)
+    case.sign(20, data)
+    assert archive(data, case.to, segment_bytes=TINY)["archived"]
+    old = read_note(data)
+    backup(data, tmp_path / "copy")
+    choice = other_database(database) if target == "rows" else StoreChoice()
+    restore(tmp_path / "copy", tmp_path / "new", into=choice)
+    shutil.copy(data / "proof.key", tmp_path / "new" / "proof.key")
+    case.sign(24, tmp_path / "new")
+    assert old is not None
+    (tmp_path / "c.json").write_text(as_text(consistency_proof(tmp_path / "new", old)), "utf-8")
+    assert tool.main(["consistency", str(tmp_path / "c.json"), "--key", read_verifier(data)]) == 0
 
 
 def test_the_timer_archives_a_table(case: Case) -> None:

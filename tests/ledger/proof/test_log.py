@@ -17,6 +17,7 @@ from ledger.proof.log import (
     proof_folder,
 )
 from ledger.proof.note import NoteError, parse, verified
+from ledger.proof.tiles import tile_names
 from ledger.recovery import Scan
 from ledger.stores.file import FileStore
 from tests.ledger.journals import CLUSTER, append, opened
@@ -49,6 +50,10 @@ def test_root_is_that_of_all_batches_however_it_was_reached(tmp_path: Path) -> N
             pass
         note = log.publish()
         store.close()
+        assert log.size == log.tiles.size
+        tree = proof_folder(tmp_path) / "tile"
+        assert all((tree / name).is_file() for name in tile_names(log.size))
+        assert len(set(tile_names(log.size))) == len([p for p in tree.rglob("*") if p.is_file()])
         entries = [entry_of(batch) for batch in Scan(tmp_path)]
         assert verified(note, load_signer(tmp_path, ORIGIN).verifier).root == mth(entries)
         assert [log.tiles.entry(i) for i in range(0, len(entries), 7)] == entries[::7]
