@@ -85,9 +85,10 @@ def _payload(columns: dict[str, str], values: dict[str, NDArray[Any]], count: in
 
 
 def auth_seq_of(records: Records) -> NDArray[np.uint64]:
-    """Return the authorization each record is about: the one it names, else itself.
+    """Return what each record is about u64 (k,): the authorization it names, else itself.
 
-    An advice of a payment that was declined here names it and still holds by itself.
+    An advice of a payment that was declined here names it and still holds by itself. What reversals
+    name may itself belong to an authorization.
     """
     is_forced = (records["flags"] & np.uint32(Flag.FORCED)) != 0
     stands_alone = (records["ref_seq"] == 0) | ((records["kind"] == Kind.ADVICE) & is_forced)
@@ -97,11 +98,14 @@ def auth_seq_of(records: Records) -> NDArray[np.uint64]:
     return own
 
 
-def event_rows(records: Records) -> bytes:
-    """Return COPY bytes of the table ``event``, one row a record."""
+def event_rows(records: Records, auth_seq: NDArray[np.uint64]) -> bytes:
+    """Return COPY bytes of the table ``event``, one row a record.
+
+    ``auth_seq`` u64 (k,) is the authorization of each.
+    """
     values = {name: records[name] for name in EVENT_COLUMNS if name in (RECORD.names or ())}
     values["at"] = (records["ts_ns"] // np.uint64(1000)).astype(np.int64) - _EPOCH_US
-    values["auth_seq"] = auth_seq_of(records)
+    values["auth_seq"] = auth_seq
     values["merchant"] = np.ascontiguousarray(records["merchant"]).view(np.int64)
     values["response"] = _text(records, ["response"])
     values["rrn"] = _text(records, ["rrn_a", "rrn_b"])
@@ -110,13 +114,17 @@ def event_rows(records: Records) -> bytes:
 
 
 def posting_rows(
-    records: Records, postings: NDArray[np.void], currency: NDArray[np.int64]
+    records: Records,
+    auth_seq: NDArray[np.uint64],
+    postings: NDArray[np.void],
+    currency: NDArray[np.int64],
 ) -> bytes:
     """Return COPY bytes of the table ``posting``.
 
     Parameters
     ----------
     records : RECORD (k,)
+    auth_seq : u64 (k,), the authorization of each record.
     postings : POSTING (m,), rows counted in ``records``.
     currency : i64 (accounts + 1,), of each account.
     """
@@ -129,7 +137,7 @@ def posting_rows(
         "line": postings["line"],
         "account": rows["account"],
         "currency": currency[rows["account"]],
-        "auth_seq": auth_seq_of(rows),
+        "auth_seq": auth_seq[postings["row"]],
         "debit": postings["debit"],
         "credit": postings["credit"],
         "amount_minor": postings["amount_minor"],

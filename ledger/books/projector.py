@@ -33,6 +33,7 @@ CHUNK_RECORDS = 16_384
 _CONNECT_S = 10.0
 _DEBIT_NORMAL = (Memo.LIMIT, Memo.PREPAID, Memo.OVER, Fin.RCV_PURCH, Fin.RCV_CASH)
 _COLUMN: dict[int, int] = {memo.value: memo.value for memo in Memo if memo.value < Memo.SPEND}
+_ABOUT_ANOTHERS = (Kind.REVERSAL, Kind.CLEARING_REVERSAL)
 _COLUMN |= {Fin.RCV_PURCH.value: PURCHASES, Fin.RCV_CASH.value: CASH}
 
 
@@ -271,10 +272,30 @@ class Books:
             accounts, count = copy_rows.account_rows(records)
             if count:
                 await self._copy("account", copy_rows.ACCOUNT_COLUMNS, accounts)
-            await self._copy("event", copy_rows.EVENT_COLUMNS, copy_rows.event_rows(records))
-            rows = copy_rows.posting_rows(records, postings, self.currency)
+            about = await self._authorizations(records)
+            await self._copy("event", copy_rows.EVENT_COLUMNS, copy_rows.event_rows(records, about))
+            rows = copy_rows.posting_rows(records, about, postings, self.currency)
             await self._copy("posting", copy_rows.POSTING_COLUMNS, rows)
         return True
+
+    async def _authorizations(self, records: Records) -> NDArray[np.uint64]:
+        """Return the authorization that each of ``records`` is about, u64 (k,).
+
+        A reversal names a message that may be a part of one, such as an increment, a clearing
+        reversal a clearing. What that is about is in the books, or stands in ``records`` before it.
+        """
+        about = copy_rows.auth_seq_of(records)
+        is_by_another = np.isin(records["kind"], _ABOUT_ANOTHERS) & (records["ref_seq"] != 0)
+        rows = np.flatnonzero(is_by_another)
+        named, first = records["ref_seq"][rows], records["seq"][0]
+        is_here = named >= first
+        about[rows[is_here]] = about[named[is_here] - first]
+        elsewhere = named[~is_here].tolist()
+        if elsewhere:
+            fetched = await self._connection.fetch(tables.AUTHORIZATIONS, sorted(set(elsewhere)))
+            known = dict(fetched)
+            about[rows[~is_here]] = [known.get(seq, seq) for seq in elsewhere]
+        return about
 
     async def _copy(self, table: str, columns: Iterable[str], rows: bytes) -> None:
         await self._connection.copy_to_table(

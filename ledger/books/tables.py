@@ -163,6 +163,7 @@ SELECT account, code, sum(change)::bigint AS balance FROM (
     SELECT account, credit, -amount_minor FROM {SCHEMA}.posting
 ) AS side GROUP BY account, code
 """
+AUTHORIZATIONS = f"SELECT seq, auth_seq FROM {SCHEMA}.event WHERE seq = ANY($1::bigint[])"
 CURRENCIES = f"SELECT account, currency FROM {SCHEMA}.account"
 HOLDS = f"""
 SELECT auth_seq, account, held_minor FROM {SCHEMA}.open_holds

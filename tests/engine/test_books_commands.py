@@ -2,13 +2,18 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engine.books_commands import books
 from ledger.stores.place import StoreChoice
 from tests.ledger.test_place import used
+from tests.support.disk_engine import BOUNDS, DiskEngine, import_of
+from tests.support.judged import PAYMENT, reversal
 from tests.support.postgres import Database
+from tests.support.small_engine import pan
+from tests.support.streams import Player, at
 
 
 def run(capsys: pytest.CaptureFixture[str], **words: object) -> tuple[int, dict, str]:  # type: ignore[type-arg]
@@ -37,6 +42,37 @@ def test_the_books_equal_the_engine(
     assert facts == {"records": due, "projected": due, "ok": True, "differences": []}
     code, facts, _ = run(capsys, data=tmp_path, dsn=database.dsn, check=True)
     assert (code, facts["projected"]) == (0, 0)
+
+
+@pytest.mark.parametrize("is_apart", [False, True])
+def test_a_reversed_increment_is_given_back_under_its_authorization(
+    database: Database,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    profile: Any,
+    is_apart: bool,
+) -> None:
+    """The reversal names the increment; what it releases was held by the authorization."""
+    profile(incremental=1)
+    used(tmp_path, None)
+    payment = at(PAYMENT, stan=700_001, rrn="000000700001", pan=pan(7))
+    more = at(payment, stan=700_002, amount=500)
+    with DiskEngine(tmp_path, BOUNDS) as engine:
+        engine.register(import_of(1, 2, first=4))
+        player = Player(engine)
+        player.play([payment, more], [1, 1])
+        engine.commit(player)
+        engine.drain()
+    if is_apart:
+        assert run(capsys, data=tmp_path, dsn=database.dsn, check=True)[0] == 0
+    with DiskEngine(tmp_path, BOUNDS) as engine:
+        player = Player(engine)
+        player.play([reversal(more, stan=700_003)])
+        assert [result.decision for result in player.played.results] == ["REVERSED"]
+        engine.commit(player)
+        engine.drain()
+    code, facts, _ = run(capsys, data=tmp_path, dsn=database.dsn, check=True)
+    assert (code, facts["differences"]) == (0, [])
 
 
 def test_a_figure_that_differs_is_named(
