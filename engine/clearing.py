@@ -3,7 +3,7 @@
 Rows are worked in order, between two batches of card messages. ``plan`` looks only; ``apply_filed``
 moves, the same when a row comes in and when a restart reads its record. A clearing is never
 turned away for want of money or of an authorization: what fits no open hold is posted by force and
-flagged.
+flagged. A clearing reversal undoes a clearing, hold included, as long as the hold would still live.
 """
 
 from typing import Any
@@ -14,14 +14,16 @@ from numpy.typing import NDArray
 from engine.entries import is_authorization, root_of
 from engine.presentment import MatchedBy, Result
 from ledger.accounts import AccountStatus, has_headroom, post
-from ledger.authorizations import Cursor, State, entry_of_seq
+from ledger.authorizations import Cursor, State, entry_of_seq, remembered_rows
 from ledger.clearings import find_posted, posted_of_seq, remember_posted
-from ledger.deadlines import Wheel, unschedule
+from ledger.deadlines import Wheel, deadline_of, reschedule, unschedule
 from ledger.index import index_find
 from ledger.jit import Int, Row, kernel
 from ledger.record import SCORE_NONE, Flag, Kind
 
+_NS = 1_000_000_000
 _DAY_S = 86_400
+_PAIR = 10_000  # DE3 over this is its first pair
 _MATCH_DAYS_MAX = 45  # by approval code: an authorization older than any hold is another one
 
 
@@ -66,17 +68,8 @@ def settle(
             row["flags"] |= Flag.OVER_LIMIT
         into = records[written]
         _write(row, ring, posted, seq, now_ns, into)
-        apply_filed(into, row["entry"], row["target"], accounts, ring, wheel, posted)
-        remember_posted(
-            (row["id_hi"], row["id_lo"]),
-            seq,
-            row["amount_minor"],
-            row["account"],
-            row["kind"],
-            posted,
-            posted_slots,
-            cursor,
-        )
+        apply_filed(into, row["entry"], row["target"], accounts, ring, wheel, posted, cursor)
+        remember_posted(into, row["entry"], posted, posted_slots, cursor)
         into["otb_after_minor"] = account["otb_minor"]
         into["hold_after_minor"] = account["hold_minor"]
         account["last_seq"] = seq
@@ -133,6 +126,9 @@ def _plan(
         row["result"] = Result.PAID
     else:
         _plan_giving_back(row, posted, posted_slots)
+        if row["result"] == Result.REVERSED:
+            item = posted[row["target"] & (posted.shape[0] - 1)]
+            _plan_taking_back(row, item, accounts[row["account"]], ring, cursor)
 
 
 @kernel
@@ -273,6 +269,44 @@ def _plan_giving_back(row: Row, posted: NDArray[np.void], posted_slots: NDArray[
 
 
 @kernel
+def _plan_taking_back(
+    row: Row, item: Row, account: Row, ring: NDArray[np.void], cursor: NDArray[np.int64]
+) -> None:
+    """Clearing reversal of the posted ``item``: say how much of it is held again.
+
+    What went beyond the hold is taken back first. What a final clearing gave back beside its amount
+    is held again with the whole clearing only, and only as far as it is open to buy: nobody asked
+    to spend it. Nothing is held again of an authorization that was reversed, whose hold has ended
+    or would have by now, or that is not kept any more.
+    """
+    row["pcode"] = np.int64(item["pair"]) * _PAIR + np.int64(row["pcode"]) % _PAIR
+    row["entry"] = _kept(item["authorization"], ring, cursor)
+    original = ring[row["entry"] & (ring.shape[0] - 1)]
+    deadline_s = deadline_of(original["t_s"], original["life_h"])
+    if (
+        row["entry"] == 0
+        or (original["state"] != State.OPEN and original["state"] != State.CLEARED)
+        or deadline_s <= cursor[Cursor.LAST_TS_NS] // _NS
+    ):
+        return
+    from_hold_minor = min(item["amount_minor"], item["freed_minor"])
+    beyond_minor = item["amount_minor"] - from_hold_minor
+    back_minor = item["back_minor"]
+    again_minor = max(back_minor + row["amount_minor"] - beyond_minor, 0)
+    again_minor -= max(back_minor - beyond_minor, 0)
+    if row["amount_minor"] == item["amount_minor"]:
+        again_minor += min(item["freed_minor"] - from_hold_minor, account["otb_minor"])
+    row["freed_minor"] = -again_minor
+
+
+@kernel
+def _kept(entry: Int, ring: NDArray[np.void], cursor: NDArray[np.int64]) -> Int:
+    """Return ``entry`` while the ring has not forgotten it, else 0."""
+    oldest = cursor[Cursor.HEAD] - remembered_rows(ring.shape[0])
+    return np.int64(entry) if entry > oldest else np.int64(0)
+
+
+@kernel
 def apply_filed(
     record: Row,
     entry: Int,
@@ -281,12 +315,18 @@ def apply_filed(
     ring: NDArray[np.void],
     wheel: Wheel,
     posted: NDArray[np.void],
+    cursor: NDArray[np.int64],
 ) -> None:
-    """Move money and states as ``record`` says; ``amount2_minor`` is what leaves the hold."""
+    """Move money and states as ``record`` says; ``amount2_minor`` is what leaves the hold.
+
+    Below zero it is what a clearing reversal holds again.
+    """
     kind = record["kind"]
     freed_minor = record["amount2_minor"]
     post(accounts[record["account"]], kind, record["amount_minor"], freed_minor)
-    if entry > 0:
+    if entry > 0 and kind == Kind.CLEARING_REVERSAL:
+        _take_back(record, entry, ring, wheel, cursor)
+    elif entry > 0:
         original = ring[entry & (ring.shape[0] - 1)]
         original["held_minor"] -= freed_minor
         original["cleared_minor"] += record["amount_minor"]
@@ -297,6 +337,25 @@ def apply_filed(
             unschedule(entry, ring, wheel)
     if target > 0:
         posted[target & (posted.shape[0] - 1)]["back_minor"] += record["amount_minor"]
+
+
+@kernel
+def _take_back(
+    record: Row, entry: Int, ring: NDArray[np.void], wheel: Wheel, cursor: NDArray[np.int64]
+) -> None:
+    """Undo what a clearing did to its authorization: it is open again, or ended uncleared."""
+    original = ring[entry & (ring.shape[0] - 1)]
+    original["held_minor"] -= record["amount2_minor"]
+    # A reversal message may have given back all that was cleared.
+    original["cleared_minor"] = max(original["cleared_minor"] - record["amount_minor"], 0)
+    if original["state"] != State.CLEARED:
+        return
+    if original["held_minor"] > 0:
+        original["state"] = State.OPEN
+        original["deadline_s"] = deadline_of(original["t_s"], original["life_h"])
+        reschedule(entry, ring, wheel, cursor)
+    elif original["cleared_minor"] == 0:
+        original["state"] = State.EXPIRED
 
 
 @kernel
@@ -320,19 +379,14 @@ def replay_filed(
         target = posted_of_seq(posted, cursor[Cursor.POSTED], ref_seq)
         if target == 0:
             return False
+        if record["kind"] == Kind.CLEARING_REVERSAL:
+            entry = _kept(posted[target & (posted.shape[0] - 1)]["authorization"], ring, cursor)
+            if entry == 0 and record["amount2_minor"] < 0:
+                return False
     if not _has_room(posted_slots):
         return False
-    apply_filed(record, entry, target, accounts, ring, wheel, posted)
-    remember_posted(
-        (record["id_hi"], record["id_lo"]),
-        record["seq"],
-        record["amount_minor"],
-        record["account"],
-        record["kind"],
-        posted,
-        posted_slots,
-        cursor,
-    )
+    apply_filed(record, entry, target, accounts, ring, wheel, posted, cursor)
+    remember_posted(record, entry, posted, posted_slots, cursor)
     return True
 
 
@@ -350,10 +404,10 @@ def _write(
     into["id_lo"] = row["id_lo"]
     into["seq"] = seq
     into["ts_ns"] = now_ns
-    if row["entry"] > 0:
-        into["ref_seq"] = ring[row["entry"] & (ring.shape[0] - 1)]["seq"]
-    elif row["target"] > 0:
+    if row["target"] > 0:
         into["ref_seq"] = posted[row["target"] & (posted.shape[0] - 1)]["seq"]
+    elif row["entry"] > 0:
+        into["ref_seq"] = ring[row["entry"] & (ring.shape[0] - 1)]["seq"]
     into["amount_minor"] = row["amount_minor"]
     into["amount2_minor"] = row["freed_minor"]
     into["terminal"] = row["terminal"]

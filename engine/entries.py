@@ -261,6 +261,7 @@ def _fill_entry(item: Row, pcode: Int, into: Row, seq: Int) -> None:
     into["state"] = State.PENDING
     into["exponent"] = item["exponent"]
     into["belongs"] = 0
+    into["life_h"] = item["hold_life_h"]
 
 
 @hot_kernel
@@ -355,6 +356,7 @@ def plant_tombstone(
     into["state"] = State.TOMBSTONE
     into["exponent"] = reversal["exponent"]
     into["belongs"] = 0
+    into["life_h"] = 0
 
 
 @hot_kernel

@@ -231,7 +231,7 @@ def _refuse_archived(data: Path) -> None:
     """Raise ``NoJournalError`` when the journal's first segments are not there to be read."""
     if archived_mark(OsDisk(), data) is not None:
         raise NoJournalError(
-            f"older segments of {data} are archived and no snapshot is whole: "
+            f"older segments of {data} are archived and no snapshot can be read: "
             "bring the segments back from the archive"
         )
 

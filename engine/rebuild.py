@@ -17,7 +17,7 @@ from engine.partition import StateFold
 from engine.state import Bounds
 from ledger.ahead import read_ahead
 from ledger.errors import LedgerError, NoJournalError
-from ledger.snapshot import Snapshot, load_latest, snapshot_seqs
+from ledger.snapshot import Snapshot, load_latest, of_other_format, snapshot_seqs
 from ledger.stores.place import beginning_of, scan_journal
 
 
@@ -51,7 +51,7 @@ def rebuild(
     -------
     dict
         from_record, records, last_record, state_hash, compared (list of record, ok),
-        damaged_snapshots, ok.
+        damaged_snapshots, other_snapshots (of another format: not compared), ok.
     """
     seqs = snapshot_seqs(data)
     known = {found.seq: found for seq in seqs if (found := _facts_of(data, seq)) is not None}
@@ -77,7 +77,8 @@ def rebuild(
     state_hash = fold.state_hash()
     fold.state.close()
     compared += [{"record": seq, "ok": False} for seq in ahead]  # the journal ends before it
-    damaged = sorted(set(seqs) - set(known))
+    other = of_other_format(data)
+    damaged = sorted(set(seqs) - set(known) - set(other))
     return {
         "from_record": first,
         "records": done - first,
@@ -85,6 +86,7 @@ def rebuild(
         "state_hash": state_hash,
         "compared": compared,
         "damaged_snapshots": damaged,
+        "other_snapshots": other,
         "ok": not damaged and all(one["ok"] for one in compared),
     }
 

@@ -93,18 +93,18 @@ def post(account: Row, kind: Int, whole_minor: Int, freed_minor: Int) -> None:
     ``whole_minor`` is the amount of the event; ``freed_minor`` by how much its hold shrinks, below
     zero by how much it grows. The caller has checked the guard of the event and the headroom.
     """
-    freed = max(freed_minor, 0)
-    from_hold = min(whole_minor, freed)
+    changed = abs(freed_minor)
+    from_hold = min(whole_minor, changed)
     credit = min(whole_minor, account["prepaid_minor"])
     paid = min(whole_minor, account["used_minor"])
     change = whole_minor - account["limit_minor"]
     amounts = (  # in the order of lifecycle.Amount
         np.int64(whole_minor),
         np.int64(max(-freed_minor, 0)),
-        np.int64(freed),
+        np.int64(max(freed_minor, 0)),
         np.int64(from_hold),
         np.int64(whole_minor - from_hold),
-        np.int64(freed - from_hold),
+        np.int64(changed - from_hold),
         np.int64(credit),
         np.int64(whole_minor - credit),
         np.int64(paid),

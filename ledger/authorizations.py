@@ -62,7 +62,8 @@ AUTHORIZATION = np.dtype(
             "<u2",
         ),  # 1 = to ``parent``; 0 = ``parent``, if any, took its place
         ("mcc", "<u2"),
-        ("spare", "u1", (6,)),
+        ("life_h", "<u2"),  # hours from ``t_s`` that its hold lives
+        ("spare", "u1", (4,)),
     ]
 )
 assert AUTHORIZATION.itemsize == 128  # two cache lines

@@ -1,8 +1,10 @@
 """What clearing and repayment have posted: one row an item, found by the id it came with.
 
 An id is posted once, whatever is sent again; a refund, a clearing reversal and a returned payment
-name the item they are about and never take back more than it. The rows are a ring: the last
-``capacity`` items are remembered, an item that is older is forgotten and its id would post again.
+name the item they are about and never take back more than it. A clearing keeps which authorization
+it drew on and by how much it shrank the hold, so that its reversal can hold that again. The rows
+are a ring: the last ``capacity`` items are remembered, an item that is older is forgotten and its
+id would post again.
 """
 
 import numpy as np
@@ -10,7 +12,7 @@ from numpy.typing import NDArray
 
 from ledger.authorizations import Cursor
 from ledger.index import index_find, index_insert, index_remove
-from ledger.jit import Int, kernel
+from ledger.jit import Int, Row, kernel
 
 POSTED = np.dtype(
     [
@@ -19,12 +21,15 @@ POSTED = np.dtype(
         ("seq", "<u8"),  # its record; rises along the ring
         ("amount_minor", "<i8"),
         ("back_minor", "<i8"),  # refunded, reversed or returned of it so far, <= amount_minor
+        ("freed_minor", "<i8"),  # of a clearing: by how much the hold shrank
+        ("authorization", "<i8"),  # of a clearing: entry of the authorization in the ring; 0 = none
         ("account", "<u4"),
         ("kind", "<u2"),  # ledger.record.Kind
-        ("spare", "<u2"),
+        ("pair", "<u2"),  # first two digits of DE3: which receivable it made
     ]
 )
-assert POSTED.itemsize == 48
+assert POSTED.itemsize == 64  # a cache line
+_PAIR = 10_000  # DE3 over this is its first pair
 
 
 def new_posted(capacity: int) -> NDArray[np.void]:
@@ -44,32 +49,34 @@ def find_posted(slots: NDArray[np.void], id_hi: Int, id_lo: Int) -> Int:
 
 @kernel
 def remember_posted(
-    identity: tuple[Int, Int],
-    seq: Int,
-    amount_minor: Int,
-    account: Int,
-    kind: Int,
+    record: Row,
+    authorization: Int,
     posted: NDArray[np.void],
     slots: NDArray[np.void],
     cursor: NDArray[np.int64],
 ) -> None:
-    """Give a new item its row; the oldest one is forgotten. The caller has checked for room."""
-    id_hi, id_lo = identity
+    """Give the item of ``record`` (RECORD) its row; the oldest one is forgotten.
+
+    ``authorization`` is the entry that a clearing drew on, 0 = none. The caller has checked for
+    room.
+    """
     mask = posted.shape[0] - 1
     number = cursor[Cursor.POSTED] + 1
     into = posted[number & mask]
     if number > posted.shape[0]:
         index_remove(slots, into["id_lo"], into["id_hi"], number - posted.shape[0])
-    index_insert(slots, id_lo, id_hi, number)
+    index_insert(slots, record["id_lo"], record["id_hi"], number)
     cursor[Cursor.POSTED] = number
-    into["id_hi"] = id_hi
-    into["id_lo"] = id_lo
-    into["seq"] = seq
-    into["amount_minor"] = amount_minor
+    into["id_hi"] = record["id_hi"]
+    into["id_lo"] = record["id_lo"]
+    into["seq"] = record["seq"]
+    into["amount_minor"] = record["amount_minor"]
     into["back_minor"] = 0
-    into["account"] = account
-    into["kind"] = kind
-    into["spare"] = 0
+    into["freed_minor"] = max(record["amount2_minor"], 0)
+    into["authorization"] = authorization
+    into["account"] = record["account"]
+    into["kind"] = record["kind"]
+    into["pair"] = record["pcode"] // _PAIR
 
 
 @kernel

@@ -55,6 +55,40 @@ def schedule(entry: Int, ring: NDArray[np.void], wheel: Wheel, cursor: NDArray[n
 
 
 @kernel
+def reschedule(entry: Int, ring: NDArray[np.void], wheel: Wheel, cursor: NDArray[np.int64]) -> None:
+    """Put ``entry``, whose ``deadline_s`` is set again, between the holds of its minute, by entry.
+
+    A restart puts holds on the wheel in order of entry, so this must. Its place is looked for from
+    both sides: back along the minute's list, and ahead in the ring for the next hold of the minute.
+    So few holds left of many are found as fast as many left.
+    """
+    slots, links = wheel
+    mask = links.shape[0] - 1
+    deadline_s = ring[entry & mask]["deadline_s"]
+    minute = np.int64(deadline_s) // MINUTE_S
+    slot = minute & _MASK
+    before, ahead = slots[slot, 1], np.int64(entry) + 1
+    while before > entry:
+        if ahead <= cursor[Cursor.HEAD] and ring[ahead & mask]["deadline_s"] == deadline_s:
+            before = links[ahead & mask, 0]
+            break
+        ahead += 1
+        before = links[before & mask, 0]
+    after = slots[slot, 0] if before == 0 else links[before & mask, 1]
+    links[entry & mask, 0] = before
+    links[entry & mask, 1] = after
+    if before == 0:
+        slots[slot, 0] = entry
+    else:
+        links[before & mask, 1] = entry
+    if after == 0:
+        slots[slot, 1] = entry
+    else:
+        links[after & mask, 0] = entry
+    cursor[Cursor.SWEEP] = min(cursor[Cursor.SWEEP], minute)
+
+
+@kernel
 def unschedule(entry: Int, ring: NDArray[np.void], wheel: Wheel) -> None:
     """Take ``entry`` off the wheel if it is on it; its ``deadline_s`` is 0 afterwards."""
     slots, links = wheel

@@ -60,9 +60,9 @@ class Amount(IntEnum):
     WHOLE = 0  # the amount of the event
     HELD = 1  # by how much the hold grew
     FREED = 2  # by how much it shrank
-    FROM_HOLD = 3  # the part of the amount that the hold covered
+    FROM_HOLD = 3  # the part of the amount that the hold covered, or takes back
     BEYOND = 4  # the part it did not
-    REST = 5  # freed, and not by the amount
+    REST = 5  # freed, and not by the amount; held again, and not by the amount
     CREDIT = 6  # the part that the customer's own money pays
     OWED = 7  # the part that it does not
     PAID = 8  # the part that pays what is used
@@ -106,12 +106,18 @@ _GIVEN = (
     Leg(Memo.USED, Memo.FREE, Amount.PAID),
     Leg(Memo.PREPAID, Memo.FREE, Amount.EXCESS),
 )
-_CREDITED = Event(
-    _GIVEN,
+_NOT_BILLED = (
+    Leg(Fin.NET_SETTLE, Fin.RECEIVABLE, Amount.PAID),
+    Leg(Fin.NET_SETTLE, Fin.CUST_CREDIT, Amount.EXCESS),
+)
+_TAKEN_BACK = Event(  # the legs of _CLEARED from the last to the first, each the other way round
     (
-        Leg(Fin.NET_SETTLE, Fin.RECEIVABLE, Amount.PAID),
-        Leg(Fin.NET_SETTLE, Fin.CUST_CREDIT, Amount.EXCESS),
+        Leg(Memo.PREPAID, Memo.USED, Amount.EXCESS),
+        Leg(Memo.SPEND, Memo.HOLD, Amount.REST),
+        Leg(Memo.USED, Memo.FREE, Amount.BEYOND),
+        Leg(Memo.USED, Memo.HOLD, Amount.FROM_HOLD),
     ),
+    _NOT_BILLED,
 )
 
 TABLE: Mapping[Kind, Event] = MappingProxyType(
@@ -127,8 +133,8 @@ TABLE: Mapping[Kind, Event] = MappingProxyType(
         Kind.CLEARING_PART: _CLEARED,
         Kind.OVER_CAPTURE: _CLEARED,
         Kind.FORCE_POST: _CLEARED,
-        Kind.REFUND: _CREDITED,
-        Kind.CLEARING_REVERSAL: _CREDITED,
+        Kind.REFUND: Event(_GIVEN, _NOT_BILLED),
+        Kind.CLEARING_REVERSAL: _TAKEN_BACK,
         Kind.REPAYMENT: Event(
             _GIVEN,
             (
@@ -220,7 +226,7 @@ class Position:
     def amounts(self, whole_minor: int, freed_minor: int) -> dict[Amount, int]:
         """Return every ``Amount`` of an event, given how much the hold shrinks (< 0: it grows)."""
         freed = max(freed_minor, 0)
-        from_hold = min(whole_minor, freed)
+        from_hold = min(whole_minor, abs(freed_minor))
         credit = min(whole_minor, self.prepaid_minor)
         paid = min(whole_minor, self.used_minor)
         return {
@@ -229,7 +235,7 @@ class Position:
             Amount.FREED: freed,
             Amount.FROM_HOLD: from_hold,
             Amount.BEYOND: whole_minor - from_hold,
-            Amount.REST: freed - from_hold,
+            Amount.REST: abs(freed_minor) - from_hold,
             Amount.CREDIT: credit,
             Amount.OWED: whole_minor - credit,
             Amount.PAID: paid,

@@ -87,13 +87,14 @@ RECORD = np.dtype(
         ("id_lo", "<u8"),
         ("seq", "<u8"),  # gapless, from 1
         ("ts_ns", "<u8"),  # engine time, ns since 1970-01-01 UTC
-        ("ref_seq", "<u8"),  # the authorization this event is about; 0 = none
+        ("ref_seq", "<u8"),  # the authorization, or the posted item, this event is about; 0 = none
         ("customer", "<u4"),  # of an account; of a payment a hash of its feature row, 0 = none
         ("product", "u1"),
         ("entry_class", "u1"),  # how the card was read, from DE22 and DE25 (scoring.payment.Entry)
         ("hold_life_h", "<u2"),  # hours an approved hold lives
         ("amount_minor", "<i8"),  # requested, replaced, or the new limit
-        ("amount2_minor", "<i8"),  # original amount, released amount, or the old limit
+        # Original amount, what left the hold (< 0: what is held again), or the old limit.
+        ("amount2_minor", "<i8"),
         ("otb_after_minor", "<i8"),  # check value on replay: open to buy after this record
         ("hold_after_minor", "<i8"),  # check value on replay
         ("merchant", "<u8"),  # keyed hash of acquirer and card acceptor id (DE32, DE42); 0 = none

@@ -23,14 +23,20 @@ from ledger.disk import Disk, OsDisk, storage_errors, write_exact
 from ledger.journal import PAGE_BYTES, Position, padded, position_from_json
 
 KEEP_COUNT = 3
-_MAGIC = b"DE39snp\x01"
-_HEAD = struct.Struct("<8sQQ32s")  # magic, index offset, index size, index SHA-256
+# 2: holds keep how long they live, posted items which authorization they drew on.
+SNAPSHOT_FORMAT = 2
+_MAGIC = b"DE39snp"
+_HEAD = struct.Struct("<7sBQQ32s")  # magic, format, index offset, index size, index SHA-256
 _CRC = struct.Struct("<I")
 _CHUNK_BYTES = 4 * 1024 * 1024
 _INDEX_BYTES_MAX = 64 * 1024 * 1024
 _SHA256 = hashlib.sha256()  # copied, not made: making one takes a lock, which a fork may have cut
 
 Arrays = Mapping[str, NDArray[Any]]
+
+
+class _OtherFormatError(ValueError):
+    """A snapshot that another version of the program wrote."""
 
 
 class Snapshot(NamedTuple):
@@ -172,10 +178,34 @@ def load_latest(
             continue
         try:
             return _load(disk, path)
+        except _OtherFormatError as error:
+            if on_damaged is not None:
+                on_damaged(f"snapshot {path} {error}: skipped, the journal is read instead")
         except (ValueError, KeyError, TypeError) as error:
             if on_damaged is not None:
                 on_damaged(f"snapshot {path} is damaged ({error}): skipped, it may be deleted")
     return None
+
+
+def of_other_format(data: Path, disk: Disk | None = None) -> list[int]:
+    """Return the records of snapshots that another version of the program wrote, oldest first."""
+    disk = disk or OsDisk()
+    folder = snapshot_folder(data)
+    return [int(Path(n).stem) for n in _names(disk, folder) if _is_other(disk, folder / n)]
+
+
+def _is_other(disk: Disk, path: Path) -> bool:
+    with storage_errors("opening", path):
+        handle = disk.open(path)
+    try:
+        _read_head(disk, handle, path)
+    except _OtherFormatError:
+        return True
+    except ValueError:
+        return False
+    finally:
+        disk.close(handle)
+    return False
 
 
 def latest_seq(data: Path, disk: Disk | None = None) -> int:
@@ -231,7 +261,7 @@ def _write_all(
     write_exact(disk, handle, index, offset, path)
     index_hash = _SHA256.copy()
     index_hash.update(index)
-    head = _HEAD.pack(_MAGIC, offset, len(index), index_hash.digest())
+    head = _HEAD.pack(_MAGIC, SNAPSHOT_FORMAT, offset, len(index), index_hash.digest())
     head += _CRC.pack(zlib.crc32(head))
     write_exact(disk, handle, head.ljust(PAGE_BYTES, b"\0"), 0, path)
 
@@ -269,14 +299,23 @@ def _load(disk: Disk, path: Path) -> Snapshot:
     return Snapshot(int(index["seq"]), position, arrays, index["meta"], found)
 
 
-def _read_index(disk: Disk, handle: int, path: Path) -> dict[str, Any]:
+def _read_head(disk: Disk, handle: int, path: Path) -> tuple[int, int, bytes]:
+    """Return offset, size and SHA-256 of the index."""
     head = _read(disk, handle, path, 0, PAGE_BYTES)
     fields = bytes(head[: _HEAD.size])
     if zlib.crc32(fields) != _CRC.unpack_from(head, _HEAD.size)[0]:
         raise ValueError("head page checksum")
-    magic, offset, size, index_hash = _HEAD.unpack(fields)
+    magic, version, offset, size, index_hash = _HEAD.unpack(fields)
     if magic != _MAGIC:
-        raise ValueError("written by another version")
+        raise ValueError("no snapshot")
+    if version != SNAPSHOT_FORMAT:
+        message = f"has snapshot format {version}, this program reads format {SNAPSHOT_FORMAT}"
+        raise _OtherFormatError(message)
+    return offset, size, index_hash
+
+
+def _read_index(disk: Disk, handle: int, path: Path) -> dict[str, Any]:
+    offset, size, index_hash = _read_head(disk, handle, path)
     if size > _INDEX_BYTES_MAX:
         raise ValueError("index too long")
     raw = bytes(_read(disk, handle, path, offset, size))

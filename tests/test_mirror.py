@@ -28,7 +28,6 @@ COVERED_BY = {
     "engine/entries.py": "tests/engine/test_matching.py",
     "engine/authorization_config.py": "tests/engine/test_config.py",
     "engine/scoring_config.py": "tests/engine/test_config.py",
-    "engine/clearing.py": "tests/properties/test_lifecycle.py",
     "engine/presentment.py": "tests/properties/test_lifecycle.py",
     "engine/filing.py": "tests/engine/test_clearing_file.py",
     "engine/clearing_desk.py": "tests/system/test_clearing.py",

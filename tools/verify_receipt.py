@@ -319,6 +319,9 @@ class Account:
                 self.used -= paid
                 self.prepaid += amount - paid
                 self.free(amount)
+                if kind == 14 and freed < 0:  # the hold takes back what was cleared from it
+                    self.hold -= freed
+                    self.spend(-freed)
             elif kind == 19:
                 self.bill(amount)
                 self.spend(amount)

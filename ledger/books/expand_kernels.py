@@ -92,7 +92,8 @@ def _amounts(record: Row, kind: Int, account: Any, amounts: Any) -> None:
     if kind != Kind.LIMIT and kind != Kind.ACCOUNT_OPEN:
         shrinks = account[Memo.HOLD] - np.int64(record["hold_after_minor"])
     freed: Any = max(shrinks, 0)
-    from_hold: Any = min(whole, freed)
+    changed: Any = abs(shrinks)
+    from_hold: Any = min(whole, changed)
     credit = min(whole, account[Memo.PREPAID])
     paid = min(whole, account[Memo.USED])
     amounts[0] = whole
@@ -100,7 +101,7 @@ def _amounts(record: Row, kind: Int, account: Any, amounts: Any) -> None:
     amounts[2] = freed
     amounts[3] = from_hold
     amounts[4] = whole - from_hold
-    amounts[5] = freed - from_hold
+    amounts[5] = changed - from_hold
     amounts[6] = credit
     amounts[7] = whole - credit
     amounts[8] = paid

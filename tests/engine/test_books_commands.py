@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from engine.books_commands import books
+from engine.filing import Clearing
 from ledger.stores.place import StoreChoice
 from tests.ledger.test_place import used
 from tests.support.disk_engine import BOUNDS, DiskEngine, import_of
+from tests.support.filings import settle_items
 from tests.support.judged import PAYMENT, reversal
 from tests.support.postgres import Database
 from tests.support.small_engine import pan
@@ -45,6 +47,58 @@ def test_the_books_equal_the_engine(
 
 
 @pytest.mark.parametrize("is_apart", [False, True])
+def test_clearings_taken_back_are_held_again_in_the_books_too(
+    database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str], is_apart: bool
+) -> None:
+    """Under their authorization, whether the clearing is in the books before or comes with it."""
+    used(tmp_path, None)
+    with DiskEngine(tmp_path, BOUNDS) as engine:
+        engine.register(import_of(3, 2, first=4))
+        player = Player(engine)
+        asks = [
+            at(PAYMENT, pan=pan(card), stan=n, rrn=f"{n:012d}", amount=1_000 + n % 100)
+            for n, card in enumerate([7, 8, 9, 10, 11, 12] * 2, 700_000)
+        ]
+        player.play(asks, [5, 5])
+        held = [r for r in player.played.all_records() if r["result"] == 0 and r["kind"] == 1]
+        assert len(held) > 5
+        for n, record in enumerate(held):
+            about = {"account": "A", "currency": "840", "authorization": int(record["seq"])}
+            amount = int(record["amount_minor"]) + 400 * (n % 3 - 1)
+            item = Clearing(id=f"C{n}", amount_minor=amount, final=n % 2 == 0, **about)
+            _file(engine, player, item, record)
+        engine.commit(player)
+        engine.drain()
+    if is_apart:
+        assert run(capsys, data=tmp_path, dsn=database.dsn, check=True)[0] == 0
+    with DiskEngine(tmp_path, BOUNDS) as engine:
+        player = Player(engine)
+        for n, record in enumerate(held):
+            left = int(record["amount_minor"]) + 400 * (n % 3 - 1) - 100 * (n % 4)
+            item = Clearing(
+                id=f"R{n}", type="reversal", amount_minor=left, original_id=f"C{n}",
+                account="A", currency="840",
+            )  # fmt: skip
+            _file(engine, player, item, record)
+        engine.commit(player)
+        engine.drain()
+    code, facts, err = run(capsys, data=tmp_path, dsn=database.dsn, check=True)
+    assert (code, facts["differences"]) == (0, []), err
+    first = int(held[0]["seq"])
+    states = database.fetch(
+        "SELECT state, held_minor, cleared_minor FROM de39_books.authorization_state "
+        "WHERE auth_seq = $1",
+        first,
+    )
+    assert states == [("open", int(held[0]["amount_minor"]), 0)]
+    assert database.fetchval(
+        "SELECT count(*) FROM de39_books.event WHERE kind = 14 AND auth_seq < ref_seq"
+    ) == len(held)
+    sums = database.fetch("SELECT difference FROM de39_books.trial_balance_check")
+    assert {difference for (difference,) in sums} == {0}
+
+
+@pytest.mark.parametrize("is_apart", [False, True])
 def test_a_reversed_increment_is_given_back_under_its_authorization(
     database: Database,
     tmp_path: Path,
@@ -73,6 +127,15 @@ def test_a_reversed_increment_is_given_back_under_its_authorization(
         engine.drain()
     code, facts, _ = run(capsys, data=tmp_path, dsn=database.dsn, check=True)
     assert (code, facts["differences"]) == (0, [])
+
+
+def _file(engine: DiskEngine, player: Player, item: Clearing, about: Any) -> None:
+    """Post an item of the account of a record."""
+    owner = int(about["account"]), 0
+    results, records = settle_items(engine, [item], [owner], int(about["ts_ns"]) + 10**9)
+    assert results[0] in ("MATCHED", "OVER_CAPTURED", "REVERSED")
+    player.played.records.append(records)
+    player.rows += len(records)
 
 
 def test_a_figure_that_differs_is_named(

@@ -14,6 +14,7 @@ from ledger.recovery import SegmentFile
 from ledger.segment import segment_path, write_archived_mark
 from ledger.snapshot import snapshot_folder, write_snapshot
 from ledger.vault import Vault
+from tests.ledger.test_snapshot import as_written_by_format
 from tests.support.disk_engine import BOUNDS, DiskEngine, import_of
 
 
@@ -93,6 +94,21 @@ def test_archived_segments_need_a_snapshot(ledger: tuple[Path, str]) -> None:
         rebuild(data, key_of(data))
     with pytest.raises(NoJournalError, match="bring the segments back"):
         DiskEngine(data)
+
+
+def test_snapshots_of_another_format_are_passed_over(ledger: tuple[Path, str]) -> None:
+    """What an older program wrote is no damage: named, not compared; a start reads the journal."""
+    data, live = ledger
+    as_written_by_format(1, max(snapshot_folder(data).glob("*.snap")))
+    facts = rebuild(data, key_of(data))
+    assert (facts["other_snapshots"], facts["damaged_snapshots"], facts["ok"]) == ([18], [], True)
+    assert [one["record"] for one in facts["compared"]] == [6, 12]
+    with DiskEngine(data) as engine:
+        assert engine.hash() == live
+        assert engine.partition.replayed_count == 22 - 12
+        assert any(
+            "has snapshot format 1, this program reads format 2" in note for note in engine.notes
+        )
 
 
 def test_what_is_missing_is_named(ledger: tuple[Path, str]) -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from ledger.authorizations import new_cursor
 from ledger.clearings import find_posted, new_posted, posted_of_seq, remember_posted
 from ledger.index import Index
+from ledger.record import RECORD, Kind
 from tests.support.effort import examples
 
 pytestmark = pytest.mark.kernels
@@ -23,17 +24,11 @@ def test_the_last_items_are_found_by_id_and_by_record(ids: list[int]) -> None:
     index = Index(rows_max=_CAPACITY, source=lambda _a, _b: (np.zeros((0, 2), np.uint64),) * 2)
     kept: dict[int, int] = {}
     for seq, name in enumerate(ids, 100):
-        key = np.uint64(name), np.uint64(name + 1)
-        remember_posted(
-            key,
-            np.int64(seq),
-            np.int64(name),
-            np.int64(1),
-            np.int64(9),
-            posted,
-            index.slots,
-            cursor,
-        )
+        record = np.zeros(1, RECORD)[0]
+        record["id_hi"], record["id_lo"], record["seq"] = name, name + 1, seq
+        record["amount_minor"], record["amount2_minor"] = name, name - 20
+        record["account"], record["kind"], record["pcode"] = 1, Kind.CLEARING, 12_345
+        remember_posted(record, np.int64(7 * name), posted, index.slots, cursor)
         kept[name] = seq
         if len(kept) > _CAPACITY:
             del kept[next(iter(kept))]
@@ -43,6 +38,8 @@ def test_the_last_items_are_found_by_id_and_by_record(ids: list[int]) -> None:
             if number:
                 row = posted[number & (_CAPACITY - 1)]
                 assert (row["seq"], row["amount_minor"]) == (kept[known], known)
+                assert (row["authorization"], row["pair"]) == (7 * known, 1)
+                assert row["freed_minor"] == max(known - 20, 0)
                 head = np.int64(cursor[8])
                 assert posted_of_seq(posted, head, np.int64(kept[known])) == number
         assert posted_of_seq(posted, np.int64(cursor[8]), np.int64(99)) == 0

@@ -12,6 +12,7 @@ from ledger.deadlines import (
     new_wheel,
     next_due,
     rebuild,
+    reschedule,
     schedule,
     unschedule,
 )
@@ -23,7 +24,7 @@ _ROWS = 64
 _START_S = 1_780_000_000
 _steps = st.lists(
     st.tuples(
-        st.sampled_from(["place", "place", "close", "wait", "restart"]),
+        st.sampled_from(["place", "place", "close", "close", "reopen", "wait", "restart"]),
         st.sampled_from([1, 1, 2, 24, LIFE_H_MAX]),
         st.sampled_from([0, 1, 59, 3_600, 90_000, 40 * 86_400, 100 * 86_400]),
     ),
@@ -34,9 +35,9 @@ _steps = st.lists(
 @settings(max_examples=examples(200))
 @given(_steps)
 def test_holds_fall_due_by_deadline_then_by_entry(steps: list[tuple[str, int, int]]) -> None:
-    """Holds of all lives, closed at any time, restarts between: due in the order of the list."""
+    """Of all lives, closed and open again at any time, restarts between: due as in the list."""
     ring, wheel, cursor = new_ring(_ROWS), new_wheel(_ROWS), new_cursor()
-    now_s, expected = _START_S, []
+    now_s, expected, closed = _START_S, [], []
     for what, life_h, gap_s in steps:
         if what == "place" and cursor[Cursor.HEAD] < _ROWS - 1:
             cursor[Cursor.HEAD] += 1
@@ -47,11 +48,19 @@ def test_holds_fall_due_by_deadline_then_by_entry(steps: list[tuple[str, int, in
             schedule(np.int64(entry), ring, wheel, cursor)
             expected.append((int(row["deadline_s"]), entry))
         elif what == "close" and expected:
-            _, entry = expected.pop(gap_s % len(expected))
+            closed.append(expected.pop(gap_s % len(expected)))
+            entry = closed[-1][1]
             ring[entry]["state"] = State.REVERSED
             unschedule(np.int64(entry), ring, wheel)
             unschedule(np.int64(entry), ring, wheel)  # twice is as good as once
             assert ring[entry]["deadline_s"] == 0
+        elif what == "reopen" and closed:
+            deadline_s, entry = closed.pop(life_h % len(closed))
+            if deadline_s <= now_s:
+                continue
+            ring[entry]["state"], ring[entry]["deadline_s"] = State.OPEN, deadline_s
+            reschedule(np.int64(entry), ring, wheel, cursor)
+            expected.append((deadline_s, entry))
         elif what == "restart":
             wheel = new_wheel(_ROWS)
             rebuild(ring, np.int64(1), wheel, cursor)

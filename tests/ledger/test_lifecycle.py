@@ -1,5 +1,6 @@
 """The postings table: balanced, complete, the same for kernel and books; and as the page says."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.accounts import has_headroom, identity_gap_minor, new_accounts, post
-from ledger.lifecycle import TABLE, Fin, Memo, Position, settlement_of, table_lines
+from ledger.lifecycle import (
+    TABLE,
+    Amount,
+    Fin,
+    Leg,
+    Memo,
+    Position,
+    Posting,
+    settlement_of,
+    table_lines,
+)
 from ledger.record import RECORD, Kind
 from tests.support.effort import examples
 
@@ -40,6 +51,8 @@ def _plan(kind: Kind, whole: int, other: int, at: Position) -> tuple[int, int] |
         return min(whole, at.hold_minor), min(whole, at.hold_minor)
     if kind in _CLEARINGS:
         return whole, min(other, at.hold_minor)
+    if kind == Kind.CLEARING_REVERSAL:
+        return whole, -min(other, whole + at.otb_minor)
     return whole, 0
 
 
@@ -87,8 +100,61 @@ def test_kernel_and_books_move_the_same_and_all_invariants_hold(
         assert totals[Fin.RCV_PURCH] == books.purchases_minor
         assert totals[Fin.RCV_CASH] == books.cash_minor
         assert totals[Fin.UNALLOC] == 0
-        if kind in (*_SPENDING, Kind.FINANCIAL):  # I5
+        if kind in (*_SPENDING, Kind.FINANCIAL, Kind.CLEARING_REVERSAL):  # I5
             assert books.over_minor <= over_before
+
+
+def test_a_clearing_reversal_is_the_clearing_the_other_way_round() -> None:
+    """Both books: the legs from the last to the first, debit and credit exchanged."""
+    turned = {Memo.SPEND: Memo.FREE, Memo.FREE: Memo.SPEND}
+    amounts = {Amount.CREDIT: Amount.EXCESS, Amount.OWED: Amount.PAID}
+
+    def mirrored(legs: tuple[Leg, ...]) -> tuple[Leg, ...]:
+        return tuple(
+            Leg(
+                turned.get(leg.credit, leg.credit),  # type: ignore[call-overload]
+                turned.get(leg.debit, leg.debit),  # type: ignore[call-overload]
+                amounts.get(leg.amount, leg.amount),
+            )
+            for leg in reversed(legs)
+        )
+
+    back = TABLE[Kind.CLEARING_REVERSAL]
+    for kind in _CLEARINGS:
+        assert back.memo == mirrored(TABLE[kind].memo)
+        assert back.financial == mirrored(TABLE[kind].financial)
+
+
+@settings(max_examples=examples(200))
+@given(
+    st.sampled_from(_CLEARINGS),
+    _amounts,
+    _amounts,
+    st.tuples(*[st.integers(0, 400)] * 3),
+    st.sampled_from([0, 10_000]),
+)
+def test_a_reversal_leaves_the_account_as_it_was_before_the_clearing(
+    kind: Kind, whole: int, freed: int, before: tuple[int, int, int], pcode: int
+) -> None:
+    """Whatever was open to buy, held, owed or the customer's own: all balances, all accounts."""
+    otb, hold, own = before
+    at = Position(otb + hold + own, 0, otb, hold, own, 0, own)
+    if pcode:  # the customer's own money, and cash
+        at = Position(otb + hold, own, otb + own, hold)
+    was = replace(at)
+    freed = min(freed, hold, whole if kind in (Kind.CLEARING_PART, Kind.OVER_CAPTURE) else hold)
+    freed = 0 if kind == Kind.FORCE_POST else freed
+    totals = dict.fromkeys([*Memo, *Fin], 0)
+
+    done = at.post(_record(kind, whole, hold - freed, pcode))
+    undone = at.post(_record(Kind.CLEARING_REVERSAL, whole, hold, pcode))
+
+    assert at == was
+    for debit, credit, amount in done + undone:
+        totals[debit] += amount
+        totals[credit] -= amount
+    assert not any(totals.values())
+    assert sorted(undone) == sorted(Posting(c, d, minor) for d, c, minor in done)
 
 
 def test_a_decline_and_an_unknown_kind_post_nothing() -> None:

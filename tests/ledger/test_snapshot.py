@@ -1,6 +1,8 @@
 """Snapshots: what is written comes back, damage falls back to the one before."""
 
 import errno
+import struct
+import zlib
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,7 +15,15 @@ from hypothesis.extra import numpy as hnp
 from ledger.errors import StorageError
 from ledger.journal import Position
 from ledger.record import RECORD
-from ledger.snapshot import latest_seq, load_latest, snapshot_folder, state_hash, write_snapshot
+from ledger.snapshot import (
+    SNAPSHOT_FORMAT,
+    latest_seq,
+    load_latest,
+    of_other_format,
+    snapshot_folder,
+    state_hash,
+    write_snapshot,
+)
 from tests.ledger.fake_disk import FakeDisk, PowerCut
 from tests.ledger.journals import DATA, records_from
 from tests.support.effort import examples
@@ -110,6 +120,33 @@ def test_damaged_snapshot_is_reported_and_the_one_before_is_used(tmp_path: Path)
     found = load_latest(tmp_path)
     assert found is not None
     assert found.seq == 10
+
+
+def as_written_by_format(version: int, path: Path) -> None:
+    """Make the snapshot ``path`` one of format ``version``, whole in itself."""
+    raw = bytearray(path.read_bytes())
+    head = struct.Struct("<7sBQQ32s")
+    raw[7] = version
+    struct.pack_into("<I", raw, head.size, zlib.crc32(raw[: head.size]))
+    path.write_bytes(raw)
+
+
+@pytest.mark.parametrize("version", [1, SNAPSHOT_FORMAT + 1])
+def test_another_format_is_named_and_passed_over(tmp_path: Path, version: int) -> None:
+    """Of an older or a newer program: not damaged, and not what this one reads."""
+    write_snapshot(tmp_path, 10, AT, {"a": np.arange(10)})
+    path = write_snapshot(tmp_path, 20, AT, {"a": np.arange(3)})
+    assert path.read_bytes()[:8] == b"DE39snp\x02"
+    as_written_by_format(version, path)
+    reports: list[str] = []
+
+    found = load_latest(tmp_path, on_damaged=reports.append)
+
+    assert found is not None
+    assert found.seq == 10
+    text = f"has snapshot format {version}, this program reads format {SNAPSHOT_FORMAT}"
+    assert reports == [f"snapshot {path} {text}: skipped, the journal is read instead"]
+    assert of_other_format(tmp_path) == [20]
 
 
 def test_no_snapshot_is_none(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.oracle.core import Core
-from tests.oracle.core_values import Entry, approval_code, root_of
+from tests.oracle.core_values import Account, Entry, approval_code, root_of
 
 TOLERANCE = {5411: 0.0, 6011: 0.0, 7995: 0.0, 5812: 0.2}
 DAY_S = 86_400
@@ -18,6 +18,8 @@ class Posted:
     account: int
     amount: int
     back: int = 0
+    root: Entry | None = None  # of a clearing: the authorization it drew on
+    freed: int = 0  # of a clearing: by how much the hold shrank
 
 
 @dataclass
@@ -41,18 +43,22 @@ class Desk:
             return "DUPLICATE" if same else "ID_DIFFERS"
         if item["currency"] != core.accounts[account].currency:
             return "CURRENCY_DIFFERS"
-        result = self._post(item, account)
+        posted = Posted(item["type"], account, item["amount"])
+        result = self._post(item, posted)
         if result in ("NO_TARGET", "TARGET_DIFFERS", "MORE_THAN_TARGET"):
             return result
-        self.items[item["id"]] = Posted(item["type"], account, item["amount"])
+        self.items[item["id"]] = posted
         core.next_seq += 1
         return result
 
-    def _post(self, item: dict[str, Any], account: int) -> str:
-        book, amount = self.core.accounts[account], item["amount"]
+    def _post(self, item: dict[str, Any], posted: Posted) -> str:
+        account, amount = posted.account, posted.amount
+        book = self.core.accounts[account]
         if item["type"] == "clearing":
-            root = self._authorization(item, account)
+            posted.root = root = self._authorization(item, account)
+            before = book.hold
             was = self.core.clear(root, book, amount, is_final=item["final"])
+            posted.freed = before - book.hold
             return {"within": "MATCHED", "over": "OVER_CAPTURED", "forced": "FORCED"}[was]
         if item["type"] == "repayment":
             book.give(amount)
@@ -67,12 +73,37 @@ class Desk:
             if amount > target.amount - target.back:
                 return "MORE_THAN_TARGET"
             target.back += amount
+            if item["type"] == "reversal":
+                self._take_back(target, book, amount)
+                return "REVERSED"
         if item["type"] == "returned":
             book.spend(amount)
             book.use(amount)
             return "RETURNED"
         book.give(amount)
-        return "REFUNDED" if item["type"] == "refund" else "REVERSED"
+        return "REFUNDED"
+
+    def _take_back(self, target: Posted, book: Account, amount: int) -> None:
+        """Event 14: what the clearing took last goes first, and the hold gets back what was its.
+
+        Of 100 with 60 held, units 0 to 59 came from the hold. The rest that a final clearing let go
+        is held again with the whole of it, if it has not been spent meanwhile.
+        """
+        root, from_hold = target.root, min(target.amount, target.freed)
+        left = target.amount - target.back
+        again = max(min(left + amount, from_hold) - left, 0)
+        if amount == target.amount:
+            again += min(target.freed - from_hold, book.otb)
+        book.give(amount)
+        if root is None:
+            return
+        root.cleared = max(root.cleared - amount, 0)
+        if root.state in ("open", "cleared") and root.deadline > self.core.now_s and again:
+            book.force_hold(again)
+            root.held += again
+            root.state = "open"
+        elif root.state == "cleared" and root.cleared == 0:
+            root.state = "expired"
 
     def _authorization(self, item: dict[str, Any], account: int) -> Entry | None:
         """By record, by RRN, by approval code: the first that is this card's authorization."""

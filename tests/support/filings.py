@@ -1,5 +1,6 @@
 """Items of clearing and repayment for the small engine: drawn, posted to it and to the oracle."""
 
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
@@ -11,10 +12,11 @@ from engine.presentment import Result
 from tests.oracle.clearing import Desk
 from tests.oracle.core import Core
 from tests.oracle.core_values import Entry, approval_code
-from tests.support.small_engine import HASH_KEY, SmallEngine, pan
+from tests.support.disk_engine import DiskEngine
+from tests.support.small_engine import SmallEngine, pan
 
 AMOUNTS = (1, 150, 3_000, 3_000, 20_000, 50_000, 10**12 - 1)
-_TYPES = ("clearing",) * 5 + ("refund", "refund", "reversal", "repayment", "repayment", "returned")
+_TYPES = ("clearing",) * 6 + ("refund",) + ("reversal",) * 3 + ("repayment",) * 2 + ("returned",)
 
 
 def draw_item(
@@ -32,15 +34,22 @@ def draw_item(
     }
     account = random.choice([*core.accounts, *core.accounts, 9])
     if kind == "clearing" and core.entries:
-        entry = random.choice(core.entries[-12:])
+        is_open = [entry for entry in core.entries[-40:] if entry.state == "open"]
+        entry = random.choice((random.random() < 0.6 and is_open) or core.entries[-12:])
         account = entry.account or account
         _point_at(random, item, entry)
     elif kind != "repayment" and (known or kind != "refund") and random.random() < 0.85:
-        name = random.choice([*known[-8:], "I999"])
+        drew = [name for name in known if desk.items[name].freed > desk.items[name].back]
+        about = drew if kind == "reversal" and random.random() < 0.8 else known
+        name = random.choice([*about[-8:], "I999"])
         item["original_id"] = name
         if name in desk.items:
-            account = desk.items[name].account
-            item["amount"] = random.choice([item["amount"], desk.items[name].amount])
+            first = desk.items[name]
+            account = first.account
+            left = first.amount - first.back
+            item["amount"] = random.choice(
+                [item["amount"], first.amount, left or 1, (left + 1) // 2 or 1]
+            )
     elif kind in ("reversal", "returned"):
         item["original_id"] = "I999"
     if item["id"] in desk.items and random.random() < 0.6:
@@ -52,7 +61,9 @@ def draw_item(
 
 
 def _point_at(random: Random, item: dict[str, Any], entry: Entry) -> None:
-    item["amount"] = random.choice([item["amount"], entry.amount or 1, max(entry.held, 1)])
+    item["amount"] = random.choice(
+        [item["amount"], entry.amount or 1, max(entry.held, 1), entry.held // 2 or 1]
+    )
     how = random.random()
     if how < 0.5:
         item["authorization"] = entry.seq
@@ -93,14 +104,24 @@ def post_items(
     is_dry: bool = False,
 ) -> tuple[list[str], NDArray[np.void]]:
     """Settle drawn items on the engine; return the names of the results and the records."""
-    state, authorizer = engine.state, engine.authorizer
     owners = []
     for item, account in items:
-        stands = account <= state.account_count
+        stands = account <= engine.state.account_count
         card = int(item["pan"][6:15]) if "pan" in item else 0
         owners.append((account if stands else 0, card if stands else 0))
-    rows = columns_of(
-        [as_item(*item) for item in items], owners, HASH_KEY, state.next_seq - 1, 20260601
-    )
+    return settle_items(engine, [as_item(*item) for item in items], owners, now_ns, is_dry=is_dry)
+
+
+def settle_items(
+    engine: SmallEngine | DiskEngine,
+    items: Sequence[Item],
+    owners: Sequence[tuple[int, int]],
+    now_ns: int,
+    *,
+    is_dry: bool = False,
+) -> tuple[list[str], NDArray[np.void]]:
+    """Settle ``items`` of (account, card) on the engine; return names of results and records."""
+    state, authorizer = engine.state, engine.authorizer
+    rows = columns_of(items, owners, authorizer.hash_key, state.next_seq - 1, 20260601)
     records = settle_rows(state, authorizer.terms, rows, now_ns, do_post=not is_dry)
     return [Result(int(result)).name for result in rows["result"]], records

@@ -8,7 +8,7 @@ import numpy as np
 from engine.replay import Replayer
 from engine.wire.profile import Profile
 from ledger.accounts import identity_gap_minor
-from ledger.authorizations import State
+from ledger.authorizations import Cursor, State
 from ledger.lifecycle import Fin, Memo, Position
 from ledger.record import Kind
 from tests.oracle.clearing import Desk
@@ -21,6 +21,10 @@ from tests.support.streams import Message, Player
 
 ACCOUNTS, CARDS_EACH, LIMIT = 3, 2, 50_000
 TRAFFIC = Traffic(ACCOUNTS * CARDS_EACH, ACCOUNTS, stans=40)
+_STATES = {
+    State.OPEN: "open", State.CLEARED: "cleared", State.EXPIRED: "expired",
+    State.REVERSED: "reversed",
+}  # fmt: skip
 _NAMES = ("limit", "prepaid", "otb", "hold", "used", "over")
 _MAY_RAISE_OVER = frozenset(
     {
@@ -103,6 +107,7 @@ class History:
         self.player.rows += len(records)
         self._fold(records)
         self.check()
+        self.compare_holds()
 
     def limit(self, account: int, limit_minor: int) -> None:
         """An operator moves a limit."""
@@ -156,6 +161,20 @@ class History:
         assert sum(self.totals[account] for account in Fin) == 0
         assert sum(self.totals[account] for account in Memo) == 0
         assert self.engine.state.next_seq == self.core.next_seq
+
+    def compare_holds(self) -> None:
+        """Each authorization that was granted anything holds and has cleared what it should."""
+        state = self.engine.state
+        last = int(state.cursor[Cursor.HEAD])
+        kept = np.arange(max(1, last + 1 - len(state.ring) // 2), last + 1)
+        rows = state.ring[kept & (len(state.ring) - 1)]
+        kinds = (Kind.AUTHORIZE, Kind.PARTIAL, Kind.ADVICE)
+        rows = rows[np.isin(rows["kind"], kinds) & (rows["granted_minor"] > 0)]
+        rows = rows[np.isin(rows["state"], list(_STATES))]
+        names = ("seq", "state", "held_minor", "cleared_minor")
+        found = {int(s): (_STATES[t], h, c) for s, t, h, c in rows[list(names)].tolist()}
+        mine = {e.seq: (e.state, e.held, e.cleared) for e in self.core.entries if e.seq in found}
+        assert found == mine
 
     def resend(self) -> None:
         """I7: everything said within the window is said again, and nothing moves."""

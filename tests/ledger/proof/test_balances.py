@@ -28,6 +28,8 @@ def _event(kind: Kind, amount: int, share: int, at: Position) -> dict[str, Any]:
         hold = amount
     elif kind in (*_FREES, *_CLEARS):
         hold -= hold * share // 100
+    elif kind == Kind.CLEARING_REVERSAL:
+        hold += (amount + at.otb_minor) * share // 100
     return {
         "kind": int(kind),
         "result": 0,
