@@ -155,12 +155,12 @@ def without_score(notes: NDArray[np.int64], idx: NDArray[np.int32], snooze_count
 def _phase(
     notes: NDArray[np.int64], idx: NDArray[np.int32], phase: Int, first: Int, last: Int
 ) -> None:
-    if first == last:
-        return
     values = noted_table(notes, _VALUES, np.float64)
     sums = noted_rows(notes, _SUMS, SUM)
-    if sums.shape[0] > 0:
+    if sums.shape[0] > 0:  # also where no term is of this phase: later ones read them
         fill_sums(idx, noted_rows(notes, _STEPS, SUM_STEP), sums, phase, values)
+    if first == last:
+        return
     evaluate(
         values,
         idx,

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from engine.rules.bound import BoundRules
 from engine.rules.column_kernels import fill_columns, fill_score
-from engine.rules.columns import RULE_FACTS
+from engine.rules.columns import BY_NAME, RULE_FACTS
 from engine.rules.deployed import Deployed, deploy
 from engine.rules.kernels import add_points, evaluate, resolve
+from engine.rules.language import parse
 from engine.rules.list_table import ListTable
 from engine.rules.program import program_from_file
 from engine.rules.sum_kernels import fill_sums
@@ -58,8 +59,7 @@ def _one_by_one(live: Deployed, work: Workspace, idx: np.ndarray, accounts, list
             add_points(idx, work.hits, program.rules, live.adding, work.scores)
             fill_score(work.scores, idx, values)
         first, last = live.bounds(phase)
-        if first < last:
-            fill_sums(idx, program.steps, program.sums, int(phase), values)
+        fill_sums(idx, program.steps, program.sums, int(phase), values)
         tables = (program.predicates, program.list_keys, live.terms, first, last)
         forms = (program.literals, program.ranges)
         evaluate(values, idx, *tables, *forms, lists.tables, scratch_of(values), work.hits)
@@ -115,3 +115,16 @@ def test_wrong_arrays_are_refused() -> None:
     work = _filled(1, live)
     with pytest.raises(ValueError, match="not contiguous"):
         BoundRules(live, work, accounts[::2], _ZONES, lists.tables)
+
+
+def test_sums_are_made_where_no_rule_runs_before_the_score() -> None:
+    """A sum that needs no score is made before it, even when all rules that do are off."""
+    text = 'rule A post tag a "a" when amount > 2 * mean_15d rule B pre off tag b "b" when cnp'
+    live, lists = deploy(program_from_file(parse(text))), ListTable(64)
+    work, idx = _filled(1, live), np.arange(_ROWS, dtype=np.int32)
+    work.payments["amount_minor"], work.payments["exponent"] = 300, 2
+    work.features[:, BY_NAME["mean_15d"].index] = np.arange(_ROWS) / 4
+    bound = BoundRules(live, work, new_accounts(4), _ZONES, lists.tables)
+    bound.before_score(idx)
+    bound.after_score(idx, 0)
+    assert work.hits[:_ROWS, 0].tolist() == [int(2 * n / 4 < 3.0) for n in range(_ROWS)]
