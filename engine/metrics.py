@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from engine import metrics_kernels as kernels
 from engine.decision import Decision
 from engine.presentment import Result as Filed
-from engine.rule_counts import RuleCounts
+from engine.rule_counts import RuleCounts, RuleTimes
 from engine.wire.columns import Fault
 from ledger.record import SCORE_NONE, Flag
 
@@ -234,6 +234,7 @@ class Metrics:
         self.sync_sum_ns = _counts(1)
         self.rules = rules or RuleCounts()  # as of the records so far
         self.rule_hits = self.rules.hits
+        self.rule_times: RuleTimes | None = None  # None = not measured since the rules changed
         self.breaker_trips = _counts(1)
         self.scores = _counts(SCORE_PARTS)
         self.score_facts = _counts(3)  # sum of scores x 10,000; not scored; alerts

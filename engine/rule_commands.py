@@ -39,7 +39,7 @@ def show(*, target: Target = TARGET) -> None:
         breaker = f"  refused {rule['refused_of_window']}/{limit}" if limit is not None else ""
         sys.stdout.write(
             f"  {rule['rule']:<12} {rule['phase']:<4} {mode:<8} {rule['action']:<8} "
-            f"hits {rule['hits']:>8,}{_precision(rule)}{breaker}  {rule['text']}\n"
+            f"hits {rule['hits']:>8,}{_precision(rule)}{breaker}{_cost(rule)}  {rule['text']}\n"
         )
     for waiting in answer["proposals"]:
         version = waiting["sha256"][:12]
@@ -51,6 +51,12 @@ def _precision(rule: dict[str, Any]) -> str:
     if rule["precision"] is None:
         return ""
     return f"  frauds {rule['precision']:.1%} of {rule['labelled_hits']:,}"
+
+
+def _cost(rule: dict[str, Any]) -> str:
+    """Return what it costs a payment, alone, where it has been measured by now."""
+    cost_ns = rule.get("cost_ns")
+    return "" if cost_ns is None else f"  {cost_ns:.1f} ns"
 
 
 @run_command

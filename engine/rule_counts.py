@@ -32,6 +32,13 @@ class RuleLabel(NamedTuple):
     action: str
 
 
+class RuleTimes(NamedTuple):
+    """Nanoseconds for one payment: of each rule that is not off, by name, and of the set."""
+
+    rules: Mapping[str, float]
+    whole: float
+
+
 def labels_of(book: RuleBook) -> list[RuleLabel]:
     """Return the labels of the rules in force, in their modes of now."""
     program, modes, labels = book.program, book.deployed.modes, []

@@ -27,6 +27,7 @@ from engine.admin.rules_api import (
 )
 from engine.metrics import Metrics
 from engine.pipeline import Pipeline, event_job
+from engine.rule_costs import RuleCosts
 from engine.rule_events import (
     Event,
     apply_rule_events,
@@ -85,11 +86,13 @@ class EngineRuleDesk:
         self._on_event = on_event
         self._proposals: dict[str, tuple[Program, str]] = {}
         self._thread = ThreadPoolExecutor(1, "rules")
+        self._costs = RuleCosts(pipeline.authorizer, metrics, loop)
         pipeline.on_trips = self._tripped
         self._relabel()
 
     def close(self) -> None:
-        """Finish what was asked and stop the thread."""
+        """Finish what was asked and stop the threads."""
+        self._costs.close()
         self._thread.shutdown(wait=True, cancel_futures=True)
 
     def start(self, program: Program) -> None:
@@ -313,7 +316,7 @@ class EngineRuleDesk:
 
     def _view(self) -> Answer:
         book, program, counts = self._book, self._book.program, self._metrics.rules
-        rules = []
+        rules, times = [], self._metrics.rule_times
         for place, rule in enumerate(program.source.rules):
             row = book.breakers[place]
             frauds, genuine = counts.labelled[:, place].tolist()
@@ -330,6 +333,7 @@ class EngineRuleDesk:
                     "labelled_hits": frauds + genuine,
                     "frauds": frauds,
                     "precision": frauds / (frauds + genuine) if frauds + genuine else None,
+                    "cost_ns": None if times is None else times.rules.get(rule.name),
                     "refused_of_window": int(row["current"]) + int(row["previous"]),
                     "breaker_limit": int(row["limit"]) if row["window"] else None,
                 }
@@ -340,6 +344,7 @@ class EngineRuleDesk:
             "version": f"{program.version:08x}",
             "model_mode": book.mode_of(MODEL).name.lower(),
             "zones": book.zones,
+            "cost_ns": None if times is None else times.whole,
             "rules": rules,
             "proposals": waiting,
         }

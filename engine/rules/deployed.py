@@ -43,7 +43,7 @@ def deploy(program: Program, modes: NDArray[np.uint8] | None = None) -> Deployed
         modes,
         kept,
         int((kept["phase"] == Phase.PRE).sum()),
-        _needed(program, kept),
+        needed_of(program, kept),
         _acting(program, modes),
         np.flatnonzero(
             (modes == Mode.ACTIVE) & (program.rules["action"] == ActionKind.SCORE)
@@ -51,7 +51,8 @@ def deploy(program: Program, modes: NDArray[np.uint8] | None = None) -> Deployed
     )
 
 
-def _needed(program: Program, terms: NDArray[np.void]) -> NDArray[np.int16]:
+def needed_of(program: Program, terms: NDArray[np.void]) -> NDArray[np.int16]:
+    """Return the columns that ``terms`` read, i16[c] ascending, those of their sums included."""
     literals = [program.literals[t["literal_start"] : t["literal_end"]] for t in terms]
     if not literals:
         return np.zeros(0, np.int16)

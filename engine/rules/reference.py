@@ -125,6 +125,11 @@ may be empty in the file. Entries of cards and accounts are internal numbers.
 - At a start the set of the last record stays in force, unless the configured file has changed.
 - `promote`, `demote` and `demote --off` change one rule from the next request on. A new set states
   all modes anew.
+- What a rule costs one payment (`de39_rule_cost_seconds`, `cost_ns`) is an estimate, made beside
+  the traffic when rules have changed and every ten minutes: the rule alone, over copies of recent
+  payments in blocks of 64, less what the simplest rule costs. It is the most that the rule can add:
+  columns that it shares with others count for each of them. `de39_rule_set_cost_seconds` is the
+  same of all rules together; what the stage takes in truth is in `de39_stage_duration_seconds`.
 - Hits, the last hit and precision of each rule (`de39 rules show`, `/metrics`) follow from the
   records, so a restart loses none: a snapshot holds them and what comes after is counted while it
   is read. They begin anew when a rule gets another action or mode. A label counts for the rules

@@ -267,6 +267,34 @@ def test_precision_comes_with_the_labels(switch: Switch) -> None:
     assert "frauds 50.0% of 2" in de39("rules", "show", *where)[1]
 
 
+def test_what_each_rule_costs_is_measured_beside_the_traffic(switch: Switch) -> None:
+    """Some seconds after payments came: in the metrics and for operators, of rules that run."""
+    card = switch.open_card()
+    where = ("--http", switch.http, "--data", switch.data)
+    assert de39("rules", "demote", "R01", "--off", *where)[0] == 0
+
+    def told() -> dict[str, float | None]:
+        rows = switch.call("GET", "/v1/rules").json["rules"]
+        return {row["rule"]: row["cost_ns"] for row in rows}
+
+    def is_measured() -> bool:
+        with switch.link() as link:
+            link.send(*(payment(card.pan, 1) for _ in range(100)))
+            for _ in range(100):
+                link.receive()
+        return told()["R03"] is not None
+
+    assert eventually(is_measured, 30)
+    costs = told()
+    assert costs["R01"] is None
+    assert min(costs["R02"] or 0, costs["R03"] or 0) >= 0
+    series = 'de39_rule_cost_seconds{action="decline (shadow)",rule="R03"}'
+    assert switch.metric(series) == pytest.approx((costs["R03"] or 0) / 1e9)
+    assert switch.metric("de39_rule_set_cost_seconds") >= 0
+    assert " ns" in de39("rules", "show", *where)[1]
+    _restore(switch)
+
+
 def test_hits_and_precision_survive_a_crash_and_a_stop(switch: Switch) -> None:
     """From the journal alone, from a snapshot with records behind it, and from the last one."""
     facts = ("rule", "mode", "hits", "last_hit_s", "labelled_hits", "frauds", "precision")
