@@ -18,7 +18,9 @@ from engine.command_options import (
     print_json,
 )
 from engine.errors import UsageError, run_command
+from engine.rules.language import text_of
 
+_VALUE = re.compile(r"value ([0-9]+): ")
 _TTL = re.compile(r"([0-9]{1,6})(s|m|h|d)")
 _UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _TIMEOUT_S = 600.0
@@ -70,7 +72,7 @@ def apply(file: Path, /, *, why: Why = "", target: Target = TARGET, dry_run: Fla
     dry_run
         Let the engine check the file and change nothing.
     """
-    body = {"text": file.read_text(encoding="utf-8"), "reason": why, "dry_run": dry_run}
+    body = {"text": text_of(file), "reason": why, "dry_run": dry_run}
     answer = call_engine(Call("POST", "/v1/rules", body, _TIMEOUT_S), target)
     if target.json:
         print_json(answer)
@@ -97,7 +99,7 @@ def approve(sha256: str, /, *, why: Why = "", target: Target = TARGET) -> None:
 
 @run_command
 def reload(*, why: Why = "", target: Target = TARGET) -> None:
-    """Let the engine read its configured rule file anew, as SIGHUP does."""
+    """Put the configured rule file in force anew, in the modes that it states."""
     _post("/v1/rules/reload", {"reason": why}, target)
 
 
@@ -244,14 +246,17 @@ def list_load(
     dry_run
         Let the engine check the entries and change nothing.
     """
-    values = _lines(file)
+    numbers, values = _lines(file)
     first = {"change": "add", "type": type, "reason": why, "ttl_s": _ttl_s(ttl) if ttl else 0}
     answer: dict[str, Any] = {}
     for is_check in (True, False):  # everything is checked before anything is applied
         for at in range(0, len(values), _BATCH_LINES):
             part = values[at : at + _BATCH_LINES]
             body = {**first, "values": part, "dry_run": is_check}
-            answer = call_engine(Call("POST", _list_path(name), body, _TIMEOUT_S), target)
+            try:
+                answer = call_engine(Call("POST", _list_path(name), body, _TIMEOUT_S), target)
+            except UsageError as error:
+                raise _at_line(error, file, numbers[at:]) from None
             verb = "checked" if is_check else "loaded"
             sys.stderr.write(f"de39: {verb} {at + len(part):,}\n")
         if dry_run:
@@ -279,6 +284,8 @@ def list_show(name: str = "", /, *, limit: int = 100, target: Target = TARGET) -
         in_file = "" if row["in_file"] is None else f", {row['in_file']} in the file"
         count = f"{row['entries']:,} entries{in_file}"
         sys.stdout.write(f"{row['list']:<24} {row['type']:<9} {count}\n")
+    for value in answer.get("in_file", []):
+        sys.stdout.write(f"{value}  in the file\n")
     for row in answer.get("values", []):
         until = "" if row["until_s"] is None else f"  until {row['until_s']}"
         sys.stdout.write(f"{row['value']}  added {row['added_s']}{until}\n")
@@ -297,17 +304,25 @@ def _list_path(name: str) -> str:
     return f"/v1/lists/{quote(name, safe='')}"
 
 
-def _lines(file: Path) -> list[str]:
-    """Return the entries of a file; errors of the engine count these, so bad bytes stop here."""
+def _lines(file: Path) -> tuple[list[int], list[str]]:
+    """Return the entries of a file and their lines, from 1."""
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(f"{file}: byte {error.start}: not UTF-8") from None
-    entries = (line.partition("#")[0].strip() for line in text.splitlines())
-    values = [entry for entry in entries if entry]
-    if not values:
+    entries = (line.partition("#")[0].strip() for line in text.split("\n"))
+    found = [(number, entry) for number, entry in enumerate(entries, start=1) if entry]
+    if not found:
         raise UsageError(f"{file}: holds no entries")
-    return values
+    return [number for number, _ in found], [entry for _, entry in found]
+
+
+def _at_line(error: UsageError, file: Path, numbers: list[int]) -> UsageError:
+    """Return what the engine said of a value with the line of the file that it stands on."""
+    match = _VALUE.match(str(error))
+    if match is None:
+        return error
+    return UsageError(f"{file}:{numbers[int(match[1]) - 1]}: {str(error)[match.end() :]}")
 
 
 def _ttl_s(text: str) -> int:

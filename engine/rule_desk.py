@@ -149,14 +149,27 @@ class EngineRuleDesk:
         return self._thread.submit(self._change_list, name, body, operator)
 
     def signalled(self) -> None:
-        """SIGHUP or a changed file: reload; what comes of it is a log line."""
+        """SIGHUP or a changed file: take it if it has changed; what comes of it is a log line."""
 
-        def done(future: "Future[Answer]") -> None:
+        def done(future: "Future[None]") -> None:
             error = future.exception()
             if error is not None:
                 self._on_event("rules.refused", {"error": str(error), "file": str(self._file)})
 
-        self.reload(ReloadRules("file changed or SIGHUP"), "signal").add_done_callback(done)
+        self._thread.submit(self._reload_changed).add_done_callback(done)
+
+    def _reload_changed(self) -> None:
+        """Take the configured file if it means something else than when it was taken last.
+
+        Else what operators and breakers have changed since stays: renewed certificates or a touched
+        file must not let a rule act again that a breaker stopped, nor take back a set.
+        """
+        program = self._configured()
+        if self._book.is_journaled and program.sha256 == self._book.file_sha256:
+            self._on_event("rules.unchanged", {"version": program.sha256, "operator": "signal"})
+            return
+        self._check_lists(program)
+        self._put(program, Source.FILE, "signal", "file changed or SIGHUP")
 
     def _apply(self, body: ApplyRules, operator: str) -> Answer:
         program = _compiled(body.text, "request")
@@ -184,15 +197,19 @@ class EngineRuleDesk:
         return {**_summary(program), **self._put(program, Source.OPERATOR, operator, reason)}
 
     def _reload(self, body: ReloadRules, operator: str) -> Answer:
-        program = no_rules()
-        if self._file is not None:
-            try:
-                text = text_of(self._file)
-            except RuleError as error:
-                raise api.Invalid("file", str(error)) from None
-            program = _compiled(text, str(self._file))
+        program = self._configured()
         self._check_lists(program)
         return {**_summary(program), **self._put(program, Source.FILE, operator, body.reason)}
+
+    def _configured(self) -> Program:
+        """Return the set of the configured file. Invalid where it does not compile."""
+        if self._file is None:
+            return no_rules()
+        try:
+            text = text_of(self._file)
+        except RuleError as error:
+            raise api.Invalid("file", str(error)) from None
+        return _compiled(text, str(self._file))
 
     def _put(self, program: Program, source: int, operator: str, reason: str) -> Answer:
         self._book.remember(program)
@@ -247,13 +264,29 @@ class EngineRuleDesk:
         until_s = now_s + body.ttl_s if body.ttl_s else FOREVER
         who = (operator, body.reason)
         events = list_events(name, kind.value, change, keys, until_s, who, ts_ns)
+        before = self._on_loop(lambda: self._book.lists.counts.get(list_number(name), 0))
         seq = 0
         for event in events:  # one a turn: the loop must not stand still for a million entries
             seq, _ = self._commit([event])
         count = self._on_loop(lambda: self._book.lists.counts.get(list_number(name), 0))
         fields = {"rules": name, "reason": body.change, "count": len(keys), "seq": seq}
         self._on_event("rules.list", {**fields, "operator": operator})
-        return {**answer, "state": "in force", "record": seq, "entries": count}
+        answer |= {"state": "in force", "record": seq, "entries_before": before, "entries": count}
+        if change != ListChange.ADD:
+            answer["stay_in_file"] = self._stated_count(name, keys, kind, change)
+        return answer
+
+    def _stated_count(
+        self, name: str, keys: NDArray[np.uint64], kind: ColumnType, change: int
+    ) -> int:
+        """Return how many of ``keys`` (of a cleared list: all) the rule file states: they stay."""
+        stated = {key_from_value(v, is_key=kind in KEYED) for v in self._stated(name)}
+        return len(stated if change == ListChange.CLEAR else stated.intersection(keys.tolist()))
+
+    def _stated(self, name: str) -> tuple[float, ...]:
+        """Return the values that the rule file states for a list."""
+        lists = self._book.program.source.lists
+        return next((known.values for known in lists if known.name == name), ())
 
     def _list_type(self, name: str, given: str) -> ColumnType:
         """Return the type of a list: as declared, as it was, or as given; they must agree."""
@@ -366,12 +399,19 @@ class EngineRuleDesk:
         }
 
     def _list_view(self, name: str, limit: int) -> Answer:
+        known = {*self._book.list_types, *(v.name for v in self._book.program.source.lists)}
+        if name not in known:
+            raise api.NotFound(f"no list is named '{shown(name)}'{nearest(name, known)}")
         kind = self._list_type(name, "")
+        stated = self._stated(name)[:limit]
         entries = self._book.lists.of(list_number(name))
         return {
             "list": name,
             "type": kind.value,
             "entries": len(entries),
+            "in_file": [
+                value_of_key(key_from_value(value, is_key=kind in KEYED), kind) for value in stated
+            ],
             "values": [
                 {
                     "value": value_of_key(int(entry["key"]), kind),

@@ -42,6 +42,11 @@ _EXPECTED = {
     "travel_notice": "true or false",
     "pin_value": "5 to 13 digits as text: PVKI and PVV, or 0 and an IBM 3624 offset",
     "pin_tries": "0",
+    "card": "the internal number of a card, 1 to 4294967295",
+    "ttl_s": "seconds, 0 to 31622400 (366 days)",
+    "mode": "active, shadow or off",
+    "change": "add, remove or clear",
+    "reason": "text of at most 200 characters",
 }
 _EXPECTED_ITEM = (
     "a value of its kind: amounts whole and above 0, text in quotes, final true or false"
@@ -90,6 +95,9 @@ def decode(body: bytes, kind: type[T]) -> T:
         value = getattr(decoded, field, None)
         if value is not None:
             _parsed(field, parse, value)
+    reason = getattr(decoded, "reason", "")
+    if hide_pans(reason) != reason:  # it goes into the ledger, which forgets nothing
+        raise o.Invalid("reason", "reason: must not hold what may be a card number")
     return decoded
 
 
@@ -152,6 +160,8 @@ def _invalid(text: str, kind: type[msgspec.Struct]) -> o.Invalid:
         return o.Invalid(field, f"status: expected {_STATUS[kind]}")
     if field in _EXPECTED:
         return o.Invalid(field, f"{field}: expected {_EXPECTED[field]}")
+    if field:
+        return o.Invalid(hide_pans(field), f"{hide_pans(field)}: a value of another kind or size")
     return o.Invalid("", "the body must be one JSON object")
 
 

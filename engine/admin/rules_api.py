@@ -20,6 +20,7 @@ from aiohttp import web
 from msgspec import Meta
 
 from engine.admin import operations as o
+from ledger.pan import hide_pans
 
 T = TypeVar("T", bound=msgspec.Struct)
 Answer = dict[str, Any]
@@ -145,7 +146,7 @@ def rule_routes(caller: Caller, desk: RuleDesk) -> list[web.RouteDef]:
 
     def named(request: web.Request) -> str:
         name = request.match_info["name"]
-        if _NAME.fullmatch(name) is None:
+        if _NAME.fullmatch(name) is None or hide_pans(name) != name:
             raise o.NotFound("no such rule or list")
         return name
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator
 
 from engine.rules.columns import Column
-from engine.rules.errors import RuleError, nearest, shown
+from engine.rules.errors import LONG_NUMBER, RuleError, nearest, shown
 from engine.rules.limits import NAME_MAX
 from engine.rules.tokens import Token, TokenKind
 from engine.rules.tree import Place
@@ -73,6 +73,9 @@ class Cursor:
             raise self.expected(what)
         if len(token.text) > NAME_MAX:
             raise self.error(f"expected {what} of at most {NAME_MAX} characters", token)
+        if LONG_NUMBER.search(token.text):
+            message = f"{what} must not hold twelve or more digits in a row"
+            raise self.error(f"{message}: it could be a card number", token)
         return self.take()
 
     def take_one_of(self, known: Collection[str], what: str) -> str:

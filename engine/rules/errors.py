@@ -8,7 +8,7 @@ import difflib
 import re
 from collections.abc import Iterable
 
-_LONG_NUMBER = re.compile(r"[0-9]{12,}")
+LONG_NUMBER = re.compile(r"[0-9]{12,}")
 _SHOWN_MAX = 40
 
 
@@ -35,7 +35,7 @@ class RuleError(ValueError):
 
 def shown(text: str) -> str:
     """Return ``text`` as a message may quote it: printable, short, without a card number."""
-    text = _LONG_NUMBER.sub(lambda match: f"({len(match.group())} digits)", text)
+    text = LONG_NUMBER.sub(lambda match: f"({len(match.group())} digits)", text)
     text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
     return text if len(text) <= _SHOWN_MAX else text[: _SHOWN_MAX - 3] + "..."
 

@@ -99,7 +99,7 @@ rule R11 pre shadow step_up "far above habit, at night"
   and hash of the table, as is a start with another table. The scorer's `hour`, `weekday` and
   `night` are in UTC.
 - Codes take ranges: `mcc in (5411, 7000..7999)`. Terminals stand in quotes, `"TERM0001"`; merchants
-  by the key that an export shows, `m` and 16 hex digits.
+  by `m` and the 16 hex digits that an export shows.
 - Arithmetic works on numbers, amounts and durations, and its units must fit: an amount plus an
   amount, an amount times a number, an amount over an amount, a duration over `1h`. A plain number
   takes the unit of its neighbour. What divides by zero or is not finite is missing. It is done in
@@ -122,7 +122,9 @@ may be empty in the file. Entries of cards and accounts are internal numbers.
 - A set is put in force between two batches by `de39 rules apply`, `POST /v1/rules`, SIGHUP, or when
   the file changes (`rules.watch_s`). Its record holds the whole text, so a journal explains itself.
   A set that does not compile changes nothing. With `rules.four_eyes` another operator approves it.
-- At a start the set of the last record stays in force, unless the configured file has changed.
+- At a start, and at a SIGHUP, the set of the last record stays in force with its modes, unless the
+  configured file means something else than when it was taken last. `de39 rules reload` takes it
+  in any case.
 - `promote`, `demote` and `demote --off` change one rule from the next request on. A new set states
   all modes anew.
 - What a rule costs one payment (`de39_rule_cost_seconds`, `cost_ns`) is an estimate, made beside

@@ -14,8 +14,11 @@ from ledger.money import EXPONENT, EXPONENT_UNKNOWN
 
 TYPE_NAMES = {kind.value: kind for kind in ColumnType if kind is not ColumnType.BOOL}
 
-_NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,9})?")
-_AMOUNT = re.compile(r"-?[0-9]{1,13}(\.[0-9]{1,3})?")
+# Twelve digits are what DE4 holds; a longer number could be a card number.
+_NUMBER = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,9})?")
+_AMOUNT = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,3})?")
+_SECONDS = re.compile(r"-?[0-9]{1,13}(\.[0-9]{1,9})?")  # 99999999d and what is less
+_PATTERNS = {ColumnType.AMOUNT: _AMOUNT, ColumnType.DURATION: _SECONDS}
 _WHOLE = re.compile(r"[0-9]{1,10}")
 _TIME = re.compile(r"([0-9]{1,2}):([0-9]{2})")
 _MERCHANT = re.compile(r"m([0-9a-f]{16})")
@@ -37,7 +40,7 @@ _WHOLE_MAX = {
 }
 RANGED = frozenset({ColumnType.MCC, ColumnType.BIN})  # take 7000..7999
 _WANTED = {
-    ColumnType.NUMBER: "a number",
+    ColumnType.NUMBER: "a number of at most twelve digits before the point",
     ColumnType.AMOUNT: "an amount in major units with at most three decimals",
     ColumnType.DURATION: "a duration (seconds, or like 90s, 10m, 24h, 7d)",
     ColumnType.TIME: "a time of the day (00:00 to 24:00)",
@@ -48,7 +51,7 @@ _WANTED = {
     ColumnType.CURRENCY: "a currency (ISO 4217, like EUR or 978)",
     ColumnType.CARD: "a card's internal number (1 to 4294967295), never a card number (PAN)",
     ColumnType.ACCOUNT: "an account's internal number (1 to 4294967295)",
-    ColumnType.MERCHANT: "a merchant's key (m and 16 hex digits, as an export shows it)",
+    ColumnType.MERCHANT: "a merchant's key (m and the 16 hex digits that an export shows)",
     ColumnType.TERMINAL: 'a terminal in quotes (DE41, 1 to 8 characters, like "TERM0001")',
 }
 _AFTER_AMOUNT = ("and", "or")
@@ -106,7 +109,7 @@ def value_from_text(text: str, kind: ColumnType) -> float | None:
             return float(seconds)
     if kind is ColumnType.ENTRY:
         return None
-    pattern = _AMOUNT if kind is ColumnType.AMOUNT else _NUMBER
+    pattern = _PATTERNS.get(kind, _NUMBER)
     # -0 becomes 0: one text form, and one bit pattern, for one number.
     return float(text) + 0.0 if pattern.fullmatch(text) else None
 

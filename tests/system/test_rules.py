@@ -148,7 +148,10 @@ def test_a_bad_file_never_replaces_a_good_one(switch: Switch) -> None:
     before = switch.call("GET", "/v1/rules").json["sha256"]
     answer = _post(switch, "rules", text="rule R pre declin(59)")
     assert (answer.status, answer.json["error"]["field"]) == (400, "text")
-    assert "1:12: expected an action" in answer.json["error"]["message"]
+    assert (
+        "1:12: expected a mode (active, shadow, off) or an action"
+        in answer.json["error"]["message"]
+    )
     file = switch.config.parent / "own.rules"
     file.write_text("rule broken", encoding="utf-8")
     switch.send_signal(signal.SIGHUP)
@@ -156,8 +159,55 @@ def test_a_bad_file_never_replaces_a_good_one(switch: Switch) -> None:
     assert switch.call("GET", "/v1/rules").json["sha256"] == before
     file.write_text(_FILE + "# a remark changes no meaning\n", encoding="utf-8")
     switch.send_signal(signal.SIGHUP)
-    assert eventually(lambda: switch.log().count("rules.applied") >= 1)
+    assert eventually(lambda: switch.log().count("rules.unchanged") >= 1)
     assert switch.call("GET", "/v1/rules").json["sha256"] == before
+
+
+def test_a_signal_takes_nothing_back(switch: Switch) -> None:
+    """SIGHUP for something else leaves modes and sets of operators; a changed file is taken."""
+    file = switch.config.parent / "own.rules"
+    file.write_text(_FILE, encoding="utf-8")
+    _restore(switch)
+    assert switch.call("PATCH", "/v1/rules/R01", {"mode": "shadow"}).status == 200
+
+    def hang_up(event: str) -> None:
+        count = switch.log().count(event)
+        switch.send_signal(signal.SIGHUP)
+        assert eventually(lambda: switch.log().count(event) > count)
+
+    hang_up("rules.unchanged")
+    assert _mode(switch, "R01") == "shadow"
+    sha256 = _post(switch, "rules", text=_TWO[0]).json["sha256"]
+    hang_up("rules.unchanged")
+    assert switch.call("GET", "/v1/rules").json["sha256"] == sha256
+    file.write_text(_FILE.replace("7995", "7996"), encoding="utf-8")
+    hang_up("rules.applied")
+    assert _mode(switch, "R01") == "active"
+    file.write_text(_FILE, encoding="utf-8")
+    hang_up("rules.applied")
+
+
+def test_what_is_refused_names_the_field(switch: Switch, tmp_path: Path) -> None:
+    """Values out of range, reasons and names that could be card numbers, bytes that are no text."""
+    body = {"card": 0, "reason": "x"}
+    answer = _post(switch, "rules/R01/snooze", **body)
+    assert (answer.status, answer.json["error"]["field"]) == (400, "card")
+    answer = _post(switch, "rules/R01/snooze", card=1, ttl_s=-1)
+    assert (answer.status, answer.json["error"]["field"]) == (400, "ttl_s")
+    answer = switch.call("PATCH", "/v1/rules/R01", {"mode": "of"})
+    assert answer.json["error"]["message"] == "mode: expected active, shadow or off"
+    answer = _post(switch, "lists/bad", change="add", values=["T1", 5])
+    assert (answer.status, answer.json["error"]["field"]) == (400, "values[1]")
+    for reason in ("4111111111111111 called", "of 4111 1111 1111 1111"):
+        answer = _post(switch, "rules/R01/snooze", card=1, reason=reason)
+        assert (answer.status, answer.json["error"]["field"]) == (400, "reason")
+    body = {"change": "add", "values": ["T1"], "type": "terminal"}
+    assert _post(switch, "lists/L4111111111111111", **body).status == 404
+    where = ("--http", switch.http, "--data", switch.data)
+    file = tmp_path / "latin.rules"
+    file.write_bytes(b"# caf\xe9\n")
+    code, _, err = de39("rules", "apply", file, *where)
+    assert (code, err) == (78, f"de39: error: {file}:1:6: not UTF-8\n")
 
 
 def test_modes_change_by_command_and_survive_a_restart(switch: Switch) -> None:
@@ -188,10 +238,10 @@ def test_lists_change_while_serving(switch: Switch, tmp_path: Path) -> None:
     assert de39("rules", "list", "add", "bad", "EVIL0001", "--why", "seen", *where)[0] == 0
     assert _pay(switch, card, 100, de41="EVIL0001") == "62"
     file = tmp_path / "bad.txt"
-    file.write_text("EVIL0002 # two\n\nTOOLONGNAME\n", encoding="utf-8")
+    file.write_text("\ufeffEVIL0002 # two\r\n\r\nTOOLONGNAME\r\n", encoding="utf-8")
     code, _, err = de39("rules", "list", "load", "bad", file, *where)
     assert code == 2
-    assert "value 2: 'TOOLONGNAME' is no terminal; nothing was changed" in err
+    assert f"{file}:3: 'TOOLONGNAME' is no terminal; nothing was changed" in err
     file.write_text("".join(f"T{n:07d}\n" for n in range(20_000)), encoding="utf-8")
     code, out, err = de39("rules", "list", "load", "bad", file, "--ttl", "7d", "--json", *where)
     assert code == 0, err
@@ -205,6 +255,17 @@ def test_lists_change_while_serving(switch: Switch, tmp_path: Path) -> None:
     assert _pay(switch, card, 100, de41="EVIL0001") == "00"
     assert de39("rules", "list", "remove", "bad", "--every", *where)[0] == 0
     assert _pay(switch, card, 100, de41="T0000000") == "00"
+    code, _, err = de39("rules", "list", "show", "bda", *where)
+    assert (code, "no list is named 'bda'; did you mean 'bad'?" in err) == (1, True)
+    stated = _FILE.replace("terminal =", 'terminal = "T1", "T2"')
+    assert _post(switch, "rules", text=stated).status == 200
+    assert de39("rules", "list", "show", "bad", *where)[1].splitlines() == [
+        "T1  in the file",
+        "T2  in the file",
+    ]
+    gone = _post(switch, "lists/bad", change="remove", values=["T2", "T3"]).json
+    assert (gone["entries_before"], gone["entries"], gone["stay_in_file"]) == (0, 0, 1)
+    _restore(switch)
     conflict = _post(switch, "lists/bad", change="add", values=["DE"], type="country")
     assert conflict.status == 409
     listed = [row for row in switch.records() if row["kind"] == "list"]
