@@ -74,6 +74,8 @@ COVERED_BY = {
     "engine/rules/normal_form.py": "tests/engine/rules/test_program.py",
     "engine/rules/*.py": _RULES,
     "engine/security/warm_kernels.py": "tests/engine/security/test_lay_kernels.py",
+    "engine/security/des_slices.py": "tests/engine/security/test_des_kernels.py",
+    "engine/security/blocks.py": "tests/engine/security/test_lay_kernels.py",
     "engine/security/opening.py": "tests/system/test_security.py",
     "engine/security/settings.py": "tests/engine/test_config.py",
     "engine/security/batch.py": "tests/engine/security/test_guard.py",

@@ -68,6 +68,11 @@ class CardGuard:
         self._issuers = tuple(issuers)
         self._answers: dict[int, tuple[Issuer, ChipData, Cipher, Cipher]] = {}
 
+    @property
+    def has_issuers(self) -> bool:
+        """Whether there are cards to check at all."""
+        return bool(self._issuers)
+
     def begin(self) -> None:
         """Forget the keys of the batch before."""
         for _, _, card, session in self._answers.values():

@@ -3,7 +3,7 @@
 Everything above works on whole blocks in ECB, many at a time: chains of many messages advance in
 lockstep (``engine.security.macs``), so one call encrypts one block of each. TDES comes from the
 library's ``decrepit`` module, with keys expanded to 24 bytes. It has no single DES: a key three
-times does the same, and long chains have a kernel (``engine.security.des_kernels``).
+times does the same, and MACs have kernels (``engine.security.des_kernels``).
 """
 
 from typing import Any, Protocol
@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.ciphers import modes
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from numpy.typing import NDArray
 
-from engine.security.des_kernels import schedule
+from engine.security.des_kernels import passes
 from engine.security.errors import KeyUsageError
 from engine.security.keys import Op
 
@@ -40,10 +40,11 @@ class Cipher(Protocol):
         """Return whole blocks under single DES with the left half of a double-length key."""
         ...
 
-    def left_schedule(self) -> NDArray[np.uint32] | None:
-        """Return the round keys of the left half for ``des_kernels``; None = they never come out.
+    def round_keys(self) -> NDArray[np.uint32] | None:
+        """Return the round keys of a TDES key, u4 (3, 16, 2) of ``des_kernels.passes``.
 
-        The caller overwrites nothing: they live and go with the key.
+        None = it is of AES, or they never come out. The caller overwrites nothing: they live and
+        go with the key.
         """
         ...
 
@@ -64,7 +65,7 @@ class SoftCipher:
         self._value = value
         self._ops = ops
         self._left: Any = None
-        self._schedule: NDArray[np.uint32] | None = None
+        self._rounds: NDArray[np.uint32] | None = None
         self._decryptor: Any = None
         self._cipher = _library_cipher(value, algorithm)
         self._encryptor: Any = self._cipher.encryptor()
@@ -93,12 +94,12 @@ class SoftCipher:
             wipe(left)
         return bytes(self._left.update(data))
 
-    def left_schedule(self) -> NDArray[np.uint32]:
-        """Return the round keys of the left half."""
-        self._need(Op.LEFT)
-        if self._schedule is None:
-            self._schedule = schedule(self._value[:DES_BLOCK])
-        return self._schedule
+    def round_keys(self) -> NDArray[np.uint32] | None:
+        """Return the round keys of a TDES key."""
+        self._need(Op.ENCRYPT)
+        if self._rounds is None and self.block_bytes == DES_BLOCK:
+            self._rounds = passes(self._value)
+        return self._rounds
 
     def derive(self, data: bytes) -> "SoftCipher":
         """Return the key that is the encryption of ``data``; it may do what a session key does."""
@@ -109,8 +110,8 @@ class SoftCipher:
     def close(self) -> None:
         """Overwrite the key; the library's own copy goes with its objects."""
         wipe(self._value)
-        if self._schedule is not None:
-            self._schedule[:] = 0
+        if self._rounds is not None:
+            self._rounds[:] = 0
         self._encryptor = self._decryptor = self._left = None
 
     def _need(self, op: Op) -> None:

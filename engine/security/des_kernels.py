@@ -1,9 +1,9 @@
-"""Chains of single DES across many messages: the inner part of retail MACs.
+"""MACs of a few messages under TDES: all chains in one call, by tables.
 
 Algorithm 3 of ISO 9797-1 encrypts every block but the last under single DES. The library has DES
-only as TDES with a key three times, which is three times the work, in a call a step. Here all
-chains of a batch run in one call. Like the library's, this DES looks tables up by data and so takes
-no more care of cache timing than that does. The last block of a message goes through the library.
+only as TDES with a key three times, which is three times the work, in a call a step. Like the
+library's, this DES looks tables up by data and so takes no more care of cache timing than that
+does. Many messages take less time bit by bit (``engine.security.des_slices``).
 
 Source: FIPS 46-3. The initial permutation is linear and the final one undoes it, so a chain stays
 between the two until its end.
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.security.blocks import block_count, block_word, is_whole
 from ledger.jit import Int, allocating_kernel, kernel
 
 _S = (
@@ -42,7 +43,7 @@ _PC_2 = (
 )
 _SHIFTS = (1, 1, 2, 2, 2, 2, 2, 2, 1, 2, 2, 2, 2, 2, 2, 1)
 _HALF = (1 << 28) - 1
-_U = np.uint32
+_U, _U64 = np.uint32, np.uint64
 _LOW_6 = _U(63)
 
 
@@ -83,41 +84,77 @@ def schedule(key: bytes | bytearray) -> NDArray[np.uint32]:
     return out
 
 
+def passes(key: bytes | bytearray) -> NDArray[np.uint32]:
+    """Return the round keys u4 (3, 16, 2) of a TDES key of 16 or 24 bytes: E, D, E."""
+    first, second, third = (schedule(key[at % len(key) :][:8]) for at in (0, 8, 16))
+    return np.stack([first, second[::-1], third])
+
+
 @allocating_kernel
-def des_chains(
-    blocks: NDArray[np.uint8],
-    inner: NDArray[np.int64],
+def table_macs(
+    data: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    order: NDArray[np.int64],
+    marked: Int,
+    inner: Int,
     keys: NDArray[np.uint32],
+    tails: NDArray[np.uint64],
     tables: NDArray[np.uint32],
-    chain: NDArray[np.uint8],
+    out: NDArray[np.uint8],
 ) -> None:
-    """Run CBC under single DES over the first blocks of many messages.
+    """Write the MACs of messages under a key of three passes of DES.
 
     Parameters
     ----------
-    blocks : u8 (steps, n, 8); inner : i64 (steps,), how many of the first rows have block k in
-        their chain; it never rises.
-    keys : u4 (16, 2), of ``schedule``; tables : u4 (8, 64), ``SP``.
-    chain : u8 (n, 8), out: the last block of each chain, zeros where it has none.
+    starts, sizes : i64 (n,); order : i64 (n,), rows by falling size.
+    marked : how the last block is filled, ``engine.security.blocks``.
+    inner : passes of DES over each block but the last, of the three that ``keys`` has: 1 is
+        algorithm 3 of ISO 9797-1, 3 are algorithms 1 and 5.
+    keys : u4 (3, 16, 2), round keys of each pass, of ``passes``; tables : u4 (8, 64), ``SP``.
+    tails : u64 (2,), what last blocks are mixed with: those that were filled, those that are whole.
+    out : u8 (n, 8), out.
     """
-    count = chain.shape[0]
+    count = len(order)
     left, right = np.zeros(count, np.uint32), np.zeros(count, np.uint32)
-    for k in range(inner.shape[0]):
-        rows = inner[k]
-        for i in range(rows):
-            high, low = _permute_in(_word(blocks[k, i], 0), _word(blocks[k, i], 4))
+    running, step = count, 0
+    while running:
+        for i in range(running):
+            row = order[i]
+            word = block_word(data, starts[row], sizes[row], step, marked)
+            if block_count(sizes[row], 8, marked) == step + 1:
+                word ^= tails[1 if is_whole(sizes[row], 8) else 0]
+            high, low = _permute_in(_U(word >> _U64(32)), _U(word & _U64(0xFFFFFFFF)))
             left[i] ^= high
             right[i] ^= low
-        for number in range(0, 16, 2):
-            _round(left, right, rows, keys[number, 0], keys[number, 1], tables)
-            _round(right, left, rows, keys[number + 1, 0], keys[number + 1, 1], tables)
-        for i in range(rows):
-            left[i], right[i] = right[i], left[i]
+        step += 1
+        while running and block_count(sizes[order[running - 1]], 8, marked) <= step:
+            running -= 1
+        for part in range(inner):
+            _pass(left, right, running, keys[part], tables)
+    for part in range(3):
+        _pass(left, right, count, keys[part], tables)
     for i in range(count):
         high, low = _permute_out(left[i], right[i])
         for b in range(4):
-            chain[i, b] = (high >> _U(24 - 8 * b)) & _U(255)
-            chain[i, 4 + b] = (low >> _U(24 - 8 * b)) & _U(255)
+            out[order[i], b] = (high >> _U(24 - 8 * b)) & _U(255)
+            out[order[i], 4 + b] = (low >> _U(24 - 8 * b)) & _U(255)
+
+
+@kernel
+def _pass(
+    left: NDArray[np.uint32],
+    right: NDArray[np.uint32],
+    rows: Int,
+    keys: NDArray[np.uint32],
+    tables: NDArray[np.uint32],
+) -> None:
+    """One pass of DES over the first ``rows``: sixteen rounds, then the halves change places."""
+    for number in range(0, 16, 2):
+        _round(left, right, rows, keys[number, 0], keys[number, 1], tables)
+        _round(right, left, rows, keys[number + 1, 0], keys[number + 1, 1], tables)
+    for i in range(rows):
+        left[i], right[i] = right[i], left[i]
 
 
 @kernel
@@ -147,14 +184,6 @@ def _round(
             | s5[(b >> _U(10)) & _LOW_6]
             | s7[(b >> _U(2)) & _LOW_6]
         )
-
-
-@kernel
-def _word(block: NDArray[np.uint8], at: Int) -> Int:
-    word = _U(0)
-    for b in range(4):
-        word = _U(_U(word << _U(8)) | _U(block[at + b]))
-    return word
 
 
 @kernel

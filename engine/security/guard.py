@@ -15,14 +15,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.decision import Decision
-from engine.security.batch import Batch, Rows, codes_of, is_hex, places, present
+from engine.security.batch import Batch, Rows
 from engine.security.card_guard import PIN_VALUE, CardGuard, keep_pin_value
 from engine.security.ciphers import Cipher
 from engine.security.errors import SecurityError
 from engine.security.key_change import KeyChanges
 from engine.security.keys import Usage, valid_versions
-from engine.security.lay_kernels import put_macs, take_bytes
-from engine.security.macs import MAC_BYTES, Padding, differ, macs
+from engine.security.lay_kernels import put_macs
+from engine.security.mac_kernels import (
+    Asked,
+    ask_for_macs,
+    find_macs,
+    find_rooms,
+    refuse_unchecked,
+    room_for,
+    settle_macs,
+)
+from engine.security.macs import Padding, macs
 from engine.security.settings import Issuer, SecurityProfile
 from engine.security.store import KeyStore
 from engine.wire.columns import Fault
@@ -31,8 +40,6 @@ from engine.wire.table import DialectTable
 
 _NS = 1_000_000_000
 _PADDING = {"zeros": Padding.ZEROS, "mark": Padding.MARK}
-_MAC_1, _MAC_2 = 64, 128
-_OF_MONEY = (1, 2, 4)  # classes of messages
 
 
 class MacKey(NamedTuple):
@@ -43,9 +50,9 @@ class MacKey(NamedTuple):
     padding: Padding
     size: int
 
-    def of(self, data: NDArray[np.uint8], starts: Rows, ends: Rows) -> NDArray[np.uint8]:
+    def of(self, data: NDArray[np.uint8], starts: Rows, sizes: Rows) -> NDArray[np.uint8]:
         """Return the MACs u8 (n, 8) as they stand on the wire."""
-        made = macs(self.cipher, self.usage, self.padding, data, starts, ends - starts)
+        made = macs(self.cipher, self.usage, self.padding, data, starts, sizes)
         made[:, self.size :] = 0
         return made
 
@@ -70,7 +77,6 @@ class Guard:
         self.changes = changes
         self.change(table)
         self._keys: list[MacKey] = []  # of this batch; ``CHECK.wants_mac`` counts them from 1
-        self._seconds = np.zeros(0, np.int64)  # when each request of this batch came
 
     def check(self, batch: Batch, count: int, links: NDArray[np.void]) -> None:
         """Fill ``batch.checks`` of the first ``count`` requests."""
@@ -79,51 +85,51 @@ class Guard:
         self.cards.begin()
         if not count:
             return
-        request = batch.request[:count]
-        numbers = links["security"][request["segment"]]
-        if not numbers.any():
+        links = links[: int(batch.request["segment"][count - 1]) + 1]  # those of this batch
+        if not links["security"].any():
             return
-        self._seconds = (links["arrival_ns"][request["segment"]] // _NS).astype(np.int64)
+        seconds = (links["arrival_ns"] // _NS).astype(np.int64)  # when each request came
+        self._check_macs_and_changes(batch, count, links, seconds)
+        if self.cards.has_issuers:
+            self._check_cards(batch, count, links, seconds)
+
+    def _check_cards(
+        self, batch: Batch, count: int, links: NDArray[np.void], seconds: Rows
+    ) -> None:
+        request = batch.request[:count]
+        segments = request["segment"]
+        numbers, seconds = links["security"][segments], seconds[segments]
         classes = request["mti"] // 100 % 10
-        self._check_macs_and_changes(batch, numbers, classes)
         is_payment = (request["mti"] > 0) & (request["mti"] // 10 % 10 == 0) & (numbers != 0)
         is_payment &= ((classes == 1) | (classes == 2)) & (request["fault"] == Fault.NONE)
         rows = np.flatnonzero(is_payment & (batch.checks["decision"][:count] == 0))
         rows = rows[request["pan_length"][rows] > 0]
         for number in np.unique(numbers[rows]).tolist():
             mine = rows[numbers[rows] == number]
-            for now_s in np.unique(self._seconds[mine]).tolist():
-                of_second = mine[self._seconds[mine] == now_s]
+            for now_s in np.unique(seconds[mine]).tolist():
+                of_second = mine[seconds[mine] == now_s]
                 self.cards.check(batch, of_second, self.profiles[number], now_s)
 
     def dress(self, batch: Batch, reply_count: int) -> None:
         """Ask for room for MACs, and add the chip data of answers."""
-        replies = batch.replies[:reply_count]
-        replies["wants_mac"] = batch.checks["wants_mac"][replies["request"]]
+        ask_for_macs(batch.checks, reply_count, batch.replies)
         self.cards.dress(batch, reply_count)
 
     def seal(self, batch: Batch, reply_count: int) -> None:
         """Write the MACs of the answers into the room that was left for them."""
-        replies = batch.replies[:reply_count]
-        rows = np.flatnonzero((replies["wants_mac"] != 0) & (replies["mac_at"] >= 0))
-        if not len(rows):
-            return
-        requests = replies["request"][rows].astype(np.int64)
-        starts = replies["start"][rows].astype(np.int64)
-        at = replies["mac_at"][rows].astype(np.int64)
-        dialects = batch.request["dialect"][requests]
-        codes = codes_of(self.table, batch, requests, _MAC_1)
-        widths = self.table.fields["size"][dialects, _MAC_1] // (1 + is_hex(codes))
-        sizes = np.minimum(widths, MAC_BYTES).astype(np.int64)
-        numbers = replies["wants_mac"][rows]
         for number, key in enumerate(self._keys, start=1):
-            mine = np.flatnonzero(numbers == number)
-            if len(mine):
-                try:
-                    made = key.of(batch.out, starts[mine], at[mine])
-                except SecurityError:
-                    continue  # the room stays filled with 0: no MAC, and the peer will see it
-                put_macs(made, at[mine], sizes[mine], codes[mine], batch.out)
+            found = room_for(reply_count)
+            count = find_rooms(
+                batch.replies, reply_count, number, batch.request, self.table.fields, found
+            )
+            if not count:
+                continue
+            starts, sizes = found.starts[:count], found.sizes[:count]
+            try:
+                made = key.of(batch.out, starts, sizes)
+            except SecurityError:
+                continue  # the room stays filled with 0: no MAC, and the peer will see it
+            put_macs(made, starts + sizes, found.widths, found.codes, batch.out)
 
     def has_macs(self, number: int) -> bool:
         """Whether links of a profile have a key for authentication codes; 0 = no profile."""
@@ -136,7 +142,7 @@ class Guard:
         """
         key = self._mac_keys(self.profiles[number], now_s)[0]
         whole = np.array([0], np.int64), np.array([len(data)], np.int64)
-        return key.of(np.frombuffer(data, np.uint8), *whole).tobytes()
+        return key.of(np.frombuffer(data, np.uint8).copy(), *whole).tobytes()
 
     def note_pin_value(self, card: int, index: int, digits: str) -> None:
         """Take what proves the PIN of a card from now on: PVKI and PVV, or 0 and an offset."""
@@ -149,7 +155,7 @@ class Guard:
     def change(self, table: DialectTable) -> None:
         """Read fields by these dialects from the next batch on."""
         self.table = self.cards.table = self.changes.table = table
-        self._must_have = table.profile[:, Profile.MAC_REQUIRED] != 0
+        self._must_have = (table.profile[:, Profile.MAC_REQUIRED] != 0).astype(np.uint8)
 
     def close(self) -> None:
         """Forget the keys."""
@@ -157,79 +163,75 @@ class Guard:
         self.store.close()
 
     def _check_macs_and_changes(
-        self, batch: Batch, numbers: NDArray[np.uint8], classes: NDArray[np.int32]
+        self, batch: Batch, count: int, links: NDArray[np.void], seconds: Rows
     ) -> None:
         """Check MACs up to each key change, make the change, go on behind it."""
+        used = zip(links["security"].tolist(), seconds.tolist(), strict=True)
+        # Validity of keys goes by the second in which each message came, whatever the batch.
+        groups = sorted({group for group in used if self.profiles[group[0]].mac_key})
         first = 0
+        segments = batch.request["segment"]
+        numbers = links["security"][segments[:count]]
         for row in self.changes.rows(batch, numbers, self.profiles):
-            self._check_macs(batch, first, row + 1, numbers, classes)
-            profile = self.profiles[int(numbers[row])]
+            self._check_macs(batch, (first, row + 1), links, groups)
             if batch.checks["decision"][row] == 0:
-                decision = self.changes.make(batch, row, profile, int(self._seconds[row]))
-                batch.checks["decision"][row] = decision
+                profile, now_s = self.profiles[int(numbers[row])], int(seconds[segments[row]])
+                batch.checks["decision"][row] = self.changes.make(batch, row, profile, now_s)
             first = row + 1
-        self._check_macs(batch, first, len(numbers), numbers, classes)
+        self._check_macs(batch, (first, count), links, groups)
 
     def _check_macs(
         self,
         batch: Batch,
-        first: int,
-        last: int,
-        numbers: NDArray[np.uint8],
-        classes: NDArray[np.int32],
+        rows: tuple[int, int],
+        links: NDArray[np.void],
+        groups: Sequence[tuple[int, int]],
     ) -> None:
-        for number in np.unique(numbers[first:last]).tolist():
+        """Check the rows from the first up to behind the last of ``rows``, a group at a time."""
+        for number, now_s in groups:
             profile = self.profiles[number]
-            if not profile.mac_key:
-                continue
-            rows = first + np.flatnonzero(numbers[first:last] == number)
-            is_due = np.isin(classes[rows], [int(text) for text in profile.mac_classes])
-            is_due |= self._must_have[batch.request["dialect"][rows]] & np.isin(
-                classes[rows], _OF_MONEY
-            )
-            # Validity of keys goes by the second in which each message came, whatever the batch.
-            for now_s in np.unique(self._seconds[rows]).tolist():
-                mine = self._seconds[rows] == now_s
-                self._check_second(batch, rows[mine], is_due[mine], profile, now_s)
+            classes = sum(1 << int(text) for text in set(profile.mac_classes))
+            try:
+                self._check_group(batch, rows, links, profile, Asked(number, now_s, classes, 0))
+            except SecurityError:
+                refuse_unchecked(
+                    batch.request,
+                    *rows,
+                    links,
+                    Asked(number, now_s, classes, 0),
+                    self._must_have,
+                    int(Decision.SECURITY_UNAVAILABLE),
+                    batch.checks,
+                )
 
-    def _check_second(
+    def _check_group(
         self,
         batch: Batch,
-        rows: Rows,
-        is_due: NDArray[np.bool_],
+        rows: tuple[int, int],
+        links: NDArray[np.void],
         profile: SecurityProfile,
-        now_s: int,
+        asked: Asked,
     ) -> None:
-        """Check the rows of one profile that came in one second; without keys none is posted."""
-        try:
-            self._check_profile(batch, rows, is_due, self._mac_keys(profile, now_s))
-        except SecurityError:
-            has_mac = present(batch, rows, _MAC_1) | present(batch, rows, _MAC_2)
-            batch.checks["decision"][rows[is_due | has_mac]] = Decision.SECURITY_UNAVAILABLE
-
-    def _check_profile(
-        self, batch: Batch, rows: Rows, is_due: NDArray[np.bool_], keys: list[MacKey]
-    ) -> None:
-        """Check the rows of one profile with each key that is valid, the newest first."""
-        checks = batch.checks
-        # The MAC is the last field: DE64 counts only where no second bitmap has fields behind it.
-        in_2 = present(batch, rows, _MAC_2)
-        in_1 = present(batch, rows, _MAC_1) & (batch.request["bitmap_lo"][rows] == 0)
-        has_mac = in_1 | in_2
-        is_sound = batch.request["fault"][rows] == Fault.NONE
-        answers = is_due | has_mac
+        """Check the rows of one profile and second with each valid key, the newest first."""
+        keys = self._mac_keys(profile, asked.now_s)
         numbers = [self._number_of(key) for key in keys]
-        checks["wants_mac"][rows[answers]] = numbers[0]
-        checks["decision"][rows[is_due & ~has_mac & is_sound]] = Decision.MAC_WRONG
-        left = rows[has_mac & is_sound]
-        fields = np.where(in_2[has_mac & is_sound], _MAC_2, _MAC_1)
+        found = room_for(rows[1] - rows[0])
+        left = find_macs(
+            batch.request,
+            *rows,
+            links,
+            asked._replace(key=numbers[0]),
+            self._must_have,
+            self.table.fields,
+            batch.spans,
+            batch.checks,
+            found,
+        )
         for number, key in zip(numbers, keys, strict=True):
-            if not len(left):
+            if not left:
                 return
-            is_wrong = self._wrong(batch, left, fields, key)
-            checks["wants_mac"][left[~is_wrong]] = number
-            left, fields = left[is_wrong], fields[is_wrong]
-        checks["decision"][left] = Decision.MAC_WRONG
+            made = key.of(batch.arena, found.starts[:left], found.sizes[:left])
+            left = settle_macs(made, batch.arena, number, left, batch.checks, found)
 
     def _number_of(self, key: MacKey) -> int:
         """Return the number of a key in this batch, from 1."""
@@ -238,25 +240,6 @@ class Guard:
                 return number
         self._keys.append(key)
         return len(self._keys)
-
-    def _wrong(self, batch: Batch, rows: Rows, fields: Rows, key: MacKey) -> NDArray[np.bool_]:
-        theirs = np.zeros((len(rows), MAC_BYTES), np.uint8)
-        ends = np.zeros(len(rows), np.int64)
-        widths = np.zeros(len(rows), np.int64)  # some dialects have room for 4 bytes only
-        for field in (_MAC_1, _MAC_2):
-            mine = np.flatnonzero(fields == field)
-            if not len(mine):
-                continue
-            ends[mine], sizes = places(batch, rows[mine], field)
-            codes = codes_of(self.table, batch, rows[mine], field)
-            widths[mine] = np.minimum(sizes // (1 + is_hex(codes)), MAC_BYTES)
-            taken = np.zeros((len(mine), MAC_BYTES), np.uint8)
-            take_bytes(batch.arena, ends[mine], widths[mine], codes, taken)
-            theirs[mine] = taken
-        starts = batch.request["start"][rows].astype(np.int64)
-        ours = key.of(batch.arena, starts, ends)
-        ours[np.arange(MAC_BYTES) >= widths[:, None]] = 0
-        return differ(ours, theirs) | (widths == 0)
 
     def _mac_keys(self, profile: SecurityProfile, now_s: int) -> list[MacKey]:
         """Return the valid keys of a profile, the newest first; ``SecurityError`` when none is."""

@@ -16,12 +16,11 @@ from engine.security.ciphers import kcv_of, wipe
 from engine.security.errors import KeyBlockError, SecurityError
 from engine.security.key_blocks import unwrap
 from engine.security.keys import KeyInfo, Usage, current, valid_versions
+from engine.security.mac_kernels import find_key_changes
 from engine.security.settings import SecurityProfile
 from engine.security.store import KeyStore, draft, retire_older
-from engine.wire.columns import Fault
 from engine.wire.table import DialectTable
 
-_CHANGE_CODES = (101, 161)
 _KCV_DIGITS = 6
 _CRYPTOGRAM_DIGITS = (32, 48, 64)
 
@@ -40,13 +39,11 @@ class KeyChanges:
         profiles: Sequence[SecurityProfile],
     ) -> list[int]:
         """Return the requests that change a key, in order; ``numbers`` are their profiles."""
-        request = batch.request[: len(numbers)]
-        is_change = (request["mti"] // 100 % 10 == 8) & (request["mti"] // 10 % 2 == 0)
-        is_change &= np.isin(request["network_code"], _CHANGE_CODES)
-        is_change &= request["fault"] == Fault.NONE
+        found = np.empty(len(numbers), np.int64)
+        count = find_key_changes(batch.request, len(numbers), found)
         return [
             row
-            for row in np.flatnonzero(is_change).tolist()
+            for row in found[:count].tolist()
             if profiles[int(numbers[row])].kek and _target(profiles[int(numbers[row])])
         ]
 

@@ -3,10 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.security.blocks import block_count, is_whole, stored_word
 from engine.wire.elements import Code
-from ledger.jit import Int, kernel
+from ledger.jit import Int, hot_kernel, kernel
 
-_PAD_MARK = 0x80
 _ASCII_HEX, _EBCDIC_HEX, _EBCDIC = int(Code.ASCII_HEX), int(Code.EBCDIC_HEX), int(Code.EBCDIC)
 _BCD, _BCD_LEFT = int(Code.BCD), int(Code.BCD_LEFT)
 
@@ -17,36 +17,35 @@ def lay_blocks(
     starts: NDArray[np.int64],
     sizes: NDArray[np.int64],
     order: NDArray[np.int64],
-    block: Int,
     marked: Int,
-    blocks: NDArray[np.uint8],
+    tails: NDArray[np.uint64],
+    blocks: NDArray[np.uint64],
+    running: NDArray[np.int64],
 ) -> None:
-    """Write block k of message ``order[i]`` to ``blocks[k, i]``.
+    """Write block k of message ``order[i]`` to ``blocks[k, i]``, ready to be chained.
 
     Parameters
     ----------
     data : u8, where the messages lie; starts, sizes : i64 (n,), of each message.
-    order : i64 (m,), messages to lay out; block : bytes of a block.
-    marked : 0 = fill the last block with zeros; 1 = with 0x80 and zeros, always (method 2 of ISO
-        9797-1); 2 = the same, but only where the last block is not whole (CMAC).
-    blocks : u8 (steps, m, block), out; blocks after a message's last stay as they are.
+    order : i64 (m,), messages to lay out, by falling size.
+    marked : how the last block is filled, ``engine.security.blocks``.
+    tails : u64 (2, width), what last blocks are mixed with: those that were filled, those that are
+        whole.
+    blocks : u64 (steps, m, width), out: the bytes of blocks, ``width`` words each; those after a
+        message's last stay as they are.
+    running : i64 (steps + 1,), out: how many of the first messages have block k.
     """
+    width = blocks.shape[2]
+    running[:] = 0
     for i in range(order.shape[0]):
-        start = starts[order[i]]
-        size = sizes[order[i]]
-        steps = (size + block - 1) // block
-        if marked == 1:
-            steps = size // block + 1
-        steps = max(steps, 1)
-        for k in range(steps):
-            for b in range(block):
-                at = k * block + b
-                if at < size:
-                    blocks[k, i, b] = data[start + at]
-                elif at == size and marked != 0:
-                    blocks[k, i, b] = _PAD_MARK
-                else:
-                    blocks[k, i, b] = 0
+        start, size = starts[order[i]], sizes[order[i]]
+        count = block_count(size, 8 * width, marked)
+        for k in range(count):
+            running[k] += 1
+            for w in range(width):
+                blocks[k, i, w] = stored_word(data, start, size, k * width + w, marked)
+        for w in range(width):
+            blocks[count - 1, i, w] ^= tails[1 if is_whole(size, 8 * width) else 0, w]
 
 
 @kernel
@@ -62,13 +61,23 @@ def take_bytes(
     ``codes`` u8 (n,): how they are written; the two hex codes take two characters a byte.
     """
     for i in range(starts.shape[0]):
-        at = starts[i]
-        is_hex = codes[i] in (_ASCII_HEX, _EBCDIC_HEX)
         for k in range(sizes[i]):
-            if is_hex:
-                out[i, k] = _half(data[at + 2 * k]) << 4 | _half(data[at + 2 * k + 1])
-            else:
-                out[i, k] = data[at + k]
+            out[i, k] = wire_byte(data, starts[i], k, codes[i])
+
+
+@hot_kernel
+def is_hex_code(code: Int) -> Int:
+    """Return whether a code takes two characters a byte."""
+    return code in (_ASCII_HEX, _EBCDIC_HEX)
+
+
+@hot_kernel
+def wire_byte(data: NDArray[np.uint8], start: Int, place: Int, code: Int) -> Int:
+    """Return byte ``place`` of bytes that begin at ``start``, written in ``code``."""
+    if is_hex_code(code):
+        at = start + 2 * place
+        return _half(data[at]) << 4 | _half(data[at + 1])
+    return np.int64(data[start + place])
 
 
 @kernel
@@ -96,7 +105,7 @@ def put_macs(
     """
     for i in range(places.shape[0]):
         at = places[i]
-        is_hex = codes[i] in (_ASCII_HEX, _EBCDIC_HEX)
+        is_hex = is_hex_code(codes[i])
         for k in range(sizes[i]):
             value = np.int64(values[i, k])
             if is_hex:

@@ -1,25 +1,30 @@
-"""Message authentication codes of many messages under one key, in lockstep.
+"""Message authentication codes of many messages under one key.
 
-A CBC chain cannot be computed side by side within a message, but it can across messages: step k
-takes block k of every message that has one, in one call of the cipher. So a batch costs as many
-calls as its longest message has blocks, whoever keeps the key.
+A CBC chain cannot be computed side by side within a message, but it can across messages. TDES keys
+whose round keys are at hand have kernels that walk the messages where they lie: tables for a few
+(``engine.security.des_kernels``), bit by bit for many (``engine.security.des_slices``). All other
+keys go in lockstep: step k takes block k of every message that has one, in one call of the cipher,
+so that a batch costs as many calls as its longest message has blocks, whoever keeps the key.
 
 ISO 9797-1: algorithm 1 (CBC-MAC), algorithm 3 (retail MAC, ANSI X9.19), algorithm 5 (CMAC, also
 SP 800-38B). The result is the leftmost bytes of the last block.
 """
 
 from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.security.ciphers import DES_BLOCK, Cipher, cmac_subkeys
-from engine.security.des_kernels import SP, des_chains
+from engine.security.ciphers import Cipher, cmac_subkeys
+from engine.security.des_kernels import SP, table_macs
+from engine.security.des_slices import sliced_macs
 from engine.security.keys import Usage
 from engine.security.lay_kernels import lay_blocks
 
 MAC_BYTES = 8
 _PIECE_BYTES = 4 << 20  # blocks laid out at once
+_SLICED_FROM = 40  # messages: fewer take less time by tables
 
 
 class Padding(IntEnum):
@@ -28,6 +33,15 @@ class Padding(IntEnum):
     ZEROS = 0
     MARK = 1
     CMAC = 2
+
+
+class _Messages(NamedTuple):
+    """Where messages lie, and their rows by falling size."""
+
+    data: NDArray[np.uint8]
+    starts: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    order: NDArray[np.int64]
 
 
 def macs(
@@ -45,93 +59,74 @@ def macs(
     usage : MAC_1, MAC_3 or MAC_CMAC: the algorithm. ``padding`` counts for the first two only.
     starts, sizes : i64 (n,).
     """
+    block = cipher.block_bytes
+    tails = np.zeros((2, block // 8), np.uint64)
     if usage is Usage.MAC_CMAC:
         padding = Padding.CMAC
-    block = cipher.block_bytes
-    out = np.zeros((len(starts), MAC_BYTES), np.uint8)
-    steps = np.maximum(-(-sizes // block), 1)
-    if padding == Padding.MARK:
-        steps = sizes // block + 1
-    order = np.argsort(-steps, kind="stable")
-    first = 0
-    while first < len(order):
-        rows = max(1, _PIECE_BYTES // (int(steps[order[first]]) * block))
-        piece = order[first : first + rows]
-        blocks = np.zeros((int(steps[piece[0]]), len(piece), block), np.uint8)
-        lay_blocks(data, starts, sizes, piece, block, int(padding), blocks)
-        whole = sizes[piece] % block == 0
-        if padding == Padding.CMAC:
-            _mix_subkeys(cipher, blocks, steps[piece], whole & (sizes[piece] > 0))
-        out[piece] = _chains(cipher, usage, blocks, steps[piece])[:, :MAC_BYTES]
-        first += rows
+        k1, k2 = cmac_subkeys(cipher.encrypt(bytes(block)))
+        tails[:] = np.frombuffer(k2 + k1, np.uint64).reshape(tails.shape)
+    messages = _Messages(data, starts, sizes, np.argsort(-sizes))
+    out = np.empty((len(starts), MAC_BYTES), np.uint8)
+    rounds = cipher.round_keys()
+    if rounds is None:
+        _in_lockstep(cipher, usage, padding, messages, tails, out)
+    else:
+        inner = 1 if usage is Usage.MAC_3 else 3
+        tail = tails[:, 0].byteswap()
+        if len(starts) < _SLICED_FROM:
+            table_macs(*messages, int(padding), inner, rounds, tail, SP, out)
+        else:
+            sliced_macs(*messages, int(padding), inner, rounds, tail, out)
     return out
 
 
-def _mix_subkeys(
-    cipher: Cipher, blocks: NDArray[np.uint8], steps: NDArray[np.int64], whole: NDArray[np.bool_]
+def _in_lockstep(
+    cipher: Cipher,
+    usage: Usage,
+    padding: Padding,
+    messages: _Messages,
+    tails: NDArray[np.uint64],
+    out: NDArray[np.uint8],
 ) -> None:
-    """Exclusive-or K1 into last blocks that are whole, K2 into those that were filled."""
+    """Lay the messages out as blocks, a piece at a time, and run their chains."""
+    data, starts, sizes, order = messages
     block = cipher.block_bytes
-    k1, k2 = cmac_subkeys(cipher.encrypt(bytes(block)))
-    keys = np.frombuffer(k2 + k1, np.uint8).reshape(2, block)
-    blocks[steps - 1, np.arange(len(steps))] ^= keys[whole.astype(np.intp)]
+    first = 0
+    while first < len(order):
+        steps = int(sizes[order[first]]) // block + 1
+        piece = order[first : first + max(1, _PIECE_BYTES // (steps * block))]
+        words = np.empty((steps, len(piece), block // 8), np.uint64)
+        running = np.empty(steps + 1, np.int64)
+        lay_blocks(data, starts, sizes, piece, int(padding), tails, words, running)
+        chains = _chains(cipher, usage, words, running.tolist())
+        out[piece] = chains[:, :1].copy().view(np.uint8)
+        first += len(piece)
 
 
 def _chains(
-    cipher: Cipher, usage: Usage, blocks: NDArray[np.uint8], steps: NDArray[np.int64]
-) -> NDArray[np.uint8]:
-    """Run the chains; ``steps`` falls, so those that still run are always the first rows."""
-    block = cipher.block_bytes
-    words = blocks.view(np.uint64)
-    chain = np.zeros((len(steps), block // 8), np.uint64)
-    lasts = np.searchsorted(-steps, -np.arange(blocks.shape[0] + 1), side="left")
-    rounds = cipher.left_schedule() if usage is Usage.MAC_3 else None
-    if rounds is not None:
-        return _retail_chains(cipher, rounds, blocks, steps, lasts[1:].astype(np.int64))
-    return _lockstep(cipher, usage, words, chain, lasts.tolist()).view(np.uint8).reshape(-1, block)
-
-
-def _retail_chains(
-    cipher: Cipher,
-    rounds: NDArray[np.uint32],
-    blocks: NDArray[np.uint8],
-    steps: NDArray[np.int64],
-    inner: NDArray[np.int64],
-) -> NDArray[np.uint8]:
-    """Run the chains of algorithm 3 by the kernel; the last blocks go through the whole key."""
-    chain = np.zeros((len(steps), DES_BLOCK), np.uint8)
-    des_chains(blocks, inner, rounds, SP, chain)
-    chain ^= blocks[steps - 1, np.arange(len(steps))]
-    return np.frombuffer(cipher.encrypt(chain.tobytes()), np.uint8).reshape(-1, DES_BLOCK)
-
-
-def _lockstep(
-    cipher: Cipher,
-    usage: Usage,
-    words: NDArray[np.uint64],
-    chain: NDArray[np.uint64],
-    lasts: list[int],
+    cipher: Cipher, usage: Usage, words: NDArray[np.uint64], running: list[int]
 ) -> NDArray[np.uint64]:
-    """Take one block of every chain that has one in each call of the cipher."""
-    block = cipher.block_bytes
+    """Take one block of every chain that has one in each call of the cipher.
+
+    ``running[k]``: how many of the first rows have a block k, and 0 behind the last.
+    """
+    chain = np.zeros(words.shape[1:], np.uint64)
     inner = cipher.encrypt_left if usage is Usage.MAC_3 else cipher.encrypt
-    for k in range(len(words)):
-        running, going_on = lasts[k], lasts[k + 1]
-        mixed = words[k, :running]
-        np.bitwise_xor(mixed, chain[:running], out=mixed)
-        if usage is Usage.MAC_3 and going_on < running:
+    for k in range(running.index(0)):
+        rows, going_on = running[k], running[k + 1]
+        mixed = words[k, :rows]
+        np.bitwise_xor(mixed, chain[:rows], out=mixed)
+        if usage is Usage.MAC_3 and going_on < rows:
             # The last block of algorithm 3 goes through the whole key: E(K1), D(K2), E(K1).
-            ended = cipher.encrypt(mixed[going_on:].data.cast("B"))
-            chain[going_on:running] = _words(ended, block)
-            running = going_on
-        if running:
-            sealed = inner(mixed[:running].data.cast("B"))
-            chain[:running] = _words(sealed, block)
+            chain[going_on:rows] = _words(cipher.encrypt(mixed[going_on:].data.cast("B")), chain)
+            rows = going_on
+        if rows:
+            chain[:rows] = _words(inner(mixed[:rows].data.cast("B")), chain)
     return chain
 
 
-def _words(data: bytes, block: int) -> NDArray[np.uint64]:
-    return np.frombuffer(data, np.uint64).reshape(-1, block // 8)
+def _words(data: bytes, like: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    return np.frombuffer(data, np.uint64).reshape(-1, like.shape[1])
 
 
 def differ(ours: NDArray[np.uint8], theirs: NDArray[np.uint8]) -> NDArray[np.bool_]:

@@ -318,9 +318,9 @@ class TokenCipher:
         self._need(Op.LEFT)
         return self._store.ecb(self._left, data, "T")
 
-    def left_schedule(self) -> None:
+    def round_keys(self) -> None:
         """Round keys never leave the module: chains go block by block."""
-        self._need(Op.LEFT)
+        self._need(Op.ENCRYPT)
 
     def derive(self, data: bytes) -> "TokenCipher":
         """Return the key that is the encryption of ``data``."""

@@ -24,10 +24,12 @@ def test_mac_benchmark_compares_with_none(tmp_path: Path) -> None:
     assert [figure["name"] for figure in figures] == [
         "switch with AES-CMAC",
         "switch with retail MAC (TDES)",
+        "switch with CBC-MAC (TDES)",
         "switch without MAC",
         "switch with AES-CMAC, processor",
         "switch with retail MAC (TDES), processor",
+        "switch with CBC-MAC (TDES), processor",
     ]
     assert all(figure["value"] > 0 for figure in figures)
-    assert {figure["baseline_name"] for figure in figures[:2]} == {"switch without MAC"}
+    assert {figure["baseline_name"] for figure in figures[:3]} == {"switch without MAC"}
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

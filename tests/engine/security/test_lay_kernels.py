@@ -18,21 +18,30 @@ _CODES = [Code.RAW, Code.ASCII_HEX, Code.EBCDIC_HEX]
     messages=st.lists(st.binary(max_size=50), min_size=1, max_size=6),
     block=st.sampled_from([8, 16]),
     marked=st.integers(0, 2),
+    mixed=st.binary(min_size=32, max_size=32),
 )
-def test_blocks_are_those_of_the_twin(messages: list[bytes], block: int, marked: int) -> None:
-    """Every padding, messages of any length, in any order."""
-    data = np.frombuffer(b"".join(messages) + b"\0", np.uint8).copy()
+def test_blocks_are_those_of_the_twin(
+    messages: list[bytes], block: int, marked: int, mixed: bytes
+) -> None:
+    """Every padding, messages of any length; last blocks are mixed with what belongs to them."""
+    messages.sort(key=len, reverse=True)
+    data = np.frombuffer(b"".join(messages[::-1]) + b"\0", np.uint8).copy()
     sizes = np.array([len(message) for message in messages], np.int64)
-    starts = np.cumsum(sizes) - sizes
-    order = np.arange(len(messages))[::-1].copy()
+    starts = np.cumsum(sizes[::-1])[::-1] - sizes
+    tails = np.frombuffer(mixed[: 2 * block], np.uint64).reshape(2, -1).copy()
     expected = [oracle.blocks(message, block, marked) for message in messages]
-    out = np.full((max(map(len, expected)), len(messages), block), 0xEE, np.uint8)
+    steps = max(map(len, expected))
+    out = np.full((steps, len(messages), block // 8), 0xEE, np.uint64)
+    running = np.full(steps + 1, 7, np.int64)
 
-    lay_blocks(data, starts, sizes, order, block, marked, out)
+    lay_blocks(data, starts, sizes, np.arange(len(messages)), marked, tails, out, running)
 
-    for i, row in enumerate(order.tolist()):
-        laid = [out[k, i].tobytes() for k in range(len(expected[row]))]
-        assert laid == expected[row]
+    for i, blocks in enumerate(expected):
+        is_whole = len(messages[i]) % block == 0 and messages[i] != b""
+        tail = mixed[block * is_whole :][:block]
+        last = bytes(a ^ b for a, b in zip(blocks[-1], tail, strict=True))
+        assert [out[k, i].tobytes() for k in range(len(blocks))] == [*blocks[:-1], last]
+    assert running.tolist() == [sum(len(b) > k for b in expected) for k in range(steps + 1)]
 
 
 @given(values=st.lists(st.binary(min_size=8, max_size=8), min_size=1, max_size=5), data=st.data())
