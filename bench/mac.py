@@ -7,7 +7,6 @@ that the generator costs the same in all four; the MACs of the last answers are 
 The processor time of the switch is measured too: a busy machine blurs rates and not that.
 """
 
-import os
 import re
 import shutil
 import socket
@@ -36,10 +35,11 @@ from engine.wire.dialect import load_builtin
 from engine.wire.text import build_message
 
 _LIMIT_MINOR = 10**12
+_AUTHORIZATIONS = 1 << 22  # that the switch holds at once: all of them
 _HEADER_BYTES = 2
 _CHUNKS_IN_FLIGHT = 2
 _TIMEOUT_S = 60.0
-_CPU_CLOCK = 2  # with a process in the bits above: what its threads have run, clock_getcpuclockid(3)
+_CPU_CLOCK = 2  # of all threads of the process in the bits above: clock_getcpuclockid(3)
 _RUNS_MAX, _CONNECTIONS_MAX = 14, 59  # minutes and seconds of DE7 tell them apart
 _MASTER = "5d" * 32  # of a folder that is thrown away
 _KINDS = {
@@ -101,11 +101,13 @@ def run(
         raise UsageError(f"at most {_RUNS_MAX} runs and {_CONNECTIONS_MAX} connections")
     if min(cards, connections, chunk, runs) < 1 or payments < connections * chunk:
         raise UsageError("every number must be over 0, --payments at least a chunk for each link")
+    if (runs + 1) * (1 + len(_KINDS)) * payments > _AUTHORIZATIONS:
+        raise UsageError(f"at most {_AUTHORIZATIONS:,} payments in all runs of all kinds")
     parent = Path.cwd() / "var"
     parent.mkdir(exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="bench-", dir=parent))
     try:
-        path = write_config(folder, cards=cards, authorizations=1 << 22, extra=_EXTRA)
+        path = write_config(folder, cards=cards, authorizations=_AUTHORIZATIONS, extra=_EXTRA)
         open_test_cards(config_of(path), cards, np.full(cards, _LIMIT_MINOR, np.int64))
         keys = {"none": None, **_make_keys(folder / "data")}
         sizes = (cards, connections, chunk, payments // (connections * chunk))
