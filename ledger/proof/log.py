@@ -182,7 +182,15 @@ class ProofLog:
         return self._published
 
     def advance(self, end: Position, batches_max: int | None = None) -> int:
-        """Add the durable batches before ``end``, at most ``batches_max``; return how many."""
+        """Add the durable batches before ``end``, at most ``batches_max``; return how many.
+
+        Raises
+        ------
+        ProofError
+            Another journal than the one of the checkpoint, or than ``end`` states; open it anew.
+        LedgerError
+            The journal cannot be read, or ends before ``end``.
+        """
         due = end.batch_no - 1 - self.tiles.size
         if due <= 0:
             return 0
@@ -191,11 +199,23 @@ class ProofLog:
             self.tiles.append(entry_of(batch))
             self._at = batch.after
             if count == wanted:
+                self._require_acknowledged(batch.after, end)
                 return count
         raise StorageError(
             f"the journal of {self._data} ends before batch {self.tiles.size + 1}, which was "
             "acknowledged: is its database the one that the engine writes to?"
         )
+
+    def _require_acknowledged(self, at: Position, end: Position) -> None:
+        """Refuse a journal that ends in another batch than the one that was acknowledged.
+
+        A server that was replaced may still answer; by the chain the newest batch vouches for all.
+        """
+        if at.batch_no == end.batch_no and at.head != end.head:
+            raise ProofError(
+                f"batch {at.batch_no - 1} of the journal in {self._data} is not the one that was "
+                "acknowledged: nothing is signed"
+            )
 
     def close(self) -> None:
         """Let the journal go."""
@@ -315,6 +335,11 @@ def batch_of_record(data: Path, seq: int) -> Batch:
                 return batch
             if batch.header.first_seq > seq:
                 break
+        begin = journal.beginning()
+    if begin is not None and 0 < seq < begin.seq:
+        raise NoJournalError(
+            f"record {seq} of {data} was archived: the journal begins with record {begin.seq}"
+        )
     raise NoJournalError(f"no record {seq} in the journal of {data}")
 
 

@@ -89,6 +89,8 @@ def _check_copy(folder: Path, data: Path) -> None:
         facts = json.loads(out)
         assert (facts["last_record"], facts["ok"], len(facts["compared"])) == (last, True, 1)
         shutil.rmtree(new)
+    code, _, err = de39("ledger", "restore", folder / "copy", "--data", new, "--dsn", "x")
+    assert (code, "--store postgres" in err, new.exists()) == (2, True, False)
     code, _, err = de39("ledger", "restore", folder / "copy", "--data", data)
     assert (code, "is not empty" in err) == (74, True)
     code, out, err = de39("ledger", "archive", folder / "old", "--data", data, "--json")

@@ -111,6 +111,18 @@ def test_the_log_follows_a_store_that_is_written(
     store.close()
 
 
+def test_a_journal_that_ends_in_another_batch_is_not_signed(places: tuple[Path, Path]) -> None:
+    """A server that was replaced and still answers has another newest batch: nothing is signed."""
+    for data in places:
+        old = signed(data, 4)
+        end = list(FileReader(places[0]).scan())[5].after
+        with closing(log_of(data)) as log:
+            with pytest.raises(ProofError, match=r"batch 6 .* the one that was acknowledged"):
+                log.advance(end._replace(head=bytes(32)))
+            assert log.note == old
+        assert signed(data, 7) != old
+
+
 def test_an_altered_table_gets_no_signature(places: tuple[Path, Path], database: Database) -> None:
     """A changed row is named with its batch; a journal put in its place is refused."""
     _, rows = places
