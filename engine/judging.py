@@ -179,22 +179,21 @@ def judge_reversal(
         return
     mask = ring.shape[0] - 1
     named, root = ring[item["named"] & mask], ring[item["original"] & mask]
+    is_root = item["named"] == item["original"]
     if named["state"] == State.CLEARED:
-        _judge_captured(item, named, accounts[item["account"]], profile)
+        left_minor = named["cleared_minor"]
+        if not is_root and named["kind"] != Kind.REFUND:  # that one may have been reversed itself
+            left_minor = min(left_minor, root["cleared_minor"])
+        _judge_captured(item, row, named, left_minor, accounts[item["account"]], profile)
         return
     is_open = root["state"] == State.OPEN or root["state"] == State.CLOSING
-    is_root = item["named"] == item["original"]
     if not is_open or not (is_root or named["state"] == State.ADDED):
         item["decision"] = Decision.REVERSED_NOTHING
         return
     part_minor, most_minor = root["held_minor"], root["granted_minor"]
     if not is_root and named["kind"] == Kind.INCREMENT:
         part_minor, most_minor = min(named["amount_minor"], part_minor), named["amount_minor"]
-    keep_minor = max(row["replacement_amount"], 0)
-    if profile[Profile.REVERSAL_AMOUNT] == _BY_DE4:
-        keep_minor = item["requested_minor"]
-        if keep_minor == named["requested_minor"]:
-            keep_minor = 0
+    keep_minor = _kept_minor(item, row, named, most_minor, profile)
     if keep_minor > most_minor:
         item["decision"] = Decision.AMOUNT_INVALID
         return
@@ -203,15 +202,68 @@ def judge_reversal(
 
 
 @kernel
-def _judge_captured(item: Row, named: Row, account: Row, profile: NDArray[np.int64]) -> None:
-    """The reversal of what was cleared is a refund of it; of a refund, a posting by force."""
+def _kept_minor(
+    item: Row, row: Row, named: Row, most_minor: Int, profile: NDArray[np.int64]
+) -> Int:
+    """Return what a reversal leaves of ``named``, in the account's currency: 0 = nothing.
+
+    DE95 and DE4 are in the currency of the payment. Of one that the network billed in the
+    account's, the same share of the billed amount stays, to the nearest minor unit. Anything over
+    ``most_minor`` comes back as ``most_minor`` + 1.
+    """
+    keep_minor = np.int64(max(row["replacement_amount"], 0))
+    asked_minor, billed_minor = np.int64(named["requested_minor"]), np.int64(named["amount_minor"])
+    if profile[Profile.REVERSAL_AMOUNT] == _BY_DE4:
+        keep_minor = np.int64(item["requested_minor"])
+        if keep_minor == asked_minor:
+            keep_minor = np.int64(0)
+    is_part = named["result"] == Decision.PARTIALLY_APPROVED  # of one currency, but not as asked
+    if is_part or asked_minor == billed_minor or asked_minor <= 0:
+        return min(keep_minor, most_minor + 1)
+    whole_minor, rest, unit = np.int64(0), np.int64(0), np.int64(1)
+    while unit <= keep_minor // 10:
+        unit *= 10
+    while unit > 0:  # digit by digit: the product of two amounts is beyond 64 bits
+        part = rest * 10 + keep_minor // unit % 10 * billed_minor
+        whole_minor = whole_minor * 10 + part // asked_minor
+        rest = part % asked_minor
+        if whole_minor > most_minor:
+            return most_minor + 1
+        unit //= 10
+    return min(whole_minor + (2 * rest >= asked_minor), most_minor + 1)
+
+
+@kernel
+def _judge_captured(
+    item: Row,
+    row: Row,
+    named: Row,
+    left_minor: Int,
+    account: Row,
+    profile: NDArray[np.int64],
+) -> None:
+    """The reversal of what was cleared is a refund of it, or of the part that is not to stay.
+
+    ``left_minor`` is what no reversal has given back yet. Of a refund it is a posting by force.
+    """
+    if left_minor == 0:
+        item["decision"] = Decision.REVERSED_NOTHING
+        return
     if profile[Profile.CAPTURED_REVERSAL] == _REFUSE:
         item["decision"] = Decision.ALREADY_CAPTURED
         return
-    if not has_headroom(account, named["cleared_minor"]):
+    most_minor = max(np.int64(named["amount_minor"]), left_minor)
+    keep_minor = _kept_minor(item, row, named, most_minor, profile)
+    if keep_minor > most_minor:
+        item["decision"] = Decision.AMOUNT_INVALID
+        return
+    if keep_minor >= left_minor:
+        item["decision"] = Decision.REVERSED_NOTHING
+        return
+    if not has_headroom(account, left_minor - keep_minor):
         item["decision"] = Decision.CAPACITY
         return
-    item["amount_minor"] = named["cleared_minor"]
+    item["amount_minor"] = left_minor - keep_minor
     item["currency"] = named["currency"]
     item["exponent"] = named["exponent"]
     item["kind"] = Kind.FORCE_POST if named["kind"] == Kind.REFUND else Kind.REFUND

@@ -346,7 +346,7 @@ def _about(
         return np.int64(0), np.int64(0)
     if is_reversal and not _agrees(item, original) and profile[Profile.REVERSAL_AMOUNT] != _BY_DE4:
         return np.int64(0), np.int64(0)
-    if is_reversal and item["card"] == 0:
+    if is_reversal and row["pan_length"] <= 0:
         return root_of(found, ring, cursor)
     if item["card"] != original["card"]:
         return np.int64(0), np.int64(0)

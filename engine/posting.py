@@ -114,10 +114,7 @@ def apply_outcome(
         own["currency"] = item["currency"]
         own["exponent"] = item["exponent"]
         if item["flags"] & Flag.REVERSES:
-            named = ring[item["named"] & mask]
-            post(accounts[item["account"]], item["kind"], item["amount_minor"], np.int64(0))
-            named["state"] = State.REVERSED
-            named["cleared_minor"] = 0
+            _give_back(item, accounts, ring)
         elif item["original"] != 0:
             _release(item, accounts, ring, wheel)
     if item["entry"] != 0:
@@ -208,6 +205,21 @@ def _apply_completion(
     elif root["state"] == State.OPEN and root["held_minor"] == 0:
         root["state"] = State.CLEARED
         unschedule(item["original"], ring, wheel)
+
+
+@kernel
+def _give_back(item: Row, accounts: NDArray[np.void], ring: NDArray[np.void]) -> None:
+    """Give back what a reversal undoes of a clearing, once: its authorization counts it too."""
+    mask = ring.shape[0] - 1
+    amount_minor = item["amount_minor"]
+    post(accounts[item["account"]], item["kind"], amount_minor, np.int64(0))
+    named = ring[item["named"] & mask]
+    named["cleared_minor"] = max(named["cleared_minor"] - amount_minor, 0)
+    if named["cleared_minor"] == 0:
+        named["state"] = State.REVERSED
+    if item["named"] != item["original"] and named["kind"] != Kind.REFUND:
+        root = ring[item["original"] & mask]
+        root["cleared_minor"] = max(root["cleared_minor"] - amount_minor, 0)
 
 
 @kernel

@@ -24,7 +24,8 @@ from ledger.journal import PAGE_BYTES, Position, padded, position_from_json
 
 KEEP_COUNT = 3
 # 2: holds keep how long they live, posted items which authorization they drew on.
-SNAPSHOT_FORMAT = 2
+# 3: an authorization counts down what reversals gave back of its clearings.
+SNAPSHOT_FORMAT = 3
 _MAGIC = b"DE39snp"
 _HEAD = struct.Struct("<7sBQQ32s")  # magic, format, index offset, index size, index SHA-256
 _CRC = struct.Struct("<I")

@@ -7,7 +7,7 @@ import pytest
 
 from ledger.authorizations import State
 from ledger.record import Kind
-from tests.support.judged import DAY_NS, PAYMENT, ask, book_of, decisions_of, reversal
+from tests.support.judged import DAY_NS, LIMIT, PAYMENT, ask, book_of, decisions_of, reversal
 from tests.support.small_engine import START_NS, TABLE, pan
 from tests.support.streams import Message, Player, at
 
@@ -251,6 +251,83 @@ def test_behaviour_49_a_reversal_of_what_was_captured(
     assert book_of(player) == (10_000, 0, 0, 0)
     refunds = player.played.all_records()
     assert refunds[refunds["kind"] == Kind.REFUND]["amount_minor"].tolist() == [4_000]
+
+
+@pytest.mark.parametrize("mti", [200, 220])
+@pytest.mark.behaviour(50)
+def test_behaviour_49_a_part_of_what_was_captured_is_given_back(
+    player: Player, profile: Any, mti: int
+) -> None:
+    """DE95, or DE4 by profile, is what stays cleared; the next reversal gives the rest, once."""
+    captured = at(PAYMENT, mti=mti)
+    more, part, again = ask(
+        player,
+        captured,
+        reversal(captured, mti=400, replacement=4_001),
+        reversal(captured, stan=901, replacement=1_500),
+        reversal(captured, stan=902, replacement=1_500),
+    )[1:]
+    assert (more.decision, more.fields["39"]) == ("AMOUNT_INVALID", "13")
+    assert decisions_of([part, again]) == ["CAPTURE_REFUNDED", "REVERSED_NOTHING"]
+    assert book_of(player) == (8_500, 0, 1_500, 0)
+    profile(reversal_amount=1)
+    rest = ask(
+        player,
+        reversal(captured, stan=903, amount=500),
+        reversal(captured, stan=904, amount=4_000),
+    )
+    assert decisions_of(rest) == ["CAPTURE_REFUNDED"] * 2
+    assert book_of(player) == (10_000, 0, 0, 0)
+    refunds = player.played.all_records()
+    assert refunds[refunds["kind"] == Kind.REFUND]["amount_minor"].tolist() == [2_500, 1_000, 500]
+
+
+@pytest.mark.parametrize("cuts", [(1, 1, 1, 1), (2, 2)])
+@pytest.mark.parametrize("completion_first", [True, False])
+def test_behaviour_49_a_captured_payment_is_given_back_once(
+    player: Player, cuts: tuple[int, ...], completion_first: bool
+) -> None:
+    """Reversed by its 0100 and by its 0220 too: together they give what was cleared, no more."""
+    captured = at(PAYMENT, mti=220, stan=2, amount=3_500)
+    backs = [reversal(captured, stan=901), reversal(PAYMENT, stan=902)]
+    if not completion_first:
+        backs.reverse()
+
+    player.play([PAYMENT, captured, *backs], list(cuts))
+
+    assert decisions_of(player.played.results)[2:] == ["CAPTURE_REFUNDED", "REVERSED_NOTHING"]
+    assert {result.fields["39"] for result in player.played.results} == {"00"}
+    assert book_of(player) == (10_000, 0, 0, 0)
+
+
+@pytest.mark.parametrize("mti", [100, 120, 200, 220])
+@pytest.mark.parametrize(
+    ("amount", "billed", "keeps", "stays"),
+    [
+        (900, 1_000, 450, 500),
+        (900, 1_000, 900, 1_000),
+        (90_000, 700, 45_000, 350),
+        (3, 100, 2, 67),
+        (6 * 10**11, 9_999, 10**11, 1_667),
+        (700, 9_999, 1, 14),
+        (700, 9_999, 0, 0),
+    ],
+)
+def test_behaviour_50_what_stays_of_a_billed_payment_is_its_share(
+    player: Player, mti: int, amount: int, billed: int, keeps: int, stays: int
+) -> None:
+    """DE95 is in the payment's currency (978), the account in what DE6 billed (840)."""
+    bill = {"currency": 978, "billing_currency": 840, "billing_amount": billed}
+    payment = at(PAYMENT, mti=mti, amount=amount, **bill)
+    over, part = ask(
+        player,
+        payment,
+        reversal(payment, mti=400, currency=978, replacement=amount + amount // 2),
+        reversal(payment, stan=901, currency=978, replacement=keeps),
+    )[1:]
+    assert (over.decision, part.fields["39"]) == ("AMOUNT_INVALID", "00")
+    otb, hold, used, _ = book_of(player)
+    assert (otb, hold + used) == (LIMIT - stays, stays)
 
 
 def test_behaviour_50_a_partial_reversal_by_de4(player: Player, profile: Any) -> None:

@@ -358,30 +358,54 @@ class Core:
             return self._reply(entry)
         book = self.accounts.get(root.account or 0)
         if named.state == "cleared" and book is not None:
-            entry.decision = "ALREADY_CAPTURED"
-            if self.profile.get("captured_reversal", "refund") == "refund":
-                entry.decision = "CAPTURE_REFUNDED"
-                if named.is_credit:
-                    book.spend(named.cleared)
-                    book.use(named.cleared)
-                else:
-                    book.give(named.cleared)
-                named.state, named.cleared = "reversed", 0
+            self._give_back_cleared(entry, request, named, root)
         elif root.state != "open" or book is None or (named is not root and named.state != "added"):
             entry.decision = "REVERSED_NOTHING"
         else:
             self._give_back(entry, request, named, root)
         return self._reply(entry)
 
+    def _kept(self, request: Request, named: Entry) -> int:
+        """What is to stay, in the account's currency: a share of what was billed in another."""
+        keep = request.get("replacement") or 0
+        asked = named.request["amount"]
+        if self.profile.get("reversal_amount") == "de4":
+            keep = 0 if request["amount"] == asked else request["amount"]
+        if named.decision == "PARTIALLY_APPROVED" or asked == 0:
+            return keep
+        return (2 * keep * named.amount + asked) // (2 * asked)
+
+    def _give_back_cleared(self, entry: Entry, request: Request, named: Entry, root: Entry) -> None:
+        of_root = named is not root and not named.is_credit
+        left = min(named.cleared, root.cleared) if of_root else named.cleared
+        keep = self._kept(request, named)
+        if left == 0:
+            entry.decision = "REVERSED_NOTHING"
+        elif self.profile.get("captured_reversal", "refund") == "refuse":
+            entry.decision = "ALREADY_CAPTURED"
+        elif keep > max(named.amount, left):
+            entry.decision = "AMOUNT_INVALID"
+        elif keep >= left:
+            entry.decision = "REVERSED_NOTHING"
+        else:
+            entry.decision, back = "CAPTURE_REFUNDED", left - keep
+            book = self.accounts[root.account or 0]
+            if named.is_credit:
+                book.spend(back)
+                book.use(back)
+            else:
+                book.give(back)
+            named.cleared -= back
+            if named.cleared == 0:
+                named.state = "reversed"
+            if of_root:
+                root.cleared -= back
+
     def _give_back(self, entry: Entry, request: Request, named: Entry, root: Entry) -> None:
         part, most = root.held, root.granted
         if named.kind == "increment":
             part, most = min(named.amount, root.held), named.amount
-        keep = request.get("replacement") or 0
-        if self.profile.get("reversal_amount") == "de4":
-            keep = request["amount"]
-            if keep == named.request["amount"]:
-                keep = 0
+        keep = self._kept(request, named)
         if keep > most:
             entry.decision = "AMOUNT_INVALID"
             return
@@ -414,7 +438,7 @@ class Core:
             return None, None
         pan = request.get("pan")
         known = pan if pan in self.cards else None
-        if is_reversal and known is None:
+        if is_reversal and pan is None:
             return root_of(found)
         held_by = found.pan if found.pan in self.cards else None
         if known != held_by or (known is None and not is_reversal):

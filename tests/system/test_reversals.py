@@ -124,15 +124,19 @@ def test_behaviour_50_a_partial_reversal_keeps_the_actual_amount(switch: Switch)
     assert switch.held(card) == 1_200
 
 
-@pytest.mark.parametrize("field", ["2", "4"])
-def test_behaviour_51_amount_and_card_must_agree(switch: Switch, field: str) -> None:
+@pytest.mark.parametrize("wrong", ["another card", "an unknown card", "another amount"])
+def test_behaviour_51_amount_and_card_must_agree(switch: Switch, wrong: str) -> None:
     """A reversal that names another amount or card does not touch the payment."""
     card, other = switch.open_card(), switch.open_card()
     ask = payment(card.pan)
-    wrong = {"2": other.pan, "4": f"{999:012d}"}[field]
+    change = {
+        "another card": {"de2": other.pan},
+        "an unknown card": {"de2": "4000000000000002"},
+        "another amount": {"de4": f"{999:012d}"},
+    }[wrong]
     with switch.link() as link:
         assert link.ask(ask)["39"] == "00"
-        assert link.ask(reversal(ask, "0400", **{f"de{field}": wrong}))["39"] == "25"
+        assert link.ask(reversal(ask, "0400", **change))["39"] == "25"
     assert switch.held(card) == 1_000
 
 
