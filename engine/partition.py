@@ -35,7 +35,7 @@ from ledger.stores.base import JournalReader
 from ledger.stores.file import lock_folder
 from ledger.stores.place import Store, StoreChoice, open_store
 from ledger.stores.postgres import Patience
-from ledger.vault import Vault
+from ledger.vault import VAULT_FILE, Vault, VaultError
 from ledger.witness import check_witnesses, read_witnesses
 from scoring.tables import Tables, tables
 
@@ -103,6 +103,19 @@ class Partition:
         self.store.close()
         self.vault.close()
         os.close(self.lock)
+
+
+def _refuse_lost_vault(data: Path, known: tuple[int, int, int], state: EngineState) -> None:
+    """Raise VaultError when the vault knows nobody of a journal with accounts: it is not there.
+
+    An engine without it would decline every payment as of an unknown card. One that is only behind,
+    an older copy, serves what it knows.
+    """
+    if known[0] == 0 < state.account_count:
+        raise VaultError(
+            f"{data / VAULT_FILE} knows no account, the journal {state.account_count} accounts and "
+            f"{state.card_count} cards: put the vault of that engine in place"
+        )
 
 
 def bounds_of(config: Config) -> Bounds:
@@ -204,6 +217,7 @@ def _open(
         if any(dropped):
             note(f"{dropped[0]} accounts and {dropped[1]} cards had no journal record: dropped")
         known = vault.last_numbers()
+        _refuse_lost_vault(data, known, state)
         if known[0] < state.account_count or known[1] < state.card_count:
             note(
                 f"the vault knows {known[0]} accounts and {known[1]} cards, the journal "

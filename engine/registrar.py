@@ -35,19 +35,24 @@ class Registration(NamedTuple):
 
 
 class Registrar:
-    """Gives out account, card and customer numbers."""
+    """Gives out account, card and customer numbers: each once, whatever the vault still knows.
+
+    A vault may be behind its journal (an older copy of it), so the state is asked too.
+    """
 
     def __init__(self, vault: Vault, tokenizer: Tokenizer, state: EngineState) -> None:
         self._vault = vault
         self._tokenizer = tokenizer
         self._state = state
+        accounts = state.accounts[: state.account_count + 1]
+        self._customers_at_start = int(accounts["customer"].max(initial=0))
 
     def register(self, batch: Import, ts_ns: int) -> Registration:
         """Write all accounts and cards of ``batch`` to the vault, or none; return the events.
 
         Raises ``RegistrarError`` when a name or card number is taken or a table is at its bound.
         """
-        accounts, cards, _ = self._vault.last_numbers()
+        accounts, cards, _ = self._last_numbers()
         self._check(batch, accounts, cards)
         account_numbers = accounts + 1 + np.arange(len(batch.accounts), dtype=np.int64)
         card_numbers = cards + 1 + np.arange(len(batch.pans), dtype=np.int64)
@@ -77,7 +82,7 @@ class Registrar:
         self, account_no: int, pan: Pan, expiry_yymm: int, ts_ns: int, zone: int = 0
     ) -> Registration:
         """Issue one card on an account that stands already; ``zone`` 0 = none of its own."""
-        _, cards, _ = self._vault.last_numbers()
+        _, cards, _ = self._last_numbers()
         if cards + 1 > self._state.bounds.cards_max:
             raise RegistrarError("limits.cards_max is reached: raise it and restart")
         numbers = np.array([cards + 1], np.int64)
@@ -95,6 +100,15 @@ class Registrar:
         records["ts_ns"] = ts_ns
         return Registration(records, numbers, tokens)
 
+    def _last_numbers(self) -> tuple[int, int, int]:
+        """Return the highest account, card and customer number that was ever given out."""
+        account, card, customer = self._vault.last_numbers()
+        return (
+            max(account, self._state.account_count),
+            max(card, self._state.card_count),
+            max(customer, self._customers_at_start),
+        )
+
     def _check(self, batch: Import, accounts: int, cards: int) -> None:
         bounds = self._state.bounds
         if accounts + len(batch.accounts) > bounds.accounts_max:
@@ -107,7 +121,7 @@ class Registrar:
 
     def _customer_numbers(self, refs: list[str]) -> dict[str, int]:
         numbers = dict(self._vault.customer_numbers(refs))
-        *_, last = self._vault.last_numbers()
+        *_, last = self._last_numbers()
         for ref in refs:
             if ref not in numbers:
                 last += 1

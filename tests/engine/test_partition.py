@@ -11,9 +11,12 @@ from engine.partition import StateFold, bounds_of
 from engine.state import Bounds
 from ledger.authorizations import batch_rows_max
 from ledger.errors import LedgerError
+from ledger.pan import Pan
 from ledger.recovery import scan_running
+from ledger.vault import VaultError
 from tests.support.disk_engine import BOUNDS, DiskEngine, import_of
 from tests.support.draws import SECONDS_S, Traffic, stream
+from tests.support.small_engine import pan
 from tests.support.streams import Player
 
 _TRAFFIC = Traffic(cards=6, accounts=3, events=False, gaps_s=SECONDS_S, stans=40, merchants=9)
@@ -75,6 +78,34 @@ def test_vault_rows_that_the_journal_never_heard_of_are_dropped(tmp_path: Path) 
         assert engine.partition.vault.last_numbers()[:2] == (3, 6)
         engine.register(import_of(2, 2, first=4))
         assert engine.state.account_count == 5
+
+
+def test_a_folder_without_its_vault_is_refused(tmp_path: Path) -> None:
+    """Every card would be unknown: the line says what is missing."""
+    _use(tmp_path, snapshot=False)
+    (tmp_path / "vault.db").unlink()
+    with pytest.raises(VaultError, match=r"vault\.db knows no account, the journal 3 accounts"):
+        DiskEngine(tmp_path)
+
+
+def test_an_older_vault_gives_no_number_out_again(tmp_path: Path) -> None:
+    """It is said, it serves what it knows, and new accounts and cards come after the journal's."""
+    with DiskEngine(tmp_path) as engine:
+        engine.register(import_of(1, 2))
+    older = (tmp_path / "vault.db").read_bytes()
+    with DiskEngine(tmp_path) as engine:
+        engine.register(import_of(2, 2, first=2))
+    (tmp_path / "vault.db").write_bytes(older)
+
+    with DiskEngine(tmp_path) as engine:
+        (note,) = engine.notes
+        assert note.startswith("the vault knows 1 accounts and 2 cards, the journal 3 and 6")
+        done = engine.register(import_of(2, 1, first=4))
+        assert done.records["account"].tolist() == [4, 5, 4, 5]
+        assert done.records["card"].tolist() == [0, 0, 7, 8]
+        assert done.records["customer"][:2].tolist() == [3, 4]
+        issued = engine.registrar.issue(1, Pan(pan(40)), 3012, 1)
+        assert issued.card_numbers.tolist() == [9]
 
 
 def test_a_folder_is_opened_by_one_process(tmp_path: Path) -> None:
