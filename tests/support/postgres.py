@@ -90,10 +90,15 @@ class Server:
                 os.kill(pid, number)
 
     def kill(self) -> None:
-        """End all its processes at once, as a power cut of the process table would."""
+        """End all its processes at once, as a power cut of the process table would.
+
+        Returns when the last one is gone: until then its memory keeps another server from starting.
+        """
+        pids = _children(self.pid)
         self.send_signal(signal.SIGKILL)
         assert self._child is not None
         self._child.wait(30)
+        until(lambda: not any(map(_runs, pids)))
 
     def stop(self) -> None:
         """Stop it if it runs."""
@@ -195,6 +200,14 @@ def _children(pid: int) -> list[int]:
     with contextlib.suppress(OSError):
         return [int(word) for word in place.read_text(encoding="ascii").split()]
     return []
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process is there and no zombie; False where there is no /proc."""
+    with contextlib.suppress(OSError):
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
+        return stat.rpartition(")")[2].split()[0] != "Z"
+    return False
 
 
 def place_for_servers() -> Path:
