@@ -4,13 +4,12 @@ import os
 import signal
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from engine.command_options import DATA_DEFAULT, Flag, print_answer
+from engine.command_options import DATA_DEFAULT, Flag, Progress, print_answer
 from engine.errors import ProblemFoundError, UsageError, run_command
 from engine.ledger_commands import fold_of
 from ledger.books.check import Difference, differences
@@ -61,7 +60,8 @@ def books(
             due = sum(len(batch.records) for batch in _news(data, opened))
             print_answer({"records": opened.watermark.seq, "due": due}, as_json=json)
             return
-        count = opened.project(_news(data, opened), on_progress=_Progress())
+        progress = Progress(lambda seq: f"books up to record {seq:,}")
+        count = opened.project(_news(data, opened), on_progress=progress)
         facts: dict[str, Any] = {"records": opened.watermark.seq, "projected": count}
         if check:
             found = _checked(data, place)
@@ -141,17 +141,3 @@ def _checked(data: Path, place: str) -> list[Difference]:
 def _say(text: str) -> None:
     sys.stderr.write(f"de39: {text}\n")
     sys.stderr.flush()
-
-
-class _Progress:
-    """Says on stderr how far the books are, once a second."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._last_s = clock()
-
-    def __call__(self, seq: int) -> None:
-        now_s = self._clock()
-        if now_s - self._last_s >= 1.0:
-            self._last_s = now_s
-            _say(f"books up to record {seq:,}")

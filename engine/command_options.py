@@ -7,7 +7,8 @@ imported, so that a command starts at once.
 
 import json as json_format
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
@@ -61,6 +62,38 @@ CHANGE = Change()
 _NEGATABLE = Parameter(negative_bool="no-")
 NegatableTarget: TypeAlias = Annotated[Target, _NEGATABLE]
 NegatableChange: TypeAlias = Annotated[Change, _NEGATABLE]
+
+
+class Progress:
+    """Says on stderr how far long work is, once a second: called often, with what ``text`` takes.
+
+    Parameters
+    ----------
+    text
+        Returns the line for the numbers that the work tells of, units included.
+    clock
+        Seconds that only rise.
+    """
+
+    def __init__(
+        self, text: Callable[..., str], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._text = text
+        self._clock = clock
+        self._last_s = clock()
+
+    def __call__(self, *numbers: int) -> None:
+        """Take how far it is; say so when a second has passed since the last time."""
+        now_s = self._clock()
+        if now_s - self._last_s >= 1.0:
+            self._last_s = now_s
+            sys.stderr.write(f"de39: {self._text(*numbers)}\n")
+            sys.stderr.flush()
+
+
+def records_progress(verb: str) -> Progress:
+    """Return the progress of work that tells its count of records first."""
+    return Progress(lambda count, *_: f"{count:,} records {verb}")
 
 
 def print_json(answer: Mapping[str, Any]) -> None:

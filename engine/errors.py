@@ -133,6 +133,9 @@ def error_text(problem: Exception, code: int) -> str:
 def _one_line(problem: Exception) -> str:
     if isinstance(problem, OSError) and problem.strerror and problem.filename is not None:
         text = f"{problem.filename}: {problem.strerror}"
+    elif isinstance(problem, OSError) and problem.strerror and exit_code_of(problem) == Exit.IO:
+        # What was opened says its name; what has none was being written: mostly standard output.
+        text = f"standard output, or a file that was written: {problem.strerror}"
     else:
         text = str(problem) or type(problem).__name__
     return hide_pans(" ".join(text.split()))

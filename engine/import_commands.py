@@ -4,7 +4,7 @@ import sys
 import time
 from pathlib import Path
 
-from engine.command_options import DATA_DEFAULT, Flag, print_json
+from engine.command_options import DATA_DEFAULT, Flag, Progress, print_json
 from engine.config import Config
 from engine.errors import ConfigError, ProblemFoundError, run_command
 from engine.importing import read_import
@@ -62,7 +62,7 @@ def import_file(
 
 
 def _checked_only(file: Path) -> dict[str, int]:
-    batch = read_import(file, first_serial=1, on_progress=_Progress())
+    batch = read_import(file, first_serial=1, on_progress=Progress(_rows_read))
     return {"rows": len(batch.pans), "accounts": len(batch.accounts), "cards": len(batch.pans)}
 
 
@@ -73,7 +73,7 @@ def _import_offline(file: Path, config: Config) -> dict[str, int]:
     )
     try:
         _, cards, _ = partition.vault.last_numbers()
-        batch = read_import(file, first_serial=cards + 1, on_progress=_Progress())
+        batch = read_import(file, first_serial=cards + 1, on_progress=Progress(_rows_read))
         registrar = Registrar(partition.vault, partition.tokenizer, partition.state)
         try:
             registration = registrar.register(batch, time.time_ns())
@@ -88,15 +88,5 @@ def _import_offline(file: Path, config: Config) -> dict[str, int]:
     return {"rows": len(batch.pans), "accounts": len(batch.accounts), "cards": len(batch.pans)}
 
 
-class _Progress:
-    """Says on stderr how far a long file is, once a second."""
-
-    def __init__(self) -> None:
-        self._last_s = time.monotonic()
-
-    def __call__(self, rows: int, read_bytes: int, all_bytes: int) -> None:
-        now_s = time.monotonic()
-        if now_s - self._last_s >= 1.0:
-            self._last_s = now_s
-            share = 100 * read_bytes // max(all_bytes, 1)
-            sys.stderr.write(f"de39: {rows:,} rows read, {share} %\n")
+def _rows_read(rows: int, read_bytes: int, all_bytes: int) -> str:
+    return f"{rows:,} rows read, {100 * read_bytes // max(all_bytes, 1)} %"

@@ -2,14 +2,13 @@
 
 import contextlib
 import sys
-import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from engine.audit import INVARIANTS, Audit
-from engine.command_options import DATA_DEFAULT, print_answer, print_json
+from engine.command_options import DATA_DEFAULT, print_answer, print_json, records_progress
 from engine.command_options import Flag as OptionFlag
 from engine.decision import Decision
 from engine.errors import Exit, UsageError, run_command
@@ -45,7 +44,7 @@ def verify(
         Print one JSON object: records, batches, approved, declined, head, state_hash, ok.
     """
     fold = fold_of(data)
-    facts = verifying.verify(data, fold, on_progress=_Progress("verified"))
+    facts = verifying.verify(data, fold, on_progress=records_progress("verified"))
     print_answer(facts, as_json=json)
     if not facts["ok"]:
         raise SystemExit(Exit.PROBLEM_FOUND)
@@ -72,7 +71,7 @@ def audit(
     if fold is None:
         raise UsageError(f"{data}: an audit needs the vault's keys ({KEY_FILE}) beside the journal")
     auditor = Audit(fold)
-    progress = _Progress("audited")
+    progress = records_progress("audited")
     for batch in scan_journal(data):
         auditor(batch)
         progress(auditor.records)
@@ -140,7 +139,14 @@ def export(
     """
     if format == "parquet" and out is None:
         raise UsageError("--format parquet needs --out FILE")
-    count = exporting.export(data, format, out, card_text=card_text_of(data), decisions=_DECISIONS)
+    count = exporting.export(
+        data,
+        format,
+        out,
+        card_text=card_text_of(data),
+        decisions=_DECISIONS,
+        on_progress=records_progress("exported"),
+    )
     sys.stderr.write(f"de39: {count:,} records exported\n")
 
 
@@ -161,7 +167,7 @@ def fold_of(data: Path) -> StateFold | None:
 def bounds_needed(data: Path) -> Bounds:
     """Read the journal once for the largest numbers in it."""
     accounts = cards = messages = payments = filed = 1
-    progress = _Progress("read")
+    progress = records_progress("read")
     seen = 0
     # What is wrong with a journal is told by the pass that verifies it.
     with contextlib.suppress(LedgerError):
@@ -202,17 +208,3 @@ def card_text_of(data: Path) -> CardText | None:
         return known[card]
 
     return text
-
-
-class _Progress:
-    """Says on stderr how far long work is, once a second."""
-
-    def __init__(self, verb: str) -> None:
-        self._verb = verb
-        self._last_s = time.monotonic()
-
-    def __call__(self, count: int, *_: Any) -> None:
-        now_s = time.monotonic()
-        if now_s - self._last_s >= 1.0:
-            self._last_s = now_s
-            sys.stderr.write(f"de39: {count:,} records {self._verb}\n")

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import time
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from engine.command_options import DATA_DEFAULT, Flag, print_answer
+from engine.command_options import DATA_DEFAULT, Flag, print_answer, records_progress
 from engine.config import load_config
 from engine.errors import Exit, ProblemFoundError, UsageError, run_command
 from engine.partition import bounds_of
@@ -51,7 +50,7 @@ def replay(
         hash_key = np.frombuffer(vault.keys.hash_key, np.uint64).copy()
     bounds = None if config is None else bounds_of(load_config(config))
     facts = rebuild(
-        data, hash_key, bounds, from_record=from_record, on_progress=_Progress("replayed")
+        data, hash_key, bounds, from_record=from_record, on_progress=records_progress("replayed")
     )
     print_answer(facts, as_json=json)
     if not facts["ok"]:
@@ -83,7 +82,7 @@ def backup(
         return
     is_new = not to.exists()
     try:
-        manifest = copying.backup(data, to, _Progress("read"))
+        manifest = copying.backup(data, to, records_progress("read"))
     except LedgerError:
         if is_new:
             copying.remove_half(to)
@@ -191,17 +190,3 @@ def archive(
         text = f"{len(facts['unsigned'])} segments stay until a checkpoint covers them"
         sys.stderr.write(f"de39: {text}\n")
     print_answer({"dry_run": dry_run, **facts}, as_json=json)
-
-
-class _Progress:
-    """Says on stderr how far long work is, once a second."""
-
-    def __init__(self, verb: str) -> None:
-        self._verb = verb
-        self._last_s = time.monotonic()
-
-    def __call__(self, count: int) -> None:
-        now_s = time.monotonic()
-        if now_s - self._last_s >= 1.0:
-            self._last_s = now_s
-            sys.stderr.write(f"de39: {count:,} records {self._verb}\n")

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from errno import ENOENT
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -30,7 +31,7 @@ def export(
     *,
     card_text: CardText | None = None,
     decisions: Mapping[int, str] | None = None,
-    on_progress: Callable[[int], None] | None = None,
+    on_progress: Callable[[int], None] = lambda _: None,
 ) -> int:
     """Write every record to ``out``; return how many.
 
@@ -45,23 +46,29 @@ def export(
     card_text, decisions
         See ``ledger.rows.chunks_of``.
     on_progress
-        Called about every 16,000 records with the count so far; None = a line on stderr when that
-        is a terminal.
+        Called about every 16,000 records with the count so far.
 
     Raises
     ------
     LedgerError
         The journal is damaged or the disk full; ``out`` is then as it was before.
+    OSError
+        ``out`` cannot be made where it shall be.
     ValueError
-        Parquet to standard output.
+        Parquet to standard output, a pipe or a device.
     """
-    chunks = _counted(
-        chunks_of(scan_journal(data), card_text, decisions), on_progress or _print_progress
-    )
+    chunks = _counted(chunks_of(scan_journal(data), card_text, decisions), on_progress)
     if out is None:
         if format == "parquet":
             raise ValueError("parquet needs a file: give --out")
         return _WRITERS[format](chunks, sys.stdout.buffer)
+    if out.exists() and not out.is_file():  # a device or a pipe keeps its place
+        if format == "parquet" and not out.is_dir():
+            raise ValueError(f"parquet needs a file, and {out} is none")
+        with out.open("wb") as stream:
+            return _WRITERS[format](chunks, stream)
+    if not out.parent.is_dir():
+        raise FileNotFoundError(ENOENT, "no such folder", str(out.parent))
     with storage_errors("writing", out), _aside(out) as aside:
         if format == "parquet":
             return _write_parquet(chunks, aside)
@@ -91,12 +98,6 @@ def _counted(chunks: Iterable[Chunk], on_progress: Callable[[int], None]) -> Ite
         yield chunk
         count += len(chunk["seq"])
         on_progress(count)
-
-
-def _print_progress(count: int) -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r{count:,} records")
-        sys.stderr.flush()
 
 
 def _write_csv(chunks: Iterable[Chunk], stream: BinaryIO) -> int:

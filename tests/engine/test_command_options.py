@@ -12,9 +12,11 @@ from engine.command_options import (
     TARGET,
     Change,
     NegatableTarget,
+    Progress,
     Target,
     Why,
     print_answer,
+    records_progress,
 )
 
 
@@ -88,3 +90,19 @@ def test_an_answer_is_one_json_object_or_a_line_a_key(capsys: pytest.CaptureFixt
     ]
     print_answer({}, as_json=False)
     assert not capsys.readouterr().out
+
+
+def test_progress_is_said_once_a_second(capsys: pytest.CaptureFixture[str]) -> None:
+    """However often it is called; the line has the newest numbers and their unit."""
+    now = [10.0]
+    progress = Progress(lambda rows, share: f"{rows:,} rows, {share} %", lambda: now[0])
+    for rows in range(3_000):
+        now[0] += 0.001
+        progress(rows, rows // 30)
+    told = capsys.readouterr()
+    assert (told.out, told.err.count("\n")) == ("", 2)
+    assert told.err.startswith("de39: 1,0")
+    assert told.err.splitlines()[1].endswith(" rows, 66 %")
+    quiet = records_progress("read")
+    quiet(5, 7)
+    assert not capsys.readouterr().err

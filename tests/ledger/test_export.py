@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import threading
 from pathlib import Path
 
 import duckdb
@@ -146,3 +148,28 @@ def test_damaged_journal_leaves_the_old_export(tmp_path: Path, format_: Format) 
         export(tmp_path, format_, out)
     assert out.read_bytes() == before
     assert not list(tmp_path.glob("*.part*"))
+
+
+def test_a_device_keeps_its_place(tmp_path: Path) -> None:
+    """A pipe is written to and stays a pipe; parquet, which needs a file, says so."""
+    journal(tmp_path / "data")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    got: list[str] = []
+    reader = threading.Thread(target=lambda: got.append(pipe.read_text()))
+    reader.start()
+    assert export(tmp_path / "data", "jsonl", pipe, decisions=DECISIONS) == 2
+    reader.join()
+    assert [json.loads(line)["seq"] for line in got[0].splitlines()] == [1, 2]
+    assert pipe.is_fifo()
+    with pytest.raises(ValueError, match=r"parquet needs a file, and .*pipe is none"):
+        export(tmp_path / "data", "parquet", pipe)
+
+
+def test_a_file_that_cannot_be_made_is_no_fault_of_the_disk(tmp_path: Path) -> None:
+    """A folder that is not there, or in the place of the file, is named."""
+    journal(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"no such folder: .*none"):
+        export(tmp_path, "csv", tmp_path / "none" / "out.csv")
+    with pytest.raises(IsADirectoryError):
+        export(tmp_path, "csv", tmp_path / "journal")
