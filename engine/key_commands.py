@@ -24,7 +24,7 @@ from engine.errors import ProblemFoundError, UsageError, run_command
 from engine.security.ciphers import kcv_of, wipe
 from engine.security.errors import KeyBlockError
 from engine.security.file_store import MASTER_KEY_BYTES, replace_file, set_odd_parity
-from engine.security.key_blocks import unwrap, wrap
+from engine.security.key_blocks import OLD_VERSIONS, unwrap, wrap
 from engine.security.keys import KeyInfo, Usage, current
 from engine.security.opening import MASTER_KEY_VARIABLE, open_store
 from engine.security.settings import Security
@@ -199,7 +199,8 @@ def import_key(
 
     Each component is typed by its own custodian (on a terminal without echo), or is a line of
     standard input; its check value is shown, so that each can check theirs. The key is the
-    exclusive or of all. A key block is one line of standard input.
+    exclusive or of all. A key block is one line of standard input: version B or D, or one of before
+    (A and C, under a TDES key of the file store).
 
     Parameters
     ----------
@@ -224,7 +225,10 @@ def import_key(
     """
     with _store(config, data) as store:
         if under:
-            found = unwrap(store, named(store, under), _line("key block: "))
+            block = _line("key block: ")
+            found = unwrap(store, named(store, under), block)
+            if block[0] in OLD_VERSIONS:
+                _say(f"a key block of version {block[0]} has a MAC of 4 bytes only: ask for B or D")
             kind, letter, value = found.usage, found.algorithm, found.value
             exportable = exportable and found.exportable
             if usage and _usage(usage) is not kind:

@@ -52,6 +52,13 @@ class Cipher(Protocol):
         """Return the double-length TDES key that is the encryption of 16 bytes ``data``."""
         ...
 
+    def variant(self, mask: int) -> "Cipher":
+        """Return the key with every byte exclusive-or ``mask``; the caller closes it.
+
+        ``KeyUsageError`` where keys are kept that does no such thing.
+        """
+        ...
+
     def close(self) -> None:
         """Forget the key."""
         ...
@@ -106,6 +113,13 @@ class SoftCipher:
         self._need(Op.DERIVE)
         value = bytearray(self._encryptor.update(data))
         return SoftCipher(value, "T", Op.ENCRYPT | Op.LEFT | Op.DERIVE)
+
+    def variant(self, mask: int) -> "SoftCipher":
+        """Return the key with every byte exclusive-or ``mask``."""
+        self._need(Op.VARIANT)
+        algorithm = "T" if self.block_bytes == DES_BLOCK else "A"
+        value = bytearray(byte ^ mask for byte in self._value)
+        return SoftCipher(value, algorithm, Op.ENCRYPT | Op.DECRYPT)
 
     def close(self) -> None:
         """Overwrite the key; the library's own copy goes with its objects."""

@@ -1,16 +1,20 @@
-"""Key blocks of ANSI X9.143 (TR-31): version B (TDES) and D (AES), written and read.
+"""Key blocks of ANSI X9.143 (TR-31): version B (TDES) and D (AES), written and read; A and C read.
 
 A block is a clear header, the key under CBC, and a MAC over header and clear key (key derivation
 binding): nothing of the key is used unless the MAC holds. Keys for encryption and MAC are derived
 from the protection key by CMAC over a counter and constants (X9.143, 6.4 and 6.5). Optional header
 blocks are read over. The protection key stays where it is kept; the two derived keys and the key in
 the block are in this process for as long as the call takes.
+
+Versions A and C (TDES) are of before: their keys are the protection key mixed with a constant, the
+MAC is four bytes of a CBC-MAC over header and cryptogram. They are opened and never written.
 """
 
 import hmac
 import secrets
 from typing import NamedTuple
 
+import numpy as np
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher as LibraryCipher
 from cryptography.hazmat.primitives.ciphers import modes
@@ -20,12 +24,16 @@ from cryptography.hazmat.primitives.cmac import CMAC
 from engine.security.ciphers import cmac_subkeys, wipe
 from engine.security.errors import KeyBlockError, KeyUsageError
 from engine.security.keys import KEY_BYTES, KeyInfo, Usage
+from engine.security.macs import Padding, macs
 from engine.security.store import KeyStore
 
 VERSIONS = {"T": "B", "A": "D"}
+OLD_VERSIONS = "AC"
+_OPENED = {"T": "B" + OLD_VERSIONS, "A": "D"}
 _HEADER_CHARS = 16
-_MAC_BYTES = {"B": 8, "D": 16}
-_BLOCK_BYTES = {"B": 8, "D": 16}
+_MAC_BYTES = {"A": 4, "B": 8, "C": 4, "D": 16}
+_BLOCK_BYTES = {"A": 8, "B": 8, "C": 8, "D": 16}
+_ENCRYPTION_MASK, _AUTHENTICATION_MASK = 0x45, 0x4D  # E and M
 _LONGEST = {"T": 24, "A": 32}  # keys are filled to it, so that a block does not tell their length
 # What a key may do, by usage: mode of use of the header.
 _MODES = {
@@ -86,9 +94,8 @@ def wrap(store: KeyStore, protection: KeyInfo, key: KeyInfo) -> str:
 
 def unwrap(store: KeyStore, protection: KeyInfo, text: str) -> WrappedKey:
     """Return the key in a block under ``protection``; ``KeyBlockError`` when anything is wrong."""
-    kind = protection.algorithm
-    version = VERSIONS[kind]
-    usage, algorithm, exportable = _read_header(text, version)
+    usage, algorithm, exportable = _read_header(text, _OPENED[protection.algorithm])
+    version = text[0]
     body_at = _HEADER_CHARS + _optional_chars(text)
     mac_chars = 2 * _MAC_BYTES[version]
     try:
@@ -98,12 +105,8 @@ def unwrap(store: KeyStore, protection: KeyInfo, text: str) -> WrappedKey:
         raise KeyBlockError("the key block is not hex behind its header") from None
     if not sealed or len(sealed) % _BLOCK_BYTES[version]:
         raise KeyBlockError("the encrypted part of the key block is not of whole blocks")
-    encryption, authentication = _derived(store, protection)
-    clear = bytearray(_cbc(encryption, kind, mac).decryptor().update(sealed))
-    expected = _cmac(authentication, kind, text[:body_at].encode("ascii") + clear)
-    is_right = hmac.compare_digest(mac, expected)
-    wipe(encryption)
-    wipe(authentication)
+    opened = _opened_old if version in OLD_VERSIONS else _opened
+    clear, is_right = opened(store, protection, text[:body_at].encode("ascii"), sealed, mac)
     try:
         if not is_right:
             raise KeyBlockError("the key block was altered, or is under another key")
@@ -115,11 +118,45 @@ def unwrap(store: KeyStore, protection: KeyInfo, text: str) -> WrappedKey:
         wipe(clear)
 
 
-def _read_header(text: str, version: str) -> tuple[Usage, str, bool]:
+def _opened(
+    store: KeyStore, protection: KeyInfo, header: bytes, sealed: bytes, mac: bytes
+) -> tuple[bytearray, bool]:
+    """Return (what is encrypted in a block of version B or D, whether the MAC holds)."""
+    kind = protection.algorithm
+    encryption, authentication = _derived(store, protection)
+    clear = bytearray(_cbc(encryption, kind, mac).decryptor().update(sealed))
+    is_right = hmac.compare_digest(mac, _cmac(authentication, kind, header + clear))
+    wipe(encryption)
+    wipe(authentication)
+    return clear, is_right
+
+
+def _opened_old(
+    store: KeyStore, protection: KeyInfo, header: bytes, sealed: bytes, mac: bytes
+) -> tuple[bytearray, bool]:
+    """Return the same of a block of version A or C; nothing is decrypted unless the MAC holds."""
+    cipher = store.cipher(protection, Usage.KEY_BLOCK)
+    authentication = cipher.variant(_AUTHENTICATION_MASK)
+    data = np.frombuffer(header + sealed, np.uint8).copy()
+    whole = np.array([0]), np.array([len(data)])
+    made = macs(authentication, Usage.MAC_1, Padding.ZEROS, data, *whole)[0].tobytes()
+    authentication.close()
+    if not hmac.compare_digest(mac, made[: len(mac)]):
+        return bytearray(), False
+    encryption = cipher.variant(_ENCRYPTION_MASK)
+    # CBC: each block is mixed with the cryptogram before it, the first one with the header.
+    before = header[: encryption.block_bytes] + sealed
+    clear = bytearray(a ^ b for a, b in zip(encryption.decrypt(sealed), before, strict=False))
+    encryption.close()
+    return clear, True
+
+
+def _read_header(text: str, versions: str) -> tuple[Usage, str, bool]:
     if len(text) < _HEADER_CHARS or not text.isascii() or not text.isprintable():
         raise KeyBlockError("a key block begins with a header of 16 characters")
-    if text[0] != version:
-        raise KeyBlockError(f"the key block has version {text[0]!r}, and this key opens {version}")
+    if text[0] not in versions:
+        known = " and ".join(sorted(versions))
+        raise KeyBlockError(f"the key block has version {text[0]!r}, and this key opens {known}")
     if text[1:5] != f"{len(text):04d}":
         raise KeyBlockError("the key block is not as long as its header says")
     try:

@@ -23,6 +23,7 @@ class Op(Flag):
     DECRYPT = auto()
     LEFT = auto()  # single DES under the left half: inside retail MAC and CVV only
     DERIVE = auto()  # a further key, which stays where this one is
+    VARIANT = auto()  # the key mixed with a constant: what old key blocks are opened by
 
 
 class Usage(Enum):
@@ -52,7 +53,7 @@ class Usage(Enum):
 
 _OPS = {
     Usage.KEK: Op.DECRYPT | Op.ENCRYPT,
-    Usage.KEY_BLOCK: Op.ENCRYPT,
+    Usage.KEY_BLOCK: Op.ENCRYPT | Op.VARIANT,
     Usage.MAC_1: Op.ENCRYPT,
     Usage.MAC_3: Op.ENCRYPT | Op.LEFT,
     Usage.MAC_CMAC: Op.ENCRYPT,

@@ -327,6 +327,11 @@ class TokenCipher:
         self._need(Op.DERIVE)
         return self._store.derive(self._whole, data)
 
+    def variant(self, mask: int) -> "TokenCipher":
+        """Refuse: what can be made of a key by mixing, a module does not make."""
+        del mask
+        raise KeyUsageError("a security module makes no variants: ask for a key block B or D")
+
     def close(self) -> None:
         """Destroy a derived key; others stay."""
         if self._owned:

@@ -97,6 +97,22 @@ def test_generate_rotate_export_import_remove(data: Path) -> None:
     assert names == ["a.mac", "copy", "kbpk"]
 
 
+def test_a_block_of_an_old_version_is_taken_and_said_to_be_weak(data: Path) -> None:
+    """Version A under a TDES key; the check value shows that the key is right."""
+    words = ("key", "import", "zmk", "--usage", "key-block", "--data", data)
+    assert de39(*words, stdin=f"{_ONE}\n{_TWO}\n")[0] == 0
+    mixed = bytes(a ^ b for a, b in zip(bytes.fromhex(_ONE), bytes.fromhex(_TWO), strict=True))
+    protection = bytes((b & 0xFE) | (((b >> 1).bit_count() + 1) & 1) for b in mixed)
+    block = psec.tr31.wrap(protection, "A0000M3TC00N0000", bytes.fromhex(_TWO))
+
+    at = ("--under", "zmk", "--data", data, "--json")
+    code, out, err = de39("key", "import", "old.mac", *at, stdin=block + "\n")
+
+    assert code == 0, err
+    assert json.loads(out)[0]["kcv"] == _kcv(_TWO)
+    assert "MAC of 4 bytes only" in err
+
+
 def test_dry_runs_keep_nothing(data: Path) -> None:
     """Everything is checked, nothing is written."""
     words = ("key", "generate", "a.mac", "--usage", "mac-3", "--data", data)

@@ -46,6 +46,67 @@ def test_blocks_of_psec_are_read(store: KeyStore, kind: str) -> None:
         assert not found.exportable
 
 
+_OLD = (
+    (Usage.MAC_3, "T", "C", 16),
+    (Usage.PIN, "T", "B", 24),
+    (Usage.PIN, "A", "N", 16),
+    (Usage.IMK_AC, "T", "X", 16),
+)
+
+
+@pytest.mark.parametrize("version", ["A", "C"])
+@pytest.mark.parametrize("blocks", [0, 1])
+@given(case=st.sampled_from(_OLD), key=st.binary(min_size=16, max_size=24), seed=st.binary())
+@settings(
+    max_examples=examples(20),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_old_blocks_of_psec_are_read(
+    tmp_path_factory: pytest.TempPathFactory,
+    version: str,
+    blocks: int,
+    case: tuple[Usage, str, str, int],
+    key: bytes,
+    seed: bytes,
+) -> None:
+    """Versions A and C under keys of two and of three parts; any change is refused."""
+    from engine.security.file_store import FileStore
+
+    usage, algorithm, mode, size = case
+    store = FileStore(tmp_path_factory.mktemp("keys") / "keys.bin", bytes(32))
+    protection = put(store, "old", Usage.KEY_BLOCK, key[: len(key) // 8 * 8])
+    header = psec.tr31.Header(version, usage.value, algorithm, mode, "00", "E")
+    if blocks:
+        header.blocks["KS"] = "00604B120F9292800000"
+    value = (seed + bytes(range(100, 132)))[:size]
+    block = psec.tr31.wrap(key[: len(key) // 8 * 8], header, value)
+
+    found = unwrap(store, protection, block)
+
+    assert (found.usage, found.algorithm, bytes(found.value)) == (usage, algorithm, value)
+    assert found.exportable
+    for at in range(0, len(block), 5):
+        bent = block[:at] + ("1" if block[at] != "1" else "2") + block[at + 1 :]
+        with pytest.raises(KeyBlockError):
+            unwrap(store, protection, bent)
+    store.close()
+
+
+def test_a_module_opens_no_old_blocks(token: KeyStore) -> None:
+    """Its keys cannot be mixed; an AES key opens none of them either."""
+    block = psec.tr31.wrap(_B, "A0000M3TC00N0000", bytes(16))
+    with pytest.raises(KeyUsageError, match="no variants"):
+        unwrap(token, _protection(token, "T"), block)
+
+
+def test_old_blocks_need_a_key_of_tdes(store: KeyStore) -> None:
+    """Versions A to C are of TDES; the message says what an AES key opens."""
+    block = psec.tr31.wrap(_B, "C0000M3TC00N0000", bytes(16))
+    with pytest.raises(KeyBlockError, match="version 'C', and this key opens D"):
+        unwrap(store, _protection(store, "A"), block)
+
+
 @pytest.mark.parametrize("kind", ["T", "A"])
 @given(usage=st.sampled_from(list(Usage)), data=st.data())
 @settings(
