@@ -29,6 +29,7 @@ from engine.metrics import Counter, Gauge, Metrics
 from engine.reason_store import Captured, ReasonStore
 from engine.rules.book import RuleBook
 from engine.rules.seen import Copier
+from engine.worker import Worker
 from engine.workspace import Workspace
 from ledger.record import Flag
 from scoring.errors import ModelError
@@ -84,7 +85,7 @@ def model_of(data: Path, version: int) -> Model | None:
         return None
 
 
-class Explaining:
+class Explaining(Worker):
     """Follows one engine.
 
     Parameters
@@ -112,6 +113,7 @@ class Explaining:
         metrics: Metrics,
         note: Callable[[str], None],
     ) -> None:
+        super().__init__("reasons")
         self.store = store
         self.bytes_max = 0
         self._find = find
@@ -128,20 +130,17 @@ class Explaining:
         self._unknown: set[int] = set()
         self._lock = threading.Lock()
         self._wake = threading.Event()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="reasons", daemon=True)
 
     def start(self) -> None:
         """Begin; what waits in the file is gone on with."""
         self._wake.set()
-        self._thread.start()
+        super().start()
 
     def close(self) -> None:
         """Put what is queued into the file, stop, and close it."""
         self._stop.set()
         self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        super().close()
         self.store.close()
 
     def capture(

@@ -7,12 +7,12 @@ put aside while it holds the interpreter's lock puts everybody aside. A failure 
 the engine goes on, since proofs can be made again from the journal at any time.
 """
 
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from engine.worker import Worker
 from ledger.errors import LedgerError
 from ledger.proof.log import ProofLog, load_signer, origin_of
 from ledger.witness import witness_of, write_witness
@@ -22,7 +22,7 @@ _REST_SHARE = 4
 _LAST_TURNS = 128
 
 
-class Proving:
+class Proving(Worker):
     """Follows one store.
 
     Parameters
@@ -45,27 +45,16 @@ class Proving:
         witness: Path | None,
         note: Callable[[str], None],
     ) -> None:
+        super().__init__("proof")
         self._data = data
         self._store = store
         self._interval_s = interval_s
         self._witness = witness
         self._note = note
-        self._stop = threading.Event()
         self._log: ProofLog | None = None
         self._witnessed = 0
         self.failures = 0
         self.size = 0  # batches in the newest checkpoint
-        self._thread = threading.Thread(target=self._run, name="proof", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """Publish what is durable by now and stop."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
 
     @property
     def lag(self) -> int:

@@ -4,18 +4,18 @@ What may go at all, ``ledger.archive`` says; here is when, and what is old or to
 told and counted; the segment stays and is tried again.
 """
 
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from engine.worker import Worker
 from ledger.archive import Limits, archive
 from ledger.errors import LedgerError
 
 EVERY_S = 60.0
 
 
-class Retention:
+class Retention(Worker):
     """Looks once a minute.
 
     Parameters
@@ -41,26 +41,15 @@ class Retention:
         segment_bytes: int,
         note: Callable[[str], None],
     ) -> None:
+        super().__init__("retention")
         self._data = data
         self._target = target
         self._age_s = age_s
         self._bytes_max = bytes_max
         self._segment_bytes = segment_bytes
         self._note = note
-        self._stop = threading.Event()
         self.archived = 0  # segments
         self.failures = 0
-        self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop after the segment at hand."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
 
     def look(self, now_ns: int) -> None:
         """Archive what is old at ``now_ns`` (Unix ns) or too much, a segment after the other."""

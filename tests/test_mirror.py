@@ -55,6 +55,7 @@ COVERED_BY = {
     "engine/import_commands.py": "tests/system/test_commands.py",
     "engine/opening.py": "tests/system/test_refusals.py",
     "engine/ports.py": "tests/system/test_refusals.py",
+    "engine/worker.py": "tests/engine/test_retention.py",
     "engine/ledger_commands.py": "tests/system/test_commands.py",
     "engine/doctor_commands.py": "tests/engine/test_doctor.py",
     "engine/doctor_files.py": "tests/engine/test_doctor.py",
