@@ -141,8 +141,9 @@ may be empty in the file. Entries of cards and accounts are internal numbers.
   its share of the last payments (between a half and a whole window); `default` is for each rule
   that refuses and has none of its own, `model` for all refusals by rules that read the score.
   `7 x 0.04% of 10000` is seven times what a backtest found. The file that ships states an eighth of
-  the last ten thousand for both, so a rule that declines everything is in shadow within 1,600
-  payments; `25% of 1000` makes that 500 and takes a sixth of the speed of full batches. The trip is
+  the last five thousand for both, so a rule that declines everything is in shadow within 1,000
+  payments; `25% of 1000` makes that 500 and takes a sixth of the speed of full batches, `12.5% of
+  10000` makes that 1,600 and gives a twentieth back. The trip is
   a record of its own, a line at level error and a counter. The same messages trip it at the same
   record in any batches.
 

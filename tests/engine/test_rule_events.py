@@ -107,12 +107,13 @@ def test_a_rule_that_declines_everything_trips_and_approvals_recover() -> None:
 
 
 def test_the_shipped_file_guards_against_a_rule_that_declines_everything() -> None:
-    """A rule added to it needs no breaker of its own: it is in shadow within 1,600 messages."""
+    """A rule added to it needs no breaker of its own: it is in shadow within 1,000 messages."""
     text = default_rules_path().read_text(encoding="utf-8")
     wrong = 'rule ALL pre decline(59) "everything" when amount > 0.00'
     engine = SmallEngine(**_OPTIONS, program=_program(f"{text}\n{wrong}"))
     records, _, _ = engine.play(_traffic(1600), [400] * 4)
     trip = records[records["kind"] == Kind.RULE_MODE]["seq"]
+    assert (records["result"] == Decision.RULE_DECLINED).sum() <= 1000
     payments = records[records["kind"] == Kind.AUTHORIZE]
     assert len(trip) == 1
     assert (payments["result"][payments["seq"] < trip[0]] == Decision.RULE_DECLINED).all()
