@@ -13,9 +13,16 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from engine.events import event_record
+from engine.partition import open_partition
+from engine.rule_events import apply_rule_events
 from engine.rules.language import parse
 from engine.rules.program import program_from_file
+from engine.state import Bounds
 from engine.zones import zone_table
+from ledger.commit import CommitJob, Committer
+from ledger.journal import Blob, BlobKind
+from ledger.record import Kind
 from tests.support.commands import de39
 from tests.system.link import Fields, payment
 from tests.system.process import PATIENT, Answer, Card, Switch, eventually
@@ -383,6 +390,30 @@ def test_hits_and_precision_survive_a_crash_and_a_stop(switch: Switch) -> None:
             assert eventually(lambda: switch.metric("de39_ledger_snapshot_sequence") > 0)
     hits = 'de39_rule_hits_total{action="decline (shadow)",rule="R03"}'
     assert switch.metric(hits) == next(row[2] for row in told() if row[0] == "R03")
+
+
+def test_a_start_with_another_table_of_zones_is_recorded(tmp_path: Path) -> None:
+    """Once, and only of a set that reads a clock: from that record on the new table is read."""
+    (tmp_path / "own.rules").write_text('rule A pre tag a "a" when local.hour < 6', "utf-8")
+    more = '[scoring]\nmodel = "none"\n[rules]\nfile = "own.rules"\n'
+    with Switch(tmp_path, ('dialect = "iso87-bin"\n' + PATIENT,), more) as switch:
+        assert switch.start().stop() == 0
+        before = [row["kind"] for row in switch.records()]
+        other = [Blob(0, BlobKind.ZONES, b"2020a 00")]
+        partition = open_partition(switch.data, Bounds(64, 64, 64, 256))
+        committer = Committer(partition.store, lambda _: None, pytest.fail)
+        event = event_record(Kind.ZONES, 1), other
+        records, blobs = apply_rule_events([event], partition.state)
+        committer.submit(CommitJob(records, 1, blobs))
+        committer.close()
+        partition.close()
+        for _ in range(2):
+            switch.start()
+            assert switch.call("GET", "/v1/rules").json["zones"] == zone_table().version
+            assert switch.stop() == 0
+        rows = switch.records()
+    assert [row["kind"] for row in rows] == [*before, "zones", "zones"]
+    assert rows[-1]["operator"] == "start"
 
 
 def test_four_eyes_and_a_breaker(tmp_path: Path) -> None:
