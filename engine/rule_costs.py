@@ -28,6 +28,7 @@ from engine.rules.list_table import Tables
 from engine.rules.program import PREDICATE, TERM, Program
 from engine.rules.row_kernels import ranges_of
 from engine.rules.tree import Mode, Operator, Phase
+from engine.worker import Worker
 from engine.workspace import Workspace
 
 ROWS = 256  # of a measurement: four blocks of the kernel
@@ -125,7 +126,7 @@ class Meter:
         lists: Tables,
         clock: Clock = time.thread_time_ns,
     ) -> None:
-        self._live = live
+        self.live = live
         self._work = sample.work
         self._work.hits = np.zeros((len(sample.work.hits), live.program.words), np.uint64)
         self._idx = np.arange(sample.count, dtype=np.int32)
@@ -134,7 +135,7 @@ class Meter:
 
     def all(self, rest: Callable[[float], bool] = lambda _: False) -> RuleTimes | None:
         """Measure every rule; ``rest`` is told the seconds that each took, True = give up."""
-        live, found = self._live, {}
+        live, found = self.live, {}
         fixed = self._ns_a_row(_simplest(live))
         whole = max(self._ns_a_row(live) - fixed, 0.0) if len(live.terms) else 0.0
         for place, name in enumerate(live.program.names):
@@ -160,15 +161,17 @@ class Meter:
         return min(taken) / (_CALLS * len(self._idx))
 
 
-class RuleCosts:
+class RuleCosts(Worker):
     """Keeps the costs of the rules in force in the metrics.
 
-    Everything but a measurement is done on the loop's thread, between two batches.
+    Everything but a measurement is done on the loop's thread, between two batches. The sample is
+    the loop's until there is a meter, then the worker's until there is none.
     """
 
     def __init__(
         self, authorizer: Authorizer, metrics: Metrics, loop: asyncio.AbstractEventLoop
     ) -> None:
+        super().__init__("costs")
         self._authorizer = authorizer
         self._metrics = metrics
         self._loop = loop
@@ -177,46 +180,44 @@ class RuleCosts:
         self._next_seq = authorizer.state.next_seq
         self._measured: Deployed | None = None
         self._due_s = 0.0
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._meter: Meter | None = None
+        self._wake = threading.Event()
         self._timer = loop.call_later(_LOOK_S, self._look)
 
     def close(self) -> None:
-        """Stop measuring."""
+        """Stop looking and measuring."""
         self._timer.cancel()
         self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
+        self._wake.set()
+        super().close()
 
     def _look(self) -> None:
         self._timer = self._loop.call_later(_LOOK_S, self._look)
-        live = self._authorizer.state.rules.deployed
+        state = self._authorizer.state
+        live = state.rules.deployed
         if live is not self._measured:
             self._metrics.rule_times = None  # they were those of other rules, or modes
         elif self._loop.time() < self._due_s:
             return
-        next_seq = self._authorizer.state.next_seq
-        is_busy = self._thread is not None and self._thread.is_alive()
-        if is_busy or next_seq == self._next_seq:
+        if self._meter is not None or state.next_seq == self._next_seq:
             return
-        self._next_seq = next_seq
+        self._next_seq = state.next_seq
         self._sample.take(self._authorizer.work)
         self._looks += 1
         if self._sample.count == ROWS or (self._sample.count and self._looks >= _PATIENCE_LOOKS):
-            self._begin(live)
+            self._measured, self._due_s = live, self._loop.time() + _AGAIN_S
+            tables = (state.accounts, state.card_zones, state.rules.lists.tables)
+            self._meter = Meter(live, self._sample, *tables)
+            self._wake.set()
 
-    def _begin(self, live: Deployed) -> None:
-        state = self._authorizer.state
-        tables = (state.accounts, state.card_zones, state.rules.lists.tables)
-        meter = Meter(live, self._sample, *tables)
-        self._measured, self._due_s = live, self._loop.time() + _AGAIN_S
-        self._sample.count = self._looks = 0  # it is the thread's until that ends
-        self._thread = threading.Thread(
-            target=self._measure, args=(meter, live), name="costs", daemon=True
-        )
-        self._thread.start()
-
-    def _measure(self, meter: Meter, live: Deployed) -> None:
-        found = meter.all(lambda seconds: self._stop.wait(_REST_SHARE * seconds))
-        if found is not None and live is self._measured:
-            self._metrics.rule_times = found
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._wake.wait()
+            self._wake.clear()
+            if self._meter is None:
+                continue
+            found = self._meter.all(lambda seconds: self._stop.wait(_REST_SHARE * seconds))
+            if found is not None and self._meter.live is self._authorizer.state.rules.deployed:
+                self._metrics.rule_times = found
+            self._sample.count = self._looks = 0
+            self._meter = None

@@ -87,6 +87,7 @@ class EngineRuleDesk:
         self._proposals: dict[str, tuple[Program, str]] = {}
         self._thread = ThreadPoolExecutor(1, "rules")
         self._costs = RuleCosts(pipeline.authorizer, metrics, loop)
+        self._costs.start()
         pipeline.on_trips = self._tripped
         self._relabel()
 
