@@ -54,6 +54,7 @@ from scoring.tables import tables
 _BATCH = 1024
 _PIECE = 65_536  # records read before they are run
 _HASH_KEY = (0x0123456789ABCDEF, 0xFEDCBA9876543210)
+_DEMO_DAYS_MAX = 366
 _LIMIT_MINOR = (150_000, 1_200_000)
 Truth = Callable[[NDArray[np.void]], NDArray[np.int8]]  # 1 fraud, 0 genuine, -1 not known
 
@@ -122,13 +123,24 @@ def run(
     """
     if sum(map(bool, (data, stream, demo_days))) != 1:
         raise UsageError("name one of --data, --stream and --demo-days")
+    only_data: dict[str, object] = {"--from": begin, "--to": end, "--labels": labels}
+    _refuse_idle({"--against": against} if data else only_data, data)
+    period = (_day(begin), _day(end) or 2**63)
+    if period[0] >= period[1]:
+        raise UsageError("--to: expected a day after --from; the run ends before it begins")
+    if not 0 <= demo_days <= _DEMO_DAYS_MAX:
+        raise UsageError(f"--demo-days: expected 1 to {_DEMO_DAYS_MAX}")
+    if html is not None and not html.parent.is_dir():
+        raise UsageError(f"--html: {html.parent} is no folder")
     program = _promoted(loaded(file), promote)
     scorer = model_of(model)
     warm.compile_all(say)
     started, used = time.monotonic(), time.process_time()
     if data is not None:
         truth = journal_truth(data) if labels is None else _file_truth(labels)
-        result = _over_journal(data, program, scorer, (_day(begin), _day(end) or 2**63), truth)
+        result = _over_journal(data, program, scorer, period, truth)
+        if not result["payments"]:
+            raise ProblemFoundError(f"no payment was decided anew: {_days_text(data)}")
     else:
         traffic = _traffic(stream, demo_days)
         baseline = no_rules() if against is None else loaded(against)
@@ -354,6 +366,27 @@ def _day(text: str | None) -> int:
         return int(datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).timestamp()) * 10**9
     except ValueError:
         raise UsageError("--from and --to: expected a day such as 2026-01-31") from None
+
+
+def _refuse_idle(options: dict[str, object], data: Path | None) -> None:
+    """Raise for an option that this source does not read: it would be passed over in silence."""
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        source = "--data, which says what was decided" if data else "traffic that is not recorded"
+        raise UsageError(f"{given[0]}: does not go with {source}")
+
+
+def _days_text(data: Path) -> str:
+    """Return from which day to which the journal has payments."""
+    times = [
+        int(ts_ns)
+        for batch in scan_journal(data)
+        for ts_ns in batch.records["ts_ns"][batch.records["kind"] == Kind.AUTHORIZE]
+    ]
+    if not times:
+        return "the journal has none"
+    days = [f"{datetime.fromtimestamp(t // 10**9, UTC):%Y-%m-%d}" for t in (times[0], times[-1])]
+    return f"those of the journal are of {days[0]} to {days[1]}"
 
 
 def _no_lap(_stage: str) -> None:

@@ -88,6 +88,15 @@ def test_command_over_demo_traffic(tmp_path: Path, capsys: pytest.CaptureFixture
         ({}, "name one of --data, --stream and --demo-days"),
         ({"demo_days": 1, "promote": ("X",)}, "--promote: no rule is named X"),
         ({"stream": Path("none.parquet")}, "none.parquet: no such file"),
+        ({"demo_days": -1}, "--demo-days: expected 1 to 366"),
+        ({"demo_days": 1, "begin": "2026-01-01"}, "--from: does not go with traffic that is"),
+        ({"demo_days": 1, "labels": Path("x.csv")}, "--labels: does not go with traffic that is"),
+        ({"data": Path("none"), "against": Path("x")}, "--against: does not go with --data"),
+        (
+            {"data": Path("none"), "begin": "2026-01-02", "end": "2026-01-02"},
+            "--to: expected a day after --from",
+        ),
+        ({"demo_days": 1, "html": Path("none/x.html")}, "--html: none is no folder"),
         ({"data": Path("none")}, "no journal in none/journal: check --data"),
     ],
 )

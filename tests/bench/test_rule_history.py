@@ -83,3 +83,18 @@ def test_a_backtest_of_the_journal(data: Path, capsys: pytest.CaptureFixture[str
     with pytest.raises(SystemExit):
         backtest.run(file, data=data, labels=labels, model="none")
     assert "labels.csv: line 2: expected an RRN and 1 or 0" in capsys.readouterr().err
+
+
+def test_a_period_without_payments_says_where_they_are(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A year mistyped is no report of noughts."""
+    file = data.parent / "x.rules"
+    file.write_text(_RULES, encoding="utf-8")
+    for period in ({"begin": "2199-01-01"}, {"end": "2001-01-01"}):
+        with pytest.raises(SystemExit) as caught:
+            backtest.run(file, data=data, model="none", **period)
+        assert caught.value.code == 1
+        told = capsys.readouterr()
+        assert "no payment was decided anew: those of the journal are of 20" in told.err
+        assert told.out == ""
