@@ -25,8 +25,8 @@ class Authorization(Section, frozen=True):
         Meta(
             ge=0,
             le=HOLD_LIFE_H_MAX * 3600,
-            description="an approved amount that nobody claims is given back after it; "
-            "0 = as `terms` says",
+            description="an approved amount that nobody claims is given back after it, "
+            "counted in whole hours and rounded up; 0 = as `terms` says",
         ),
     ] = 0
     duplicate_window_s: Annotated[

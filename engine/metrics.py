@@ -344,6 +344,12 @@ class Metrics:
             self._merchants_before = count
         self.counters[Counter.MERCHANTS_UNSEEN] = count - self._merchants_before
 
+    def count_repeat(self, first_seq: int, *, is_marked: bool) -> None:
+        """Count a request whose first is record ``first_seq``: answered once that is durable."""
+        kind = Duplicate.REPEAT if is_marked else Duplicate.IDENTICAL
+        is_in_flight = first_seq > self.gauges[Gauge.LAST_SEQUENCE]
+        self.duplicates[Duplicate.IN_FLIGHT if is_in_flight else kind] += 1
+
     def set_table(self, table: Table, count: int, capacity: int) -> None:
         """Show how full a table is."""
         self.table_counts[table] = count

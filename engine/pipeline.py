@@ -107,6 +107,7 @@ class Pipeline:
         self._arena = authorizer.work.arena.data
         self._out = authorizer.work.out.data
         metrics.note_merchants(int(authorizer.state.cursor[Cursor.MERCHANTS]))
+        metrics.gauges[Gauge.LAST_SEQUENCE] = authorizer.state.next_seq - 1
         self._stage_ns = np.zeros(len(Stage), np.int64)
         self._lap_ns = 0
 
@@ -394,7 +395,9 @@ class Pipeline:
             elif decisions[row] == Decision.CAPACITY:
                 metrics.shed[Shed.CAPACITY] += 1
             elif work.items["role"][row] == Role.REPEAT:
-                metrics.duplicates[Duplicate.REPEAT if mti % 2 else Duplicate.IDENTICAL] += 1
+                ring = self.authorizer.state.ring
+                first = ring[int(work.items["original"][row]) & (len(ring) - 1)]
+                metrics.count_repeat(int(first["seq"]), is_marked=mti % 2 == 1)
             elif mti < 0:
                 metrics.unanswered[Unanswered.UNREADABLE_MTI] += 1
             elif not mti // 10 % 2:

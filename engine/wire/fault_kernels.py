@@ -11,6 +11,7 @@ from ledger.jit import kernel
 
 _TOP = np.uint64(1 << 63)
 _VALUE = int(Fault.VALUE)
+_FEBRUARY = 2
 
 
 @kernel
@@ -33,9 +34,10 @@ def reject(number_of: NDArray[np.uint8], row: Any, use: Int) -> None:
 
 @kernel
 def is_date(mmdd: Int) -> bool:
-    """Return whether MMDD can be a day."""
+    """Return whether MMDD can be a day, of a leap year or not."""
     month, day = mmdd // 100, mmdd % 100
-    return 1 <= month <= 12 and 1 <= day <= 31
+    days = 29 if month == _FEBRUARY else 30 + (month + month // 8) % 2
+    return 1 <= month <= 12 and 1 <= day <= days
 
 
 @kernel

@@ -99,6 +99,23 @@ def test_behaviour_28_a_part_is_reversed_by_what_was_asked_or_what_was_approved(
     assert book_of(player) == (10_000, 0, 0, 0)
 
 
+@pytest.mark.parametrize("mti", [100, 200])
+@pytest.mark.parametrize("amount", [12_345, 10_000])
+@pytest.mark.behaviour(50)
+def test_behaviour_28_a_part_is_reversed_by_either_where_de4_says_what_remains(
+    player: Player, profile: Any, mti: int, amount: int
+) -> None:
+    """Neither what was asked nor what was approved leaves anything; less does."""
+    profile(partial_approval=2, reversal_amount=1)
+    asked = at(PAYMENT, mti=mti, amount=12_345)
+
+    ask(player, asked, reversal(asked, amount=6_000))
+    assert book_of(player)[0] == 4_000
+    ask(player, reversal(asked, stan=901, amount=amount))
+
+    assert book_of(player) == (10_000, 0, 0, 0)
+
+
 @pytest.mark.parametrize("cuts", [(1, 1), (2,)])
 def test_behaviour_28_another_amount_does_not_reverse_a_part(
     player: Player, profile: Any, cuts: tuple[int, ...]

@@ -6,6 +6,7 @@ block for the card token.
 """
 
 import string
+from calendar import monthrange
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -415,7 +416,7 @@ def _moment(text: str) -> bool:
 
 
 def _date(text: str) -> bool:
-    return 1 <= int(text[:2]) <= 12 and 1 <= int(text[2:]) <= 31
+    return 1 <= int(text[:2]) <= 12 and 1 <= int(text[2:]) <= monthrange(2000, int(text[:2]))[1]
 
 
 def _time(text: str) -> bool:

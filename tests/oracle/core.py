@@ -370,7 +370,9 @@ class Core:
         keep = request.get("replacement") or 0
         asked = named.request["amount"]
         if self.profile.get("reversal_amount") == "de4":
-            keep = 0 if request["amount"] == asked else request["amount"]
+            keep = request["amount"] if request["amount"] != asked else 0
+            if named.decision == "PARTIALLY_APPROVED" and keep == named.amount:
+                keep = 0
         if named.decision == "PARTIALLY_APPROVED" or asked == 0:
             return keep
         return (2 * keep * named.amount + asked) // (2 * asked)

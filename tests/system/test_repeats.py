@@ -56,12 +56,14 @@ def test_behaviour_34_a_repeat_of_a_request_in_flight(switch: Switch) -> None:
     """0100 and two 0101 sent in one piece make one decision; all three get the same answer."""
     card = switch.open_card()
     asks = [payment(card.pan, 300) for _ in range(20)]
+    before = _duplicates(switch, "in_flight")
     with switch.link() as link:
         for ask in asks:
             link.send(ask, changed(ask, t="0101"), changed(ask, t="0101"))
         for _ in asks:
             answers = {link.receive_bytes() for _ in range(3)}
             assert len(answers) == 1
+    assert _duplicates(switch, "in_flight") == before + 40
     assert switch.held(card) == 20 * 300
 
 

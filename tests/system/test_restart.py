@@ -83,9 +83,12 @@ def test_behaviour_40_repeats_are_answered_after_a_clean_stop(own: Switch) -> No
     own.start()
     history = _History(own)
     for _ in range(2):
+        last = own.metric("de39_ledger_last_sequence")
         assert own.stop() == 0
         own.start()
+        assert own.metric("de39_ledger_last_sequence") == last > 0
         history.check(own)
+        assert own.metric('de39_duplicates_total{kind="in_flight"}') == 0
     assert _is_whole(own)
     history.finish(own)
     assert own.stop() == 0

@@ -1,6 +1,7 @@
 """What the codec tests share: calls of the kernels on byte strings, and strategies of messages."""
 
 import string
+from calendar import monthrange
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
@@ -171,7 +172,8 @@ def _digits(random: Random, size: int) -> str:
 
 
 def _date(random: Random) -> str:
-    return f"{random.randint(1, 12):02d}{random.randint(1, 31):02d}"
+    month = random.randint(1, 12)
+    return f"{month:02d}{random.randint(1, monthrange(2000, month)[1]):02d}"
 
 
 def _time(random: Random) -> str:
