@@ -35,7 +35,7 @@ from engine.label_events import Label
 from engine.ledger_commands import bounds_needed, card_text_of
 from engine.limits import ARENA_BYTES, BATCH_FRAMES_MAX
 from engine.replay import Replayer
-from engine.rules.book import refusing_of
+from engine.rules.book import hits_of, refusing_of
 from engine.rules.errors import RuleError
 from engine.rules.program import Program, load_rules, no_rules, program_from_file
 from engine.rules.tree import Mode
@@ -44,7 +44,7 @@ from engine.tokens import Tokenizer
 from engine.wire.dialect import load_builtin
 from engine.wire.table import SEGMENT, compile_dialects
 from ledger.authorizations import Cursor
-from ledger.journal import Blob
+from ledger.journal import Blob, BlobKind
 from ledger.record import RECORD, Kind
 from ledger.stores.place import scan_journal
 from ledger.vault import Vault
@@ -68,6 +68,7 @@ class StreamRun:
     truth: NDArray[np.int8]
     trips: list[str]
     seconds: float
+    later: list[Blob]  # hits of rules from the 129th on, by row
 
 
 @run_command
@@ -159,7 +160,8 @@ def run_stream(traffic: Traffic, program: Program, model: Model | None) -> Strea
     authorizer = stream_authorizer(traffic, program, model)
     state = authorizer.state
     started = time.monotonic()
-    parts, refusing, trips = [], [], []
+    parts, refusing, trips, count = [], [], [], 0
+    later: list[Blob] = []
     segments, links = np.zeros(1, SEGMENT), np.zeros(1, LINK)
     for first in range(0, payments, _PIECE):
         frames = encode(orders[first : first + _PIECE], first_number=first + 1)
@@ -172,6 +174,11 @@ def run_stream(traffic: Traffic, program: Program, model: Model | None) -> Strea
             trips += outcome.trips
             state.maintain()
             paid = outcome.records["kind"] <= Kind.CHECK
+            row = np.cumsum(paid) + (count - 1)
+            later += [
+                b._replace(row=int(row[b.row])) for b in outcome.blobs if b.kind == BlobKind.HITS
+            ]
+            count += int(paid.sum())
             parts.append(outcome.records[paid])
             refusing.append(refusing_of(len(paid), outcome.blobs)[paid])
         say(f"{min(first + _PIECE, payments):,} of {payments:,} payments")
@@ -180,7 +187,7 @@ def run_stream(traffic: Traffic, program: Program, model: Model | None) -> Strea
     records = _joined(parts)
     assert len(records) == payments, "every payment has its record"
     truth = (traffic.scenario > 0).astype(np.int8)
-    return StreamRun(records, np.concatenate(refusing), truth, trips, seconds)
+    return StreamRun(records, np.concatenate(refusing), truth, trips, seconds, later)
 
 
 def stream_authorizer(traffic: Traffic, program: Program, model: Model | None) -> Authorizer:
@@ -202,10 +209,15 @@ def _over_stream(
     before = run_stream(traffic, baseline, model)
     after = run_stream(traffic, program, model)
     tally = Tally(program)
-    for first in range(0, len(after.records), _PIECE):
+    later: dict[int, list[Blob]] = {}
+    for blob in after.later:
+        piece, row = divmod(blob.row, _PIECE)
+        later.setdefault(piece, []).append(blob._replace(row=row))
+    for piece, first in enumerate(range(0, len(after.records), _PIECE)):
         part = slice(first, first + _PIECE)
-        refusing = after.refusing[part]
-        tally.add(before.records[part], after.records[part], after.truth[part], refusing)
+        records, refusing = after.records[part], after.refusing[part]
+        hits = hits_of(records, later.get(piece, ()), program.words)
+        tally.add(before.records[part], records, after.truth[part], refusing, hits)
     return {**result_of(tally, after.trips), "run_seconds": round(after.seconds, 2)}
 
 
@@ -236,7 +248,7 @@ def _over_journal(
             history = history or HistoryRun(authorizer, program)
             late = [b._replace(row=b.row - split) for b in blobs if split <= b.row < len(records)]
             for part in history.run(records[split:], late):
-                tally.add(part.before, part.after, truth(part.before), part.refusing)
+                tally.add(part.before, part.after, truth(part.before), part.refusing, part.hits)
         say(f"{int(records['seq'][-1]) if len(records) else 0:,} records")
         if not inside.all():
             break

@@ -3,6 +3,7 @@
 import json as json_text
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,18 @@ from engine.authorize import Authorizer
 from engine.backtest import Tally, result_of
 from engine.backtest_report import html_of, text_of
 from engine.command_options import DATA_DEFAULT, Flag
-from engine.errors import ProblemFoundError, run_command
+from engine.errors import ProblemFoundError, UsageError, run_command
 from engine.history import PAYMENT_KINDS, HistoryRun
 from engine.ledger_commands import bounds_needed, card_text_of
 from engine.replay import Replayer
-from engine.rules.book import program_of_blobs, refusing_of
+from engine.rules.book import hits_of, modes_of, refusing_of
 from engine.rules.explain import Line, explained
-from engine.rules.program import Program, no_rules
+from engine.rules.program import Program
 from engine.rules.seen import Copier, Witness
+from engine.rules.trail import RuleTrail
 from engine.rules.tree import Mode
 from engine.state import EngineState
 from ledger.journal import Blob
-from ledger.record import Kind
 from ledger.vault import Vault
 from scoring.tables import tables
 
@@ -100,7 +101,8 @@ def report(
 ) -> None:
     """Say what each rule did in the last days: hits, refusals, and precision by the labels so far.
 
-    Rules in shadow stand beside those that act, so that one sees what promoting them would add.
+    Rules in shadow stand beside those that act, so that one sees what promoting them would add. A
+    rule of the set in force is counted under earlier sets too, as far back as it read the same.
 
     Parameters
     ----------
@@ -113,26 +115,66 @@ def report(
     json
         Print one JSON object.
     """
-    program, first_ns = no_rules(), 0
+    if days < 1:
+        raise UsageError("--days: expected 1 or more")
+    if html is not None and not html.parent.is_dir():
+        raise UsageError(f"--html: {html.parent} is no folder")
+    trail, first_ns = RuleTrail(), 0
     for records, blobs in backtest.pieces(data):
-        for row in np.flatnonzero(records["kind"] == Kind.RULES).tolist():
-            program = program_of_blobs(b for b in blobs if b.row == row)
+        trail.read(records, blobs)
         paid = records[np.isin(records["kind"], PAYMENT_KINDS)]
         if len(paid):
             first_ns = max(first_ns, int(paid["ts_ns"].max()) - days * _DAY_NS)
+    program = trail.program
     truth, tally = backtest.journal_truth(data), Tally(program)
+    places = {version: _places(old, program) for version, old in trail.sets.items()}
     for records, blobs in backtest.pieces(data):
+        is_late = np.isin(records["kind"], PAYMENT_KINDS) & (records["ts_ns"] >= max(first_ns, 0))
         refusing = refusing_of(len(records), blobs)
-        chosen = np.isin(records["kind"], PAYMENT_KINDS) & (records["ts_ns"] >= max(first_ns, 0))
-        chosen &= records["rules_version"] == program.version
-        payments = records[chosen]
-        if len(payments):
-            tally.add(payments, payments, truth(payments), refusing[chosen])
-    result = result_of(tally, [], card_text_of(data))
+        for version in np.unique(records["rules_version"][is_late]).tolist():
+            if version not in places:
+                continue
+            chosen = is_late & (records["rules_version"] == version)
+            hits = hits_of(records, blobs, trail.sets[version].words)[chosen]
+            moved = _moved(hits, refusing[chosen], places[version], program)
+            payments = records[chosen]
+            tally.add(payments, payments, truth(payments), moved[1], moved[0])
+    result = result_of(tally, [], card_text_of(data), modes_of(program, trail.own_modes))
     title = f"rules {program.version:08x} in {data}, the last {days} days"
     if html is not None:
         html.write_text(html_of(result, title), encoding="utf-8")
     sys.stdout.write(json_text.dumps(result) + "\n" if json else text_of(result, title))
+
+
+def _places(old: Program, new: Program) -> NDArray[np.int16]:
+    """Return the place in ``new`` of each rule of ``old``; -1 where it is gone or reads otherwise.
+
+    The mode does not count: a rule that was promoted is the same rule.
+    """
+    now = {rule.name: (place, rule) for place, rule in enumerate(new.source.rules)}
+    places = np.full(old.rule_count, -1, np.int16)
+    for place, rule in enumerate(old.source.rules):
+        found, same = now.get(rule.name, (-1, rule))
+        if found >= 0 and replace(rule, mode=same.mode) == same:
+            places[place] = found
+    return places
+
+
+def _moved(
+    hits: NDArray[np.uint64],
+    refusing: NDArray[np.int16],
+    places: NDArray[np.int16],
+    program: Program,
+) -> tuple[NDArray[np.uint64], NDArray[np.int16]]:
+    """Return ``hits`` u64 (k, words) and ``refusing`` i16 (k,) by the places of ``program``."""
+    if np.array_equal(places, np.arange(program.rule_count)):
+        return hits, refusing
+    moved = np.zeros((len(hits), program.words), np.uint64)
+    for old, new in enumerate(places.tolist()):
+        if new >= 0:
+            bit = hits[:, old >> 6] >> np.uint64(old & 63) & np.uint64(1)
+            moved[:, new >> 6] |= bit << np.uint64(new & 63)
+    return moved, np.append(places, np.int16(-1))[refusing]  # -1 is the last one: none refused
 
 
 def _sequence(data: Path, text: str) -> int:

@@ -46,8 +46,12 @@ class Tally:
         after: NDArray[np.void],
         truth: NDArray[np.int8],
         refusing: NDArray[np.int16],
+        hits: NDArray[np.uint64],
     ) -> None:
-        """Count a part: RECORD (k,) each, truth i8 (k,), ``refusing`` i16 (k,): rule or -1."""
+        """Count a part: RECORD (k,) each, truth i8 (k,), ``refusing`` i16 (k,): rule or -1.
+
+        ``hits`` u64 (k, words) has a bit for each rule that held after.
+        """
         amount = after["amount_minor"]
         was, now = ~np.isin(before["result"], _APPROVING), ~np.isin(after["result"], _APPROVING)
         is_fraud, is_genuine = truth == 1, truth == 0
@@ -64,7 +68,7 @@ class Tally:
                 self._sum(f"{label}_{name}", chosen, amount)
         self._count_changes(before["result"], after["result"])
         self._count_days(after["ts_ns"], was, now, is_fraud)
-        self._count_rules(after, truth, amount, refusing)
+        self._count_rules(hits, truth, amount, refusing)
         self._note_examples(before, after, was != now, refusing)
 
     def _sum(self, name: str, chosen: NDArray[np.bool_], amount: NDArray[np.int64]) -> None:
@@ -95,21 +99,21 @@ class Tally:
 
     def _count_rules(
         self,
-        after: NDArray[np.void],
+        hits: NDArray[np.uint64],
         truth: NDArray[np.int8],
         amount: NDArray[np.int64],
         refusing: NDArray[np.int16],
     ) -> None:
-        for place in range(min(self.program.rule_count, 128)):
-            name = "hits_lo" if place < 64 else "hits_hi"
-            hit = after[name] >> np.uint64(place & 63) & np.uint64(1) != 0
-            if hit.any():
-                decided = refusing == place
-                chosen = (hit, hit & (truth == 1), hit & (truth == 0), decided,
-                          decided & (truth == 1), decided & (truth == 0))  # fmt: skip
-                counts = [int(c.sum()) for c in chosen]
-                amounts = [int(amount[hit & (truth == 1)].sum()), int(amount[decided].sum())]
-                self.rules[place] += [*counts, *amounts]
+        held = np.bitwise_or.reduce(hits, axis=0).view(np.uint8)
+        places = np.flatnonzero(np.unpackbits(held, bitorder="little"))
+        for place in places[places < self.program.rule_count].tolist():
+            hit = hits[:, place >> 6] >> np.uint64(place & 63) & np.uint64(1) != 0
+            decided = refusing == place
+            chosen = (hit, hit & (truth == 1), hit & (truth == 0), decided,
+                      decided & (truth == 1), decided & (truth == 0))  # fmt: skip
+            counts = [int(c.sum()) for c in chosen]
+            amounts = [int(amount[hit & (truth == 1)].sum()), int(amount[decided].sum())]
+            self.rules[place] += [*counts, *amounts]
 
     def _note_examples(
         self,
@@ -140,8 +144,18 @@ RULE_SUMS = (
 )
 
 
-def result_of(tally: Tally, trips: list[str], card_text: Any = None) -> dict[str, Any]:
-    """Return the tally as plain values, for JSON and the reports; cards are masked."""
+def result_of(
+    tally: Tally,
+    trips: list[str],
+    card_text: Any = None,
+    modes: NDArray[np.uint8] | None = None,
+) -> dict[str, Any]:
+    """Return the tally as plain values, for JSON and the reports; cards are masked.
+
+    ``modes`` u8[r] are those in force, None = as the file states them.
+    """
+    if modes is None:
+        modes = tally.program.rules["mode"]
     rules = []
     for place, rule in enumerate(tally.program.source.rules):
         sums = dict(zip(RULE_SUMS, tally.rules[place].tolist(), strict=True))
@@ -151,7 +165,7 @@ def result_of(tally: Tally, trips: list[str], card_text: Any = None) -> dict[str
                 "rule": rule.name,
                 "text": rule.text,
                 "action": ActionKind(rule.action.kind).name.lower(),
-                "mode": Mode(rule.mode).name.lower(),
+                "mode": Mode(int(modes[place])).name.lower(),
                 **sums,
                 "precision": round(sums["frauds"] / judged, 4) if judged else None,
                 "refused_share": round(sums["refused"] / max(tally.payments, 1), 6),

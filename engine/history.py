@@ -58,12 +58,14 @@ _ASKED = (
 class Part:
     """Payments of the journal, and what becomes of them: RECORD (k,) each, row by row.
 
-    ``refusing`` i16 (k,) is the place of the rule that refuses, -1 = none.
+    ``refusing`` i16 (k,) is the place of the rule that refuses, -1 = none; ``hits`` u64 (k, words)
+    has a bit for each rule that holds.
     """
 
     before: NDArray[np.void]
     after: NDArray[np.void]
     refusing: NDArray[np.int16]
+    hits: NDArray[np.uint64]
 
 
 class HistoryRun:
@@ -114,7 +116,8 @@ class HistoryRun:
         kept = np.isin(part["kind"], PAYMENT_KINDS) & (items["record"] >= 0)
         refused = np.isin(items["decision"], (Decision.RULE_DECLINED, Decision.STEP_UP))
         refusing = np.where(refused, work.verdicts["rule"][:count], -1).astype(np.int16)
-        return Part(part[kept], made[items["record"][kept]], refusing[kept])
+        hits = work.hits[:count][kept]
+        return Part(part[kept], made[items["record"][kept]], refusing[kept], hits)
 
     def _fill(self, part: NDArray[np.void], named: list[bytes | None]) -> None:
         """Give the batch the columns that decoding and admission would."""

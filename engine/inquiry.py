@@ -21,13 +21,12 @@ from engine.decision import Decision
 from engine.explaining import is_told
 from engine.reason_store import Recorded
 from engine.replies import approval_code
-from engine.rules.book import program_of_blobs
 from engine.rules.columns import BY_NAME, ColumnType
 from engine.rules.explain import Line, deciding, explained
 from engine.rules.program import Program
 from engine.rules.seen import Seen, Witness
-from engine.rules.tree import ActionKind, Mode
-from ledger.journal import Batch
+from engine.rules.trail import NOTHING, AtRecord, RuleTrail
+from engine.rules.tree import ActionKind
 from ledger.lifecycle import TABLE
 from ledger.record import SCORE_NONE, Flag, Kind
 from ledger.stores.place import scan_journal
@@ -62,19 +61,17 @@ def find_records(
     rrn: str | None,
     account: int | None,
     limit: int,
-    sets: dict[int, Program] | None = None,
+    trail: RuleTrail | None = None,
     number: int | None = None,
 ) -> list[NDArray[np.void]]:
     """Return up to ``limit`` RECORD rows that match, newest first; reads the journal through.
 
-    ``sets`` is filled with the rule sets that were in force, by the version that records have;
+    ``trail`` is filled with the rule sets that were in force and what held at those records;
     ``number`` is that of one record.
     """
     found: list[NDArray[np.void]] = []
     for batch in scan_journal(data):
         records = batch.records
-        if sets is not None:
-            _note_sets(batch, sets)
         wanted = np.isin(records["kind"], _KINDS)
         if rrn is not None:
             key = rrn.encode("ascii", "replace")[:_RRN_BYTES].ljust(_RRN_BYTES)
@@ -84,17 +81,11 @@ def find_records(
             wanted &= records["seq"] == number
         if account is not None:
             wanted &= records["account"] == account
+        if trail is not None:
+            trail.read(records, batch.blobs, np.flatnonzero(wanted).tolist())
         found.extend(records[wanted].copy())
         del found[:-limit]
     return found[::-1]
-
-
-def _note_sets(batch: Batch, sets: dict[int, Program]) -> None:
-    """Add the rule sets that records of ``batch`` put in force; a version is parsed once."""
-    for row in np.flatnonzero(batch.records["kind"] == Kind.RULES).tolist():
-        version = int(batch.records["rules_version"][row])
-        if version not in sets:
-            sets[version] = program_of_blobs(b for b in batch.blobs if b.row == row)
 
 
 def view_of_record(
@@ -102,6 +93,7 @@ def view_of_record(
     program: Program,
     vault: Vault,
     kept: Kept = _NOTHING,
+    at: AtRecord = NOTHING,
 ) -> AuthorizationView:
     """Return the record as operators see it, explained by what is kept. No card number is in it."""
     decision = Decision(int(record["result"]))
@@ -125,8 +117,8 @@ def view_of_record(
         decision=_decision_text(Kind(int(record["kind"])), decision, is_filed=is_filed),
         response_code=int(record["response"]).to_bytes(2, "little").decode("ascii").strip("\0"),
         approval_code=_approval_text(seq) if is_approved else "",
-        rules=_rules(record, program),
-        rules_explained=_rules_explained(record, program, kept.seen.get(seq)),
+        rules=_rules(record, program, at),
+        rules_explained=_rules_explained(record, program, kept.seen.get(seq), at),
         score=None if score == SCORE_NONE else score / 10_000,
         reasons=_reasons(int(record["reasons"])),
         reasons_of_record=_recorded(record, kept.reasons.get(seq)),
@@ -150,10 +142,10 @@ def _approval_text(seq: int) -> str:
     return int(approval_code(seq)).to_bytes(8, "little")[:6].decode("ascii")
 
 
-def _rules(record: NDArray[np.void], program: Program) -> list[RuleView]:
-    """Name the rules that held; of another rule set only their places are known."""
+def _rules(record: NDArray[np.void], program: Program, at: AtRecord) -> list[RuleView]:
+    """Name the rules that held, in their modes of then; of an unknown set only their places."""
     bits = int(record["hits_lo"]) | int(record["hits_hi"]) << 64
-    places = [place for place in range(128) if bits >> place & 1]
+    places = [*(place for place in range(128) if bits >> place & 1), *at.later]
     if int(record["rules_version"]) != program.version:
         return [RuleView(f"#{place + 1}", "of an earlier rule set", "", "") for place in places]
     return [
@@ -161,21 +153,21 @@ def _rules(record: NDArray[np.void], program: Program) -> list[RuleView]:
             program.names[place],
             program.texts[place],
             ActionKind(int(program.rules[place]["action"])).name.lower(),
-            Mode(int(program.rules[place]["mode"])).name.lower(),
+            at.mode_of(program, place).name.lower(),
         )
         for place in places
     ]
 
 
 def _rules_explained(
-    record: NDArray[np.void], program: Program, seen: Seen | None
+    record: NDArray[np.void], program: Program, seen: Seen | None, at: AtRecord
 ) -> RulesExplainedView | None:
     """Say by which comparisons each rule held, or why that cannot be said; None = no rule held."""
     version = int(record["rules_version"])
     if seen is not None and (seen.version, seen.ts_ns) != (version, int(record["ts_ns"])):
         seen = None  # of another history of this folder
     if seen is None:
-        if not int(record["hits_lo"]) | int(record["hits_hi"]):
+        if not int(record["hits_lo"]) | int(record["hits_hi"]) and not at.later:
             return None
         replay = _REPLAY.format(int(record["seq"]))
         if is_told(record["result"], record["flags"]):

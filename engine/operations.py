@@ -26,7 +26,7 @@ from engine.label_events import apply_labels
 from engine.partition import EVENTS_A_BATCH
 from engine.pipeline import Pipeline, event_job
 from engine.registrar import Registrar, RegistrarError, Registration
-from engine.rules.program import Program
+from engine.rules.trail import NOTHING, RuleTrail
 from engine.upkeep import Upkeep
 from engine.zones import zone_name, zone_number
 from ledger.accounts import AccountStatus
@@ -228,11 +228,17 @@ class EngineOperations:
         self, rrn: str | None, account: str | None, limit: int
     ) -> list[api.AuthorizationView]:
         number = None if account is None else self._account_number(account)
-        sets: dict[int, Program] = {}
-        rows = find_records(self._data, rrn, number, limit, sets)
+        trail = RuleTrail(limit)
+        rows = find_records(self._data, rrn, number, limit, trail)
         program, kept = self._pipeline.authorizer.program, self._kept(rows)
         return [
-            view_of_record(row, sets.get(int(row["rules_version"]), program), self._vault, kept)
+            view_of_record(
+                row,
+                trail.sets.get(int(row["rules_version"]), program),
+                self._vault,
+                kept,
+                trail.at.get(int(row["seq"]), NOTHING),
+            )
             for row in rows
         ]
 

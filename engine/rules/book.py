@@ -7,7 +7,7 @@ Everything here changes between two requests and at a stated record.
 
 import json
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -279,17 +279,36 @@ class RuleBook:
     def _refresh(self) -> None:
         """Make the arrays that depend on the modes anew."""
         program = self.program
-        modes = np.ascontiguousarray(program.rules["mode"])
-        for name, mode in self.own_modes.items():
-            if name in program.names:
-                modes[program.names.index(name)] = mode
+        modes = modes_of(program, self.own_modes)
         own_model = self.own_modes.get(MODEL, Mode.ACTIVE)
-        if own_model != Mode.ACTIVE:
-            reading = program.rules["reads_score"] != 0
-            modes[reading] = np.minimum(modes[reading], own_model)
         self.deployed = deploy(program, modes) if self.own_modes else self._stated
         self.watched[:-1] = modes == Mode.ACTIVE
         self.watched[-1] = own_model == Mode.ACTIVE
+
+
+def modes_of(program: Program, own_modes: Mapping[str, int]) -> NDArray[np.uint8]:
+    """Return the mode of each rule, u8[r]: as its file states, or as changed since by name."""
+    modes: NDArray[np.uint8] = np.ascontiguousarray(program.rules["mode"])
+    for name, mode in own_modes.items():
+        if name in program.names:
+            modes[program.names.index(name)] = mode
+    own_model = own_modes.get(MODEL, Mode.ACTIVE)
+    if own_model != Mode.ACTIVE:
+        reading = program.rules["reads_score"] != 0
+        modes[reading] = np.minimum(modes[reading], own_model)
+    return modes
+
+
+def hits_of(records: NDArray[np.void], blobs: Iterable[Blob], words: int) -> NDArray[np.uint64]:
+    """Return which rules held on RECORD (k,) as bits, u64[k, words]: those past 128 too."""
+    hits = np.zeros((len(records), max(words, 2)), np.uint64)
+    hits[:, 0], hits[:, 1] = records["hits_lo"], records["hits_hi"]
+    for blob in blobs:
+        if blob.kind == BlobKind.HITS:
+            for place in np.frombuffer(blob.data, "<u2").tolist():
+                if place >> 6 < hits.shape[1]:
+                    hits[blob.row, place >> 6] |= np.uint64(1 << (place & 63))
+    return hits
 
 
 def refusing_of(count: int, blobs: Iterable[Blob]) -> NDArray[np.int16]:

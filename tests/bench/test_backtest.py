@@ -13,6 +13,7 @@ from engine.backtest import Tally, result_of
 from engine.backtest_report import html_of, text_of
 from engine.decision import Decision
 from engine.history import HistoryRun
+from engine.rules.book import hits_of
 from engine.rules.language import parse
 from engine.rules.program import no_rules, program_from_file
 from ledger.record import RECORD
@@ -47,7 +48,8 @@ def test_counts_and_reports() -> None:
     after = _records([declined, declined, approved, approved], [1, 3, 2, 0])
     tally = Tally(program)
     refusing = np.array([0, 0, -1, -1], np.int16)
-    tally.add(before, after, np.array([1, 0, 1, -1], np.int8), refusing)
+    hits = hits_of(after, [], program.words)
+    tally.add(before, after, np.array([1, 0, 1, -1], np.int8), refusing, hits)
     result = result_of(tally, ["A"])
     assert (result["caught_before"], result["caught_after"]) == (0, 1)
     assert (result["missed_after"], result["missed_after_minor"]) == (1, 300)
@@ -80,6 +82,22 @@ def test_command_over_demo_traffic(tmp_path: Path, capsys: pytest.CaptureFixture
     assert watched["caught_after"] == watched["caught_before"]
     assert acting["caught_after"] > acting["caught_before"]
     assert "<svg" in page.read_text(encoding="utf-8")
+
+
+def test_rules_past_the_bits_of_a_record_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The hundred and thirtieth rule does what the same rule alone does."""
+    last = 'rule V pre decline(65) "v" when amount > 220.00\n'
+    many = "".join(f'rule X{n} pre tag x "x" when amount > {9000 + n}.00\n' for n in range(140))
+    told = []
+    for text in (last, many + last):
+        file = tmp_path / "v.rules"
+        file.write_text(text, encoding="utf-8")
+        backtest.run(file, demo_days=2, model="none", json=True)
+        told.append(json.loads(capsys.readouterr().out)["rules"][-1])
+    assert told[0] == told[1]
+    assert told[0]["refused"] > 0
 
 
 @pytest.mark.parametrize(

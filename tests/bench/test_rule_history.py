@@ -7,10 +7,11 @@ import pytest
 
 from bench import backtest
 from bench.rule_history import explain, report
-from engine.rule_events import apply_rule_events, rules_event
+from engine.rule_events import apply_rule_events, mode_event, rules_event
 from engine.rules.book import Source
 from engine.rules.language import parse
 from engine.rules.program import program_from_file
+from engine.rules.tree import Mode
 from ledger.commit import CommitJob
 from tests.support.disk_engine import DiskEngine, import_of
 from tests.support.small_engine import START_NS, pan
@@ -24,6 +25,11 @@ rule B pre decline(62) "large" when amount >= 9.00
 """
 
 
+def _request(stan: int, amount: int) -> dict[str, object]:
+    base = {"mti": 100, "pcode": 0, "transmitted": 601120000, "acquirer": 42, "currency": 840}
+    return {**base, "pan": pan(1), "stan": stan, "amount": amount, "rrn": f"{stan:012d}"}
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a data folder with three payments of one card under _RULES."""
@@ -34,11 +40,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         event = rules_event(program, Source.FILE, "test", "", START_NS)
         records, blobs = apply_rule_events([event], engine.state)
         engine._committer.submit(CommitJob(records, START_NS, blobs))
-        base = {"mti": 100, "pcode": 0, "transmitted": 601120000, "acquirer": 42, "currency": 840}
         player = Player(engine)
         for stan, amount in enumerate((500, 600, 1_200), start=1):
-            request = {**base, "pan": pan(1), "stan": stan, "amount": amount, "rrn": f"{stan:012d}"}
-            player.play([Message(START_NS + stan, 0, request)])
+            player.play([Message(START_NS + stan, 0, _request(stan, amount))])
         engine.commit(player)
     return folder
 
@@ -83,6 +87,40 @@ def test_a_backtest_of_the_journal(data: Path, capsys: pytest.CaptureFixture[str
     with pytest.raises(SystemExit):
         backtest.run(file, data=data, labels=labels, model="none")
     assert "labels.csv: line 2: expected an RRN and 1 or 0" in capsys.readouterr().err
+
+
+def test_a_report_goes_on_over_sets_and_modes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What reads the same is counted under every set; the mode is the one in force."""
+    sets = [
+        _RULES,
+        'rule N pre tag n "n" when amount > 1.00' + _RULES,  # other places
+        _RULES.replace(">= 9.00", ">= 8.00"),  # B reads otherwise
+    ]
+    with DiskEngine(tmp_path / "data") as engine:
+        engine.register(import_of(1, 1))
+        for number, text in enumerate(sets):
+            moment = START_NS + 10 * number
+            program = program_from_file(parse(text))
+            events = [rules_event(program, Source.OPERATOR, "test", "", moment)]
+            events.append(mode_event("A", Mode.ACTIVE, "test", "", moment))
+            records, blobs = apply_rule_events(events, engine.state)
+            engine._committer.submit(CommitJob(records, moment, blobs))
+            player = Player(engine)
+            for stan in (2 * number + 1, 2 * number + 2):
+                amount = 1_200 if stan % 2 else 500
+                player.play([Message(moment + stan, 0, _request(stan, amount))])
+            engine.commit(player)
+    report(data=tmp_path / "data", json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert told["payments"] == 6
+    a, b = told["rules"]
+    assert (a["mode"], a["hits"], a["refused"]) == ("active", 3, 3)
+    assert (b["mode"], b["hits"], b["refused"]) == ("active", 1, 1)
+    for options in ({"days": 0}, {"html": tmp_path / "none" / "x.html"}):
+        with pytest.raises(SystemExit):
+            report(data=tmp_path / "data", **options)
 
 
 def test_a_period_without_payments_says_where_they_are(

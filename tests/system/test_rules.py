@@ -237,6 +237,26 @@ def test_modes_change_by_command_and_survive_a_restart(switch: Switch) -> None:
     assert (_mode(switch, "R01"), _mode(switch, "R03")) == ("active", "shadow")
 
 
+def test_an_authorization_tells_the_rules_of_then(switch: Switch) -> None:
+    """In the modes that they had, whatever came later, and those past the bits of a record too."""
+    card = switch.open_card()
+
+    def told() -> list[dict[str, str]]:
+        path = f"/v1/authorizations?account={card.account}&limit=3"
+        return [row["rules"] for row in switch.call("GET", path).json["authorizations"]]
+
+    assert _pay(switch, card, 5_000) == "00"
+    assert switch.call("PATCH", "/v1/rules/R03", {"mode": "active"}).status == 200
+    assert _pay(switch, card, 5_000) == "65"
+    _restore(switch)
+    many = "".join(f'rule X{n} pre tag x "x" when amount > {900 + n}.00\n' for n in range(130))
+    assert _post(switch, "rules", text=many + _FILE).status == 200
+    assert _pay(switch, card, 100, de18="7995") == "59"
+    _restore(switch)
+    rules = [[(rule["rule"], rule["mode"]) for rule in row] for row in told()]
+    assert rules == [[("R01", "active")], [("R03", "active")], [("R03", "shadow")]]
+
+
 def test_lists_change_while_serving(switch: Switch, tmp_path: Path) -> None:
     """Entries count from the next request on, survive a restart, and leave when removed."""
     card = switch.open_card()
