@@ -15,55 +15,114 @@ from numpy.typing import NDArray
 
 from engine.security import des_boxes as boxes
 from engine.security.blocks import block_count, block_word, is_whole
-from ledger.jit import Int, allocating_kernel, hot_kernel, kernel
+from ledger.jit import Int, hot_kernel, kernel
 
 WORDS = 8  # of a bit: as many as the widest vectors hold
 LANES = 64 * WORDS  # messages that run together
 _W = WORDS
 _HALF, _KEY_BITS = 32 * WORDS, 16 * 48
+_MASKS = 3 * _KEY_BITS
+_WORDS_AT = _MASKS + 2 * _HALF
+SCRATCH_WORDS = _WORDS_AT + 2 * LANES
 _U = np.uint64
 
 Six: TypeAlias = tuple[Int, Int, Int, Int, Int, Int]
 
 
-@allocating_kernel
+@kernel
 def sliced_macs(
     data: NDArray[np.uint8],
     starts: NDArray[np.int64],
     sizes: NDArray[np.int64],
-    order: NDArray[np.int64],
+    rows: NDArray[np.int64],
     marked: Int,
     inner: Int,
     keys: NDArray[np.uint32],
     tails: NDArray[np.uint64],
+    scratch: NDArray[np.uint64],
     out: NDArray[np.uint8],
 ) -> None:
-    """Write the MACs of many messages; the same as ``des_kernels.table_macs``.
+    """Write the MACs of ``rows``; the same as ``des_kernels.table_macs``.
 
     Parameters
     ----------
-    starts, sizes : i64 (n,); order : i64 (n,), rows by falling size.
+    starts, sizes : i64 (n,); rows : i64 (m,), the messages by falling size, at most ``LANES``.
     marked : how the last block is filled, ``engine.security.blocks``.
     inner : passes of DES over each block but the last, of the three that ``keys`` has: 1 is
         algorithm 3 of ISO 9797-1, 3 are algorithms 1 and 5.
     keys : u4 (3, 16, 2), round keys of each pass.
     tails : u64 (2,), what last blocks are mixed with: those that were filled, those that are whole.
+    scratch : u64 (SCRATCH_WORDS,), for this call alone; keys and messages in it are overwritten.
     out : u8 (n, 8), out.
     """
-    masks = np.zeros(3 * _KEY_BITS, np.uint64)
+    masks, halves = scratch[:_MASKS], scratch[_MASKS : _MASKS + 2 * _HALF]
+    words, lasts = scratch[_WORDS_AT : _WORDS_AT + LANES], scratch[_WORDS_AT + LANES :]
     _spread(keys, masks)
-    halves = np.zeros(2 * _HALF, np.uint64)
-    words, lasts = np.zeros(LANES, np.uint64), np.zeros(LANES, np.uint64)
-    for first in range(0, len(order), LANES):
-        rows = order[first : first + LANES]
-        _chains(data, starts, sizes, rows, marked, inner, masks, halves, words, lasts)
-        for i in range(len(rows)):
-            lasts[i] ^= tails[1 if is_whole(sizes[rows[i]], 8) else 0]
-        _close(lasts, len(rows), masks, halves, words)
-        for i in range(len(rows)):
-            for b in range(8):
-                out[rows[i], b] = (words[i] >> _U(56 - 8 * b)) & _U(255)
-    masks[:] = _U(0)
+    halves[:] = _U(0)
+    running, step, is_closing = len(rows), 0, False
+    # Step by step, then the last blocks, which go through the whole key: in one loop, since the
+    # rounds are most of what there is to compile and would be compiled for each place that calls.
+    while not is_closing:
+        _load(data, starts, sizes, rows[:running], step, marked, words)
+        _transpose(words)
+        _enter(words, halves)
+        step += 1
+        running = _ended(sizes, rows[:running], step, marked, tails, halves, words, lasts)
+        passes = inner
+        if running == 0:
+            is_closing, passes = True, 3
+            for i in range(LANES):
+                words[i] = lasts[i] if i < len(rows) else _U(0)
+            _transpose(words)
+            halves[:] = _U(0)
+            _enter(words, halves)
+        for part in range(passes):
+            _des(halves, masks, part * _KEY_BITS)
+    _leave(halves, words)
+    _transpose(words)
+    for i in range(len(rows)):
+        for b in range(8):
+            out[rows[i], b] = (words[i] >> _U(56 - 8 * b)) & _U(255)
+    scratch[:] = _U(0)
+
+
+@kernel
+def _ended(
+    sizes: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    step: Int,
+    marked: Int,
+    tails: NDArray[np.uint64],
+    halves: NDArray[np.uint64],
+    words: NDArray[np.uint64],
+    lasts: NDArray[np.uint64],
+) -> int:
+    """Put the last blocks of messages with ``step`` blocks aside; return how many go on."""
+    going_on = len(rows)
+    while going_on and block_count(sizes[rows[going_on - 1]], 8, marked) <= step:
+        going_on -= 1
+    if going_on < len(rows):
+        _leave(halves, words)
+        _transpose(words)
+        for i in range(going_on, len(rows)):
+            lasts[i] = words[i] ^ tails[1 if is_whole(sizes[rows[i]], 8) else 0]
+    return going_on
+
+
+@kernel
+def _load(
+    data: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    step: Int,
+    marked: Int,
+    words: NDArray[np.uint64],
+) -> None:
+    """Read block ``step`` of each message; zeros stand for those that there are not."""
+    for i in range(len(rows)):
+        words[i] = block_word(data, starts[rows[i]], sizes[rows[i]], step, marked)
+    words[len(rows) :] = _U(0)
 
 
 @kernel
@@ -77,62 +136,6 @@ def _spread(keys: NDArray[np.uint32], masks: NDArray[np.uint64]) -> None:
                 for b in range(6):
                     masks[at] = _U(0) - ((bits >> _U(5 - b)) & _U(1))
                     at += 1
-
-
-@kernel
-def _chains(
-    data: NDArray[np.uint8],
-    starts: NDArray[np.int64],
-    sizes: NDArray[np.int64],
-    rows: NDArray[np.int64],
-    marked: Int,
-    inner: Int,
-    masks: NDArray[np.uint64],
-    halves: NDArray[np.uint64],
-    words: NDArray[np.uint64],
-    lasts: NDArray[np.uint64],
-) -> None:
-    """Run the chains of ``rows``, longest first; ``lasts`` gets what the last pass is to take."""
-    halves[:] = _U(0)
-    running, step = len(rows), 0
-    while running:
-        for i in range(running):
-            words[i] = block_word(data, starts[rows[i]], sizes[rows[i]], step, marked)
-        words[running:] = _U(0)
-        _transpose(words)
-        _enter(words, halves)
-        step += 1
-        ended = running
-        while running and block_count(sizes[rows[running - 1]], 8, marked) <= step:
-            running -= 1
-        if running < ended:
-            _leave(halves, words)
-            _transpose(words)
-            for i in range(running, ended):
-                lasts[i] = words[i]
-        if running:
-            for part in range(inner):
-                _des(halves, masks, part * _KEY_BITS)
-
-
-@kernel
-def _close(
-    lasts: NDArray[np.uint64],
-    count: Int,
-    masks: NDArray[np.uint64],
-    halves: NDArray[np.uint64],
-    words: NDArray[np.uint64],
-) -> None:
-    """Take the last blocks through the whole key, into ``words``."""
-    halves[:] = _U(0)
-    for i in range(LANES):
-        words[i] = lasts[i] if i < count else _U(0)
-    _transpose(words)
-    _enter(words, halves)
-    for part in range(3):
-        _des(halves, masks, part * _KEY_BITS)
-    _leave(halves, words)
-    _transpose(words)
 
 
 @kernel

@@ -5,7 +5,7 @@ import numpy as np
 from engine.card_checks import CHECK
 from engine.items import LINK
 from engine.security.des_kernels import SP, passes, table_macs
-from engine.security.des_slices import sliced_macs
+from engine.security.des_slices import SCRATCH_WORDS, sliced_macs
 from engine.security.lay_kernels import lay_blocks, put_macs, read_track2, take_bytes
 from engine.security.mac_kernels import (
     Asked,
@@ -44,7 +44,8 @@ def _compile_macs(
     blocks, running = np.zeros((2, 1, 1), np.uint64), np.zeros(3, np.int64)
     lay_blocks(data, starts, sizes, starts, 0, tails, blocks, running)
     table_macs(data, starts, sizes, starts, 0, 1, rounds, tails[:, 0].byteswap(), SP, values)
-    sliced_macs(data, starts, sizes, starts, 0, 1, rounds, tails[:, 0].byteswap(), values)
+    scratch = np.empty(SCRATCH_WORDS, np.uint64)
+    sliced_macs(data, starts, sizes, starts, 0, 1, rounds, tails[:, 0].byteswap(), scratch, values)
 
 
 def _compile_finding(data: np.ndarray, values: np.ndarray) -> None:
