@@ -27,7 +27,7 @@ from engine import warm
 from engine.authorize import Authorizer, Settings, Workspace
 from engine.backtest import Tally, result_of
 from engine.backtest_report import html_of, text_of
-from engine.command_options import Flag
+from engine.command_options import Flag, Whole
 from engine.errors import ProblemFoundError, UsageError, run_command
 from engine.history import HistoryRun
 from engine.items import LINK
@@ -78,7 +78,7 @@ def run(
     *,
     data: Path | None = None,
     stream: Path | None = None,
-    demo_days: int = 0,
+    demo_days: Whole = 0,
     begin: Annotated[str | None, Parameter(name="--from")] = None,
     end: Annotated[str | None, Parameter(name="--to")] = None,
     against: Path | None = None,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bench.data_sets import needed
 from bench.said import say
-from engine.command_options import Flag
+from engine.command_options import Flag, Whole
 from engine.errors import ProblemFoundError, run_command
 from scoring.adverse_action import reasons_of
 from scoring.credit_features import BEHAVIOURS, MONTHS, NAMES, behaviours
@@ -91,9 +91,9 @@ def score(
     /,
     *,
     data: Path | None = None,
-    cutoff: int = CUTOFF,
+    cutoff: Whole = CUTOFF,
     out: Path | None = None,
-    limit: int | None = None,
+    limit: Whole | None = None,
     json: Flag = False,
 ) -> None:
     """Score accounts with a card; every refused one gets its reasons.

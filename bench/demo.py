@@ -18,7 +18,7 @@ from bench.stream import StreamError, load_stream
 from bench.switch_process import config_of, open_test_cards, switch_process, write_config
 from bench.traffic import Traffic
 from bench.workload import DAY_S, Workload
-from engine.command_options import Flag
+from engine.command_options import Flag, Whole
 from engine.errors import Exit, ProblemFoundError, UnavailableError, UsageError, run_command
 from ledger.recovery import scan_running
 
@@ -45,7 +45,7 @@ def run(
     seconds: float = 15.0,
     rate: float = 10_000.0,
     stream: Path | None = None,
-    seed: int = 39,
+    seed: Whole = 39,
     keep: Flag = False,
     json: Flag = False,
 ) -> None:

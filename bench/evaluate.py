@@ -25,7 +25,7 @@ from bench.said import Progress, say
 from bench.stream import StreamError, load_stream
 from bench.traffic import Traffic
 from bench.ulb import evaluate_ulb
-from engine.command_options import Flag
+from engine.command_options import Flag, Whole
 from engine.errors import ProblemFoundError, UsageError, run_command
 from scoring.features import FEATURES
 from scoring.metrics import average_precision, roc_auc
@@ -44,12 +44,12 @@ def evaluate(
     protocol: Literal["handbook", "ulb"] | None = None,
     stream: Path | None = None,
     train_from: str = TRAIN_FROM,
-    train_days: int = 7,
-    delay_days: int = 7,
-    test_days: int = 7,
+    train_days: Whole = 7,
+    delay_days: Whole = 7,
+    test_days: Whole = 7,
     scores: Path | None = None,
     report: Path | None = None,
-    threads: int = 2,
+    threads: Whole = 2,
     json: Flag = False,
 ) -> None:
     """Measure the scorer: area under the ROC curve, average precision, card precision at 100.

@@ -18,7 +18,7 @@ from bench.load_result import LoadResult, Snapshot
 from bench.stream import load_stream
 from bench.traffic import Traffic
 from bench.workload import Workload
-from engine.command_options import Flag
+from engine.command_options import Flag, Whole
 
 _POOL = 1_000_000  # payments generated at most; a longer run takes them again under new numbers
 _PER_CARD_DAY = 1.9
@@ -32,17 +32,17 @@ def run(
     *,
     target: str,
     rate: float = 0.0,
-    closed: int = 0,
-    connections: int = 4,
+    closed: Whole = 0,
+    connections: Whole = 4,
     seconds: float = 10.0,
     warmup: float = 1.0,
     drain: float = 5.0,
     dialect: str = "iso87-bin",
-    cards: int = 5_000,
+    cards: Whole = 5_000,
     stream: Path | None = None,
     repeat_share: float = 0.0,
     reversal_share: float = 0.0,
-    seed: int = 1,
+    seed: Whole = 1,
     json: Flag = False,
 ) -> None:
     """Load an ISO 8583 host and check every answer.

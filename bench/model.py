@@ -19,7 +19,7 @@ from bench.said import Progress, say
 from bench.stream import StreamError, load_stream
 from bench.traffic import Traffic
 from bench.workload import Workload
-from engine.command_options import Flag
+from engine.command_options import Flag, Whole
 from engine.errors import ProblemFoundError, UsageError, run_command
 from scoring.registry import CostThreshold, Model, default_model_path, load_model, save_model
 from scoring.train import compute_features, features_with, score_rows, train_model
@@ -34,12 +34,12 @@ def train(
     out: Path | None = None,
     stream: Path | None = None,
     data: Path | None = None,
-    delay_days: int = 7,
-    customers: int = 2_500,
-    days: int = 90,
-    seed: int = 20,
-    trees: int = 100,
-    depth: int = 6,
+    delay_days: Whole = 7,
+    customers: Whole = 2_500,
+    days: Whole = 90,
+    seed: Whole = 20,
+    trees: Whole = 100,
+    depth: Whole = 6,
     report: Path | None = None,
     json: Flag = False,
 ) -> None:

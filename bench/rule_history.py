@@ -15,7 +15,7 @@ from engine import warm
 from engine.authorize import Authorizer
 from engine.backtest import Tally, result_of
 from engine.backtest_report import html_of, text_of
-from engine.command_options import DATA_DEFAULT, Flag
+from engine.command_options import DATA_DEFAULT, Flag, Whole
 from engine.errors import ProblemFoundError, UsageError, run_command
 from engine.history import PAYMENT_KINDS, HistoryRun
 from engine.ledger_commands import bounds_needed, card_text_of
@@ -95,7 +95,7 @@ def explain(
 def report(
     *,
     data: Path = DATA_DEFAULT,
-    days: int = _WEEK_DAYS,
+    days: Whole = _WEEK_DAYS,
     html: Path | None = None,
     json: Flag = False,
 ) -> None:

@@ -14,8 +14,8 @@ import msgspec
 
 from engine.clearing_file import Line, read_items
 from engine.client_commands import Call, call_engine
-from engine.command_options import TARGET, NegatableTarget, Target, print_json
-from engine.errors import ProblemFoundError, run_command
+from engine.command_options import TARGET, NegatableTarget, Progress, Target, print_json
+from engine.errors import ProblemFoundError, UnavailableError, run_command
 from engine.filing import Clearing, Item, Repayment
 from ledger.pan import Pan
 
@@ -88,16 +88,24 @@ def _send(
     *,
     is_dry: bool,
 ) -> None:
-    lines = read_items(file, kind, lambda line: _progress(f"{line} lines read"))
+    lines = read_items(file, kind, Progress(lambda line: f"{line:,} lines read"))
+    if report is not None:
+        report.open("a", encoding="utf-8").close()  # what cannot be written is told before
     views: list[dict[str, Any]] = []
+    progress = Progress(lambda count: f"{count:,} of {len(lines):,} items")
     for first in range(0, len(lines), _PIECE_ITEMS):
         piece = lines[first : first + _PIECE_ITEMS]
         body = {"items": [_plain(line.item) for line in piece], "dry_run": is_dry}
-        answer = call_engine(Call("POST", path, body, _TIMEOUT_S), target)
+        try:
+            answer = call_engine(Call("POST", path, body, _TIMEOUT_S), target)
+        except UnavailableError as problem:
+            raise UnavailableError(
+                f"{file}: {len(views)} of {len(lines)} items were answered, then: {problem}; send "
+                "the whole file again, what is posted is not posted twice"
+            ) from None
         for line, view in zip(piece, answer["items"], strict=True):
             views.append({"line": line.line, **view})
-        _progress(f"{len(views)} of {len(lines)} items")
-    _progress("")
+        progress(len(views))
     if report is not None:
         _write_report(report, views)
     _show(file, lines, views, as_json=target.json, is_dry=is_dry)
@@ -154,9 +162,3 @@ def _write_report(path: Path, views: list[dict[str, Any]]) -> None:
         for view in views:
             values = {**view, "flags": " ".join(view["flags"])}
             writer.writerow([values[name] for name in _REPORT_COLUMNS])
-
-
-def _progress(text: str) -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r\x1b[K{text}")
-        sys.stderr.flush()

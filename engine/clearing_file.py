@@ -9,13 +9,13 @@ import csv
 import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args, get_type_hints
 
 import msgspec
 
 from engine import limits
-from engine.errors import ProblemFoundError, StorageFailure
-from engine.filing import Clearing, Item, Repayment, faults_of
+from engine.errors import ProblemFoundError
+from engine.filing import ITEM_MINOR_MAX, Clearing, Item, Repayment, faults_of
 from engine.importing import PROBLEMS_MAX, Problem, parse_pan
 from ledger.pan import Pan
 
@@ -46,19 +46,17 @@ def read_items(
     """Read and check a whole file; ``kind`` is Clearing or Repayment.
 
     ``on_progress`` is told the lines read now and then. Raises ``ClearingFileError``, or
-    ``StorageFailure`` when the file cannot be read.
+    ``OSError`` when the file cannot be read.
     """
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise StorageFailure(f"{path}: cannot be read: {error.strerror}") from error
+    raw = path.read_bytes()
     problems: list[Problem] = []
     lines: list[Line] = []
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
-        raise ClearingFileError(path, [Problem(line, "", "not UTF-8")]) from None
+        problem = Problem(line, "", "not UTF-8; expected CSV as text")
+        raise ClearingFileError(path, [problem]) from None
     if text and not text.endswith("\n"):
         last = text.count("\n") + 1
         problem = Problem(last, "", "the last line does not end: the file was cut short")
@@ -110,9 +108,10 @@ def _rows(text: str, kind: type[Item]) -> Iterator[tuple[int, Item | None, list[
 def _header_faults(header: list[str], kind: type[Item]) -> Iterator[tuple[str, str]]:
     fields = msgspec.structs.fields(kind)
     known = [field.name for field in fields]
-    for name in header:
-        if name not in known:
-            yield "", f"the header has a column that is not known; known are {', '.join(known)}"
+    for place, name in enumerate(header, 1):
+        if name not in known:  # it is not repeated: without a header it may be a card number
+            text = f"value {place} of the header names no column"
+            yield "", f"{text}; expected some of {', '.join(known)}"
             return
     if len(set(header)) != len(header):
         yield "", "the header names a column twice"
@@ -137,14 +136,15 @@ def _item(row: dict[str, str], kind: type[Item]) -> tuple[Item | None, list[tupl
         item = msgspec.convert(values, kind, dec_hook=_as_it_is)
     except msgspec.ValidationError as error:
         name = str(error).rpartition("`$.")[2].strip("`") if "`$." in str(error) else ""
-        return None, [(name, _expected(name, error))]
+        return None, [(name, _expected(name, kind, error))]
     return item, list(faults_of(item))
 
 
 def _value(name: str, text: str) -> Any:
     if name in _WHOLE:
         if not (text.isascii() and text.isdigit() and len(text) <= 18):
-            raise ValueError("expected a whole number without a sign")
+            most = f"1 to {ITEM_MINOR_MAX} minor units, a" if name == "amount_minor" else "a"
+            raise ValueError(f"expected {most} whole number without a sign")
         return int(text)
     if name == "pan":
         return parse_pan(text)
@@ -161,9 +161,12 @@ def _as_it_is(kind: type, value: object) -> object:
     raise ValueError("not a card number")
 
 
-def _expected(name: str, error: msgspec.ValidationError) -> str:
+def _expected(name: str, kind: type[Item], error: msgspec.ValidationError) -> str:
     if name == "type":
-        return "expected clearing, refund, reversal; or repayment, returned"
+        types = get_args(get_type_hints(kind)["type"])
+        return f"expected {', '.join(types)}"
+    if name == "amount_minor":
+        return f"expected 1 to {ITEM_MINOR_MAX} minor units, a whole number without a sign"
     if "missing required field" in str(error):
         return "a value is missing: " + str(error).rpartition("field ")[2]
     return "expected " + str(error).partition("Expected ")[2].partition(" - at")[0]

@@ -8,8 +8,10 @@ import getpass
 import http.client
 import json as json_format
 import os
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
@@ -23,10 +25,12 @@ from engine.command_options import (
     NegatableChange,
     NegatableTarget,
     Target,
+    Whole,
     print_answer,
     print_json,
 )
 from engine.errors import (
+    OperatingError,
     PermissionRefused,
     ProblemFoundError,
     UnavailableError,
@@ -54,7 +58,7 @@ def account_open(
     account: str,
     *,
     customer: str,
-    limit_minor: int,
+    limit_minor: Whole,
     product: str = "standard",
     currency: str = "840",
     change: NegatableChange = CHANGE,
@@ -113,7 +117,7 @@ def account_show(account: str, *, target: NegatableTarget = TARGET) -> None:
 def account_set(
     account: str,
     *,
-    limit_minor: int | None = None,
+    limit_minor: Whole | None = None,
     status: str | None = None,
     change: NegatableChange = CHANGE,
 ) -> None:
@@ -165,14 +169,15 @@ def card_issue(
     if pan_stdin:
         pan = sys.stdin.readline().strip()
     if pan is not None and not Pan(pan).is_luhn_ok:
-        raise UsageError("--pan: must be 12 to 19 digits that end in their check digit")
+        option = "--pan-stdin" if pan_stdin else "--pan"
+        raise UsageError(f"{option}: must be 12 to 19 digits that end in their check digit")
     body = {"account": account, **_given(pan=pan, expiry_yymm=expiry_yymm, zone=zone)}
     write(Call("POST", "/v1/cards", body), change)
 
 
 @run_command
 def card_set(
-    card: int,
+    card: Whole,
     *,
     status: str | None = None,
     travel_notice: bool | None = None,
@@ -212,12 +217,32 @@ def import_over_http(file: Path, *, http: str, data: Path) -> dict[str, Any]:
     Raises
     ------
     OperatingError
-        Of the kind whose exit code fits; a bad row is a UsageError that names line and field.
+        Of the kind whose exit code fits; a bad row is a ProblemFoundError that names file, line
+        and field, as is an account or card that stands already.
     OSError
         When the file cannot be read.
     """
     call = Call("POST", "/v1/import", file.read_bytes(), _IMPORT_TIMEOUT_S)
-    return call_engine(call, Target(http=http, data=data))
+    with naming_file(r"^(line [0-9]+|account |card )", lambda found: f"{file}: {found[0]}"):
+        return call_engine(call, Target(http=http, data=data))
+
+
+@contextmanager
+def naming_file(
+    pattern: str,
+    text: Callable[[re.Match[str]], str],
+    kind: type[OperatingError] = ProblemFoundError,
+) -> Iterator[None]:
+    """Let what the engine refuses of a file name the file: the engine knows its bytes only.
+
+    Where ``pattern`` is found in a refusal, ``text`` takes its place, and the refusal is raised as
+    ``kind``, what it is where such a file is looked at without an engine.
+    """
+    try:
+        yield
+    except (UsageError, ProblemFoundError) as problem:
+        told, count = re.subn(pattern, text, str(problem), count=1)
+        raise (kind if count else type(problem))(told) from None
 
 
 def _given(**values: object) -> dict[str, object]:

@@ -8,16 +8,30 @@ imported, so that a command starts at once.
 import json as json_format
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 HTTP_DEFAULT = "http://127.0.0.1:8580"
 DATA_DEFAULT = Path("de39-data")  # the default of the configuration
 
+
+_DIGITS_MAX = 18  # of a number of 64 bits
+
+
+def _whole(_: Any, tokens: Sequence[Token]) -> int:
+    """Read a whole number as it stands: 10.5 is none, and never becomes 10."""
+    text = tokens[0].value
+    digits = text[1:] if text.startswith(("-", "+")) else text
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= _DIGITS_MAX):
+        raise ValueError(f"expected a whole number of up to {_DIGITS_MAX} digits, such as 1500")
+    return int(text)
+
+
+Whole: TypeAlias = Annotated[int, Parameter(converter=_whole)]
 Flag: TypeAlias = Annotated[bool, Parameter(negative="")]  # without a --no-X
 Why: TypeAlias = Annotated[str, Parameter(help="Goes into the ledger with your name.")]
 

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.command_options import DATA_DEFAULT, Flag, print_json
+from engine.command_options import DATA_DEFAULT, Flag, Whole, print_json
 from engine.errors import ProblemFoundError, UsageError, run_command
 from engine.explaining import is_wanted, model_of
 from engine.inquiry import find_records, is_about
@@ -38,7 +38,7 @@ _ROWS_A_TURN = 64
 def explain(
     *,
     rrn: str | None = None,
-    record: int | None = None,
+    record: Whole | None = None,
     row: str | None = None,
     missing: Flag = False,
     model: Path | None = None,

@@ -7,6 +7,7 @@ what would be right and never repeats a card number.
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
@@ -28,7 +29,7 @@ ITEM_MINOR_MAX = 10**12 - 1  # twelve digits, as DE4
 ID_CHARACTERS_MAX = 64
 ITEMS_MAX = 5000  # of one call
 _ID = re.compile(r"[!-~]{1,64}")
-_DATE = re.compile(r"20[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])")
+_DATE = re.compile(r"20[0-9]{6}")
 
 Minor: TypeAlias = Annotated[int, Meta(ge=1, le=ITEM_MINOR_MAX)]
 
@@ -98,8 +99,16 @@ def faults_of(item: Item) -> Iterable[tuple[str, str]]:
     else:
         yield from _clearing_faults(item)
         date, name = item.settlement_date, "settlement_date"
-    if date and not _DATE.fullmatch(date):
+    if date and not _is_date(date):
         yield name, "expected a date as YYYYMMDD, such as 20260131"
+
+
+def _is_date(text: str) -> bool:
+    """Whether ``text`` is YYYYMMDD of a day that there is, in this century."""
+    try:
+        return bool(_DATE.fullmatch(text)) and bool(datetime.strptime(text, "%Y%m%d"))  # noqa: DTZ007
+    except ValueError:
+        return False
 
 
 def _clearing_faults(item: Clearing) -> Iterable[tuple[str, str]]:

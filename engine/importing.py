@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from engine import limits
 from engine.cards import CardStatus
-from engine.errors import ProblemFoundError, StorageFailure
+from engine.errors import ProblemFoundError
 from engine.zones import zone_number
 from ledger import money
 from ledger.accounts import AMOUNT_MINOR_MAX
@@ -116,15 +116,12 @@ def read_import(path: Path, *, first_serial: int, on_progress: Progress | None =
     ------
     ImportFileError
         The file has errors; line, column and what would be right.
-    StorageFailure
+    OSError
         The file cannot be read.
     """
     reader = _Reader(path, first_serial)
-    try:
-        with path.open("rb") as file:
-            reader.read(file, path.stat().st_size, on_progress)
-    except OSError as problem:
-        raise StorageFailure(f"{path}: cannot be read: {problem.strerror}") from None
+    with path.open("rb") as file:
+        reader.read(file, path.stat().st_size, on_progress)
     return reader.result()
 
 
@@ -189,7 +186,7 @@ def made_pan(serial: int) -> Pan:
     return Pan(prefix + luhn_digit(prefix))
 
 
-_PAN_SHAPE = f"expected {DIGITS_MIN} to {DIGITS_MAX} digits, or nothing to have one made"
+_PAN_SHAPE = f"expected a card number of {DIGITS_MIN} to {DIGITS_MAX} digits"
 _PAN_LUHN = "the check digit does not hold (Luhn); expected a card number without a typing error"
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from engine.command_options import Flag
+from engine.command_options import Flag, Whole
 from engine.config import load_config
 from engine.errors import ProblemFoundError, UsageError, run_command
 from engine.security.ciphers import kcv_of, wipe
@@ -96,7 +96,7 @@ def generate(
     *,
     usage: str,
     algorithm: str = "",
-    size_bytes: int = 0,
+    size_bytes: Whole = 0,
     exportable: Flag = False,
     config: Path | None = None,
     data: Path | None = None,
@@ -139,7 +139,7 @@ def rotate(
     name: str,
     /,
     *,
-    grace_s: int = 600,
+    grace_s: Whole = 600,
     config: Path | None = None,
     data: Path | None = None,
     dry_run: Flag = False,
@@ -187,7 +187,7 @@ def import_key(
     *,
     usage: str = "",
     algorithm: str = "tdes",
-    components: int = 2,
+    components: Whole = 2,
     under: str = "",
     exportable: Flag = False,
     config: Path | None = None,
@@ -270,7 +270,7 @@ def export(
 @run_command
 def remove(
     name: str,
-    version: int,
+    version: Whole,
     /,
     *,
     config: Path | None = None,

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from engine.audit import INVARIANTS, Audit
-from engine.command_options import DATA_DEFAULT, print_answer, print_json, records_progress
+from engine.command_options import DATA_DEFAULT, Whole, print_answer, print_json, records_progress
 from engine.command_options import Flag as OptionFlag
 from engine.decision import Decision
 from engine.errors import Exit, UsageError, run_command
@@ -94,7 +94,7 @@ def audit(
 def tail(
     *,
     data: Path = DATA_DEFAULT,
-    count: int = 10,
+    count: Whole = 10,
     follow: OptionFlag = False,
 ) -> None:
     """Print the last records, one JSON object a line; card numbers as BIN and last four.

@@ -13,6 +13,7 @@ from engine.command_options import (
     NegatableChange,
     NegatableTarget,
     Target,
+    Whole,
     print_json,
 )
 from engine.errors import UsageError, run_command
@@ -28,7 +29,7 @@ def line_list(*, target: NegatableTarget = TARGET) -> None:
 
 @run_command
 def line_messages(
-    *, state: str | None = None, limit: int = 50, target: NegatableTarget = TARGET
+    *, state: str | None = None, limit: Whole = 50, target: NegatableTarget = TARGET
 ) -> None:
     """Show the messages that the engine must deliver on its lines, the newest first.
 

@@ -5,7 +5,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from engine.client_commands import Call, ask, write
+from engine.client_commands import Call, ask, naming_file, write
 from engine.command_options import CHANGE, TARGET, Change, Flag, Target
 from engine.errors import ProblemFoundError, run_command
 from scoring.registry import load_model
@@ -95,15 +95,21 @@ def labels(file: Path, /, *, target: Target = TARGET, dry_run: Flag = False) -> 
         Let the engine check every line and change nothing.
     """
     body = {"labels": read_labels(file), "dry_run": dry_run}
-    ask(Call("POST", "/v1/labels", body, 630.0), target)
+    with naming_file(r"labels\[([0-9]+)\]", lambda found: f"{file}: line {int(found[1]) + 2}"):
+        ask(Call("POST", "/v1/labels", body, 630.0), target)
 
 
 def read_labels(file: Path) -> list[dict[str, Any]]:
-    """Return the lines of a label file; ProblemFoundError names file, line and key."""
+    """Return the lines of a label file; ProblemFoundError names file, line and key.
+
+    Raises OSError where the file cannot be read.
+    """
+    raw = file.read_bytes()
     try:
-        lines = list(csv.reader(file.read_text(encoding="utf-8").splitlines()))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProblemFoundError(f"{file}: cannot be read ({error})") from None
+        lines = list(csv.reader(raw.decode("utf-8-sig").splitlines()))
+    except UnicodeDecodeError as error:
+        place = raw[: error.start].count(b"\n") + 1
+        raise ProblemFoundError(f"{file}: line {place}: not UTF-8; expected CSV as text") from None
     if not lines or lines[0] != ["record", "label"]:
         raise ProblemFoundError(f"{file}: line 1: expected the header record,label")
     found = []

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.command_options import DATA_DEFAULT, Flag
+from engine.command_options import DATA_DEFAULT, Flag, Whole
 from engine.errors import ProblemFoundError, UsageError, run_command
 from engine.inquiry import find_records
 from ledger.proof.log import read_verifier
@@ -18,7 +18,7 @@ _MATCHES_MAX = 1_000
 def prove(
     *,
     data: Path = DATA_DEFAULT,
-    seq: int | None = None,
+    seq: Whole | None = None,
     rrn: str | None = None,
     since: Path | None = None,
     out: Path | None = None,

@@ -6,18 +6,19 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from engine.client_commands import Call, ask, call_engine, write
+from engine.client_commands import Call, ask, call_engine, naming_file, write
 from engine.command_options import (
     CHANGE,
     TARGET,
     Change,
     Flag,
     Target,
+    Whole,
     Why,
     print_answer,
     print_json,
 )
-from engine.errors import UsageError, run_command
+from engine.errors import ConfigError, UsageError, run_command
 from engine.rules.language import text_of
 
 _VALUE = re.compile(r"value ([0-9]+): ")
@@ -73,7 +74,8 @@ def apply(file: Path, /, *, why: Why = "", target: Target = TARGET, dry_run: Fla
         Let the engine check the file and change nothing.
     """
     body = {"text": text_of(file), "reason": why, "dry_run": dry_run}
-    answer = call_engine(Call("POST", "/v1/rules", body, _TIMEOUT_S), target)
+    with naming_file(r"^request(?=:)", lambda _: str(file), ConfigError):
+        answer = call_engine(Call("POST", "/v1/rules", body, _TIMEOUT_S), target)
     if target.json:
         print_json(answer)
         return
@@ -135,7 +137,7 @@ def snooze(
     rule: str,
     /,
     *,
-    card: int,
+    card: Whole,
     ttl: str = "24h",
     why: Why = "",
     target: Target = TARGET,
@@ -265,7 +267,7 @@ def list_load(
 
 
 @run_command
-def list_show(name: str = "", /, *, limit: int = 100, target: Target = TARGET) -> None:
+def list_show(name: str = "", /, *, limit: Whole = 100, target: Target = TARGET) -> None:
     """Show the lists, or the entries of one.
 
     Parameters

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from engine.command_options import DATA_DEFAULT, Flag, print_answer, records_progress
+from engine.command_options import DATA_DEFAULT, Flag, Whole, print_answer, records_progress
 from engine.config import load_config
 from engine.errors import Exit, ProblemFoundError, UsageError, run_command
 from engine.partition import bounds_of
@@ -25,7 +25,7 @@ from ledger.vault import KEY_FILE, Vault
 def replay(
     *,
     data: Path = DATA_DEFAULT,
-    from_record: int | None = None,
+    from_record: Whole | None = None,
     config: Path | None = None,
     json: Flag = False,
 ) -> None:
@@ -98,7 +98,7 @@ def restore(
     /,
     *,
     data: Path,
-    until_record: int | None = None,
+    until_record: Whole | None = None,
     until: datetime | None = None,
     store: Literal["file", "postgres"] = "file",
     dsn: str | None = None,
@@ -160,7 +160,7 @@ def archive(
     /,
     *,
     data: Path = DATA_DEFAULT,
-    keep_count: int = 2,
+    keep_count: Whole = 2,
     dry_run: Flag = False,
     json: Flag = False,
 ) -> None:

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from engine.clearing_file import HEADERS, ClearingFileError, read_items
-from engine.errors import StorageFailure
 from engine.filing import Clearing, Repayment
 from ledger.pan import Pan
 
@@ -50,7 +49,10 @@ def test_a_repayment_file(tmp_path: Path) -> None:
         (f"X1,{_PAN},100,840\nX1,{_PAN},100,840\n", "line 3, column id: the same id is on line 2"),
         (f"X1,{_PAN},100,840", "line 2: the last line does not end: the file was cut short"),
         ("X1,4111111111111112,100,840\n", "line 2, column pan: the check digit"),
-        (f"X1,{_PAN},1.00,840\n", "line 2, column amount_minor: expected a whole number"),
+        (f"X1,{_PAN},1.00,840\n", "line 2, column amount_minor: expected 1 to 999999999999 minor"),
+        (f"X1,{_PAN},1000000000000,840\n", "amount_minor: expected 1 to 999999999999 minor units"),
+        (f"X1,{_PAN},{'9' * 30},840\n", "amount_minor: expected 1 to 999999999999 minor units"),
+        ("X1,41x,100,840\n", "line 2, column pan: expected a card number of 12 to 19 digits;"),
         (f"X1,{_PAN},-5,840\n", "line 2, column amount_minor"),
         (f"X1,{_PAN},0,840\n", "line 2, column amount_minor: expected"),
         (f"X1,{_PAN},100,USD\n", "line 2, column currency"),
@@ -75,7 +77,7 @@ def test_bad_rows_are_named(tmp_path: Path, rows: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("header", "said"),
     [
-        ("id,pan,amount_minor,currency,color", "a column that is not known"),
+        ("id,pan,amount_minor,currency,color", "value 5 of the header names no column"),
         ("id,id,pan,amount_minor,currency", "names a column twice"),
         ("id,pan,currency", "column amount_minor: the header lacks this column"),
     ],
@@ -90,7 +92,8 @@ def test_bad_headers_are_named(tmp_path: Path, header: str, said: str) -> None:
     ("column", "value"),
     [
         ("type", "gift"), ("final", "maybe"), ("mcc", "12"), ("pcode", "1"), ("rrn", "1" * 13),
-        ("settlement_date", "20261301"), ("scheme", "70000"), ("approval_code", "abc"),
+        ("settlement_date", "20261301"), ("settlement_date", "20260231"), ("scheme", "70000"),
+        ("approval_code", "abc"),
         ("acquirer", "x"), ("authorization", "x"),
     ],
 )  # fmt: skip
@@ -98,6 +101,25 @@ def test_bad_values_are_named(tmp_path: Path, column: str, value: str) -> None:
     """Every column says what it takes."""
     with pytest.raises(ClearingFileError, match=f"line 2, column {column}: expected"):
         _read(tmp_path, f"{_HEADER},{column}\nX1,{_PAN},100,840,{value}\n")
+
+
+def test_a_repayment_says_what_it_takes(tmp_path: Path) -> None:
+    """Its own types, and a day that there is."""
+    header = "id,account,amount_minor,currency,type,value_date"
+    for row, said in (
+        ("P1,A1,1,840,gift,", "column type: expected repayment, returned;"),
+        ("P1,A1,1,840,,20270229", "column value_date: expected a date as YYYYMMDD"),
+    ):
+        with pytest.raises(ClearingFileError, match=said):
+            _read(tmp_path, f"{header}\n{row}\n", Repayment)
+    assert _read(tmp_path, f"{header}\nP1,A1,1,840,,20280229\n", Repayment)
+
+
+def test_a_header_is_not_repeated(tmp_path: Path) -> None:
+    """It may be a first row that was taken for one; its place is told."""
+    with pytest.raises(ClearingFileError, match="line 1: value 2 of the header names no") as caught:
+        _read(tmp_path, f"id,{_PAN},amount_minor\nX1,2,3\n")
+    assert _PAN not in str(caught.value)
 
 
 def test_a_reversal_names_what_it_reverses(tmp_path: Path) -> None:
@@ -113,7 +135,7 @@ def test_what_is_no_text_and_what_is_not_there(tmp_path: Path) -> None:
     """Bytes that are not UTF-8 by their line; a missing file by its name."""
     with pytest.raises(ClearingFileError, match="line 2: not UTF-8"):
         _read(tmp_path, f"{_HEADER}\n".encode() + b"\xff\n")
-    with pytest.raises(StorageFailure, match="cannot be read"):
+    with pytest.raises(FileNotFoundError, match=r"none\.csv"):
         read_items(tmp_path / "none.csv", Clearing)
 
 

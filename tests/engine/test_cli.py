@@ -1,8 +1,12 @@
 """The command line: every command is there, helps, and says what it did not understand."""
 
+import importlib
+import inspect
 import subprocess
 import sys
+import types
 from pathlib import Path
+from typing import Union, get_args, get_origin, get_type_hints
 
 import pytest
 
@@ -149,3 +153,18 @@ def test_a_process_with_kernels_ends_whole(tmp_path: Path) -> None:
     done = run_process("-c", code)
     assert (done.returncode, left.exists()) == (78, True)
     assert "bad.rules:1:" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("words", sorted(w for w in cli._COMMANDS if not w.startswith("bench ")))
+def test_whole_numbers_are_read_strictly(words: str) -> None:
+    """No option takes a number as Python or a float would: 10.5 cents were 10."""
+    module, _, name = cli._COMMANDS[words].partition(":")
+    command = inspect.unwrap(getattr(importlib.import_module(module), name))
+    hints = get_type_hints(command, include_extras=True)
+    hints.pop("return", None)
+    parts = {key: get_args(hint) if _is_choice(hint) else (hint,) for key, hint in hints.items()}
+    assert [key for key, hints in parts.items() if int in hints] == []
+
+
+def _is_choice(hint: object) -> bool:
+    return get_origin(hint) in (Union, types.UnionType)

@@ -16,7 +16,7 @@ import pytest
 from engine import client_commands as commands
 from engine.admin import operations as o
 from engine.admin.token import TOKEN_FILE
-from engine.errors import UsageError
+from engine.errors import ProblemFoundError
 from tests.engine.admin.conftest import TOKEN, Desk, desk
 
 __all__ = ["desk"]  # the fixture
@@ -180,13 +180,13 @@ def test_an_address_that_is_none_is_usage(run: Run, url: str) -> None:
 
 
 def test_an_import_file_goes_to_a_running_engine(run: Run, desk: Desk, tmp_path: Path) -> None:
-    """Counts come back; a bad row is a usage error that names its line and hides what it held."""
+    """Counts come back; a bad row names file and line and hides what it held."""
     good, bad = tmp_path / "good.csv", tmp_path / "bad.csv"
     good.write_text("header\nA1,C1,s,840,1,,3012,active\n", encoding="utf-8")
     bad.write_text(f"header\n{PAN}\n", encoding="utf-8")
     done = commands.import_over_http(good, http=desk.url, data=tmp_path)
     assert done == {"rows": 1, "accounts": 1, "cards": 1}
-    with pytest.raises(UsageError, match="line 2") as raised:
+    with pytest.raises(ProblemFoundError, match=r"bad\.csv: line 2") as raised:
         commands.import_over_http(bad, http=desk.url, data=tmp_path)
     assert PAN not in str(raised.value)
 

@@ -14,6 +14,7 @@ from engine.command_options import (
     NegatableTarget,
     Progress,
     Target,
+    Whole,
     Why,
     print_answer,
     records_progress,
@@ -90,6 +91,34 @@ def test_an_answer_is_one_json_object_or_a_line_a_key(capsys: pytest.CaptureFixt
     ]
     print_answer({}, as_json=False)
     assert not capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("text", "number"), [("0", 0), ("1500", 1500), ("-5", -5), ("+7", 7)])
+def test_a_whole_number_is_read_as_it_stands(text: str, number: int) -> None:
+    """Of an amount, a card, a record."""
+    assert whole_of(text) == number
+
+
+@pytest.mark.parametrize(
+    "text", ["10.5", "10.0", "1e3", "0x10", "1_000", "", "-", "\u0661", "9" * 19]
+)
+def test_what_is_no_whole_number_is_refused(text: str) -> None:
+    """An amount with decimals was rounded; nothing that was typed is repeated."""
+    with pytest.raises(cyclopts.CycloptsError, match="a whole number of up to 18 digits") as caught:
+        whole_of(text)
+    assert not text.strip("-") or text not in str(caught.value)
+
+
+def whole_of(text: str) -> int | None:
+    """Return what an option gets that is a whole number."""
+    app = cyclopts.App(result_action="return_value", exit_on_error=False, print_error=False)
+
+    @app.default
+    def command(*, number: Whole | None = None) -> int | None:
+        return number
+
+    found: int | None = app([f"--number={text}"])
+    return found
 
 
 def test_progress_is_said_once_a_second(capsys: pytest.CaptureFixture[str]) -> None:

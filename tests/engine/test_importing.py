@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from engine import limits
 from engine.cards import CardStatus
+from engine.errors import exit_code_of
 from engine.importing import (
     COLUMNS,
     HEADER,
@@ -159,10 +160,10 @@ def test_many_errors_are_counted_to_a_bound(tmp_path: Path) -> None:
 
 
 def test_missing_file_is_a_clear_error(tmp_path: Path) -> None:
-    """A file that is not there is an operating error."""
-    with pytest.raises(Exception, match="No such file") as refusal:
+    """A file that is not there is one of the command line's."""
+    with pytest.raises(FileNotFoundError, match="No such file") as refusal:
         read_import(tmp_path / "none.csv", first_serial=1)
-    assert refusal.value.exit_code == 74  # type: ignore[attr-defined]
+    assert exit_code_of(refusal.value) == 2
 
 
 def test_made_numbers_differ_and_hold() -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import socket
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from bench.frames import test_pan
 from tests.support.commands import de39
 from tests.system.link import payment
-from tests.system.process import Card, Switch
+from tests.system.process import Card, Switch, is_one_line
 
 _HEADER = "id,type,pan,amount_minor,currency,rrn,terminal,acquirer,final,original_id"
 
@@ -157,3 +158,26 @@ def test_posted_ids_outlive_a_restart(tmp_path: Path) -> None:
             answer = switch.call("POST", "/v1/clearings", {"items": [item]}).json
             assert (answer["posted"], answer["duplicates"]) == (0, 1)
             assert switch.account(card)["used_minor"] == 7
+
+
+@pytest.mark.parametrize("report", ["none/report.csv", "."])
+def test_a_report_that_cannot_be_written_is_told_before(
+    switch: Switch, tmp_path: Path, report: str
+) -> None:
+    """Nothing is posted then."""
+    card = switch.open_card()
+    file = _file(tmp_path, [f"{card.account}B,clearing,{card.pan},10,840,,,,yes,"])
+    place = ("--report", tmp_path / report, "--http", switch.http, "--data", switch.data)
+    assert de39("clearing", file, *place)[0] == 2
+    assert switch.account(card)["used_minor"] == 0
+
+
+def test_an_engine_that_is_gone_is_told_with_what_to_do(switch: Switch, tmp_path: Path) -> None:
+    """How much was answered, and that the file may be sent again."""
+    file = _file(tmp_path, ["G1,clearing,4111111111111111,10,840,,,,yes,"])
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        nowhere = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+    code, _, err = de39("clearing", file, "--http", nowhere, "--data", switch.data)
+    assert (code, is_one_line(err)) == (69, True)
+    assert "0 of 1 items were answered" in err
+    assert "send the whole file again" in err

@@ -76,6 +76,11 @@ def test_import_over_http(live: Switch, tmp_path: Path) -> None:
     where = ("--http", live.http, "--data", live.data)
     code, out, err = de39("import", file, *where)
     assert (code, out, is_one_line(err)) == (1, "", True)  # the second number is in use
+    assert "more.csv: card" in err
+    file.write_text(_HEADER + row.replace("1000", "10.00"))
+    code, _, err = de39("import", file, *where)
+    assert (code, is_one_line(err)) == (1, True)
+    assert "more.csv: line 2, column limit_minor: expected whole minor units" in err
     assert live.call("GET", "/v1/accounts/H1").status == 404
     file.write_text(_HEADER + row)
     assert de39("import", file, "--dry-run", *where)[0] == 0

@@ -112,8 +112,8 @@ def test_labels_are_taken_whole_or_not(switch: Switch, card: Card, tmp_path: Pat
     path = tmp_path / "labels.csv"
     path.write_text(f"record,label\n{number},fraud\n{10**9},fraud\n")
     code, _, err = _model_command(switch, "labels", path)
-    assert (code != 0, is_one_line(err)) == (True, True)
-    assert f"record {10**9} is no payment of this ledger" in err
+    assert (code, is_one_line(err)) == (1, True)
+    assert f"labels.csv: line 3: record {10**9} is no payment of this ledger" in err
     path.write_text(f"record,label\n{number},fraud\n")
     assert _model_command(switch, "labels", path, "--dry-run")[0] == 0
     code, out, _ = _model_command(switch, "labels", path, "--json")
@@ -127,6 +127,9 @@ def test_labels_are_taken_whole_or_not(switch: Switch, card: Card, tmp_path: Pat
         switch.start()
         code, _, err = _model_command(switch, "labels", path)
         assert (code != 0, f"record {number} has its label" in err) == (True, True)
+    path.write_bytes(b"record,label\n5,\xff\n")
+    assert "labels.csv: line 2: not UTF-8" in _model_command(switch, "labels", path)[2]
+    assert _model_command(switch, "labels", tmp_path / "none")[0] == 2
     path.write_text("record,label\n5,maybe\n")
     code, _, err = _model_command(switch, "labels", path)
     assert (code, is_one_line(err)) == (1, True)

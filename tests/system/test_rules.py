@@ -215,6 +215,9 @@ def test_what_is_refused_names_the_field(switch: Switch, tmp_path: Path) -> None
     file.write_bytes(b"# caf\xe9\n")
     code, _, err = de39("rules", "apply", file, *where)
     assert (code, err) == (78, f"de39: error: {file}:1:6: not UTF-8\n")
+    file.write_text("id,pan\n", encoding="utf-8")
+    code, _, err = de39("rules", "apply", file, *where)
+    assert (code, err.startswith(f"de39: error: {file}:1:1: expected")) == (78, True)
 
 
 def test_modes_change_by_command_and_survive_a_restart(switch: Switch) -> None:
