@@ -61,6 +61,7 @@ COVERED_BY = {
     "engine/doctor_files.py": "tests/engine/test_doctor.py",
     "engine/config_*.py": "tests/engine/test_config.py",
     "engine/metrics_kernels.py": "tests/engine/test_metrics.py",
+    "engine/zone_kernels.py": "tests/engine/test_zones.py",
     "engine/admin/series.py": "tests/engine/admin/test_collector.py",
     "engine/model_desk.py": "tests/system/test_models.py",
     "engine/model_history.py": "tests/system/test_models.py",

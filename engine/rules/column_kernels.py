@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.rules.columns import BY_NAME, LOCAL
-from engine.zones import offset_of
+from engine.zone_kernels import offset_of
 from ledger.jit import kernel
 from ledger.record import SCORE_NONE, Flag
 from scoring.features import EXTRAS, FEATURES, SHARED, SHARED_FEATURES

@@ -8,7 +8,8 @@ import tzdata
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.zones import NAME_MAX, offset_of, zone_name, zone_number, zone_table
+from engine.zone_kernels import offset_of
+from engine.zones import NAME_MAX, zone_name, zone_number, zone_table
 from tests.oracle.zones import seconds_ahead
 from tests.support.effort import examples
 
