@@ -9,17 +9,26 @@ import re
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
-from cyclopts import App
+from cyclopts import App, CycloptsError, CycloptsPanel
 
 from engine import __version__, kernel_cache
 from engine.errors import Exit
+from ledger.pan import hide_pans
+
+
+def _panel(error: CycloptsError) -> Any:
+    """Return what is shown of a command line that was not understood; it may hold a card number."""
+    return CycloptsPanel(hide_pans(str(error)))
+
 
 app = App(
     name="de39",
     help="A payment authorization engine: ISO 8583 in over TCP, durable decisions out.",
     version=__version__,
     help_format="plaintext",
+    error_formatter=_panel,
 )
 _GROUPS = {
     "account": "Open, show and change accounts of a running engine.",

@@ -27,6 +27,8 @@ def _whole(_: Any, tokens: Sequence[Token]) -> int:
     text = tokens[0].value
     digits = text[1:] if text.startswith(("-", "+")) else text
     if not (digits.isascii() and digits.isdigit() and len(digits) <= _DIGITS_MAX):
+        if tokens[0].keyword is None:  # a place of the line: the usual error names it
+            raise ValueError
         raise ValueError(f"expected a whole number of up to {_DIGITS_MAX} digits, such as 1500")
     return int(text)
 

@@ -168,3 +168,28 @@ def test_whole_numbers_are_read_strictly(words: str) -> None:
 
 def _is_choice(hint: object) -> bool:
     return get_origin(hint) in (Union, types.UnionType)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "card issue A1 {pan}",
+        "card set {pan}x",
+        "{pan}",
+        "ledger export --format {pan}",
+        "account open --limit-minor {pan}.5 A1 --customer C1",
+        "msg build 0100 2={pan}",
+    ],
+)
+def test_a_card_number_in_the_wrong_place_is_not_repeated(
+    words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever is wrong with the line, what it says of it is fit for a log."""
+    code, told = run(words.format(pan="4111111111111111"), capsys)
+    assert (code, "Error" in told) == (2, True)
+    assert "4111111111111111" not in told
+
+
+def test_a_place_that_takes_a_number_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """By the name that the help gives it."""
+    assert "Invalid value for CARD" in run("card set 1.5 --status active", capsys)[1]
