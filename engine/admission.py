@@ -172,6 +172,7 @@ def _blank(item: Row, i: Int) -> None:
     item["exponent"] = 2
     item["entry_class"] = 0
     item["by_local"] = 0
+    item["names_whole"] = 0
 
 
 @hot_kernel

@@ -58,7 +58,8 @@ ITEM = np.dtype(
         ("exponent", "u1"),
         ("entry_class", "u1"),  # scoring.payment.Entry
         ("by_local", "u1"),  # 1 = without an RRN: ``rrn_hi`` is of STAN, terminal and acquirer
-        ("spare", "u1", (4,)),
+        ("names_whole", "u1"),  # 1 = a reversal of the very amount of the message that it names
+        ("spare", "u1", (3,)),
     ]
 )
 

@@ -213,11 +213,11 @@ def _kept_minor(
     """
     keep_minor = np.int64(max(row["replacement_amount"], 0))
     asked_minor, billed_minor = np.int64(named["requested_minor"]), np.int64(named["amount_minor"])
-    is_part = named["result"] == Decision.PARTIALLY_APPROVED  # of one currency, but not as asked
     if profile[Profile.REVERSAL_AMOUNT] == _BY_DE4:
         keep_minor = np.int64(item["requested_minor"])
-        if keep_minor == asked_minor or (is_part and keep_minor == billed_minor):
+        if keep_minor == asked_minor or item["names_whole"] != 0:
             keep_minor = np.int64(0)
+    is_part = named["result"] == Decision.PARTIALLY_APPROVED  # of one currency, but not as asked
     if is_part or asked_minor == billed_minor or asked_minor <= 0:
         return min(keep_minor, most_minor + 1)
     whole_minor, rest, unit = np.int64(0), np.int64(0), np.int64(1)

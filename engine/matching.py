@@ -344,7 +344,8 @@ def _about(
     is_reversal = item["role"] == Role.REVERSE
     if original["kind"] == Kind.REVERSAL:  # or a tombstone; its state is not known in its batch
         return np.int64(0), np.int64(0)
-    if is_reversal and not _agrees(item, original) and profile[Profile.REVERSAL_AMOUNT] != _BY_DE4:
+    item["names_whole"] = is_reversal and _agrees(item, original)
+    if is_reversal and not item["names_whole"] and profile[Profile.REVERSAL_AMOUNT] != _BY_DE4:
         return np.int64(0), np.int64(0)
     if is_reversal and row["pan_length"] <= 0:
         return root_of(found, ring, cursor)

@@ -71,6 +71,23 @@ def test_behaviour_42_an_advice_of_a_declined_payment_holds(player: Player) -> N
     assert book_of(player) == (10_000, 0, 0, 0)
 
 
+@pytest.mark.parametrize("first", [12_000, 4_000])
+@pytest.mark.parametrize("sizes", [[1, 1, 1, 1], [4]])
+def test_behaviour_42_a_reversal_of_the_payment_reverses_the_advice_in_its_place(
+    player: Player, profile: Any, first: int, sizes: list[int]
+) -> None:
+    """Declined here, or reversed before: DE4 is the payment's own, not the advice's, by DE4 too."""
+    profile(reversal_amount=1)
+    payment = at(PAYMENT, amount=first)
+    advice = at(PAYMENT, mti=120, stan=2, amount=1_500)
+
+    player.play([payment, reversal(payment, stan=900), advice, reversal(payment, stan=901)], sizes)
+
+    assert {result.fields["39"] for result in player.played.results[1:]} == {"00"}
+    assert player.played.results[-1].decision == "REVERSED"
+    assert book_of(player) == (10_000, 0, 0, 0)
+
+
 @pytest.mark.parametrize(
     ("told", "holds"),
     [(code, code not in ("05", "51", "Z1")) for code in ("00", "08", "10", "Y1", "05", "51", "Z1")],

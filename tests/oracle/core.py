@@ -49,6 +49,7 @@ class Core:
     by_rrn: dict[tuple[Any, ...], Entry] = field(default_factory=dict)
     expired: list[Entry] = field(default_factory=list)
     profile: dict[str, Any] = field(default_factory=dict)
+    names_whole: bool = False  # whether the reversal at hand is of the amount of what it names
 
     def step(self, request: Request, now_s: int, link: dict[str, Any]) -> Answer:
         """Answer one message of a link with ``required`` and ``signed_on``.
@@ -370,9 +371,7 @@ class Core:
         keep = request.get("replacement") or 0
         asked = named.request["amount"]
         if self.profile.get("reversal_amount") == "de4":
-            keep = request["amount"] if request["amount"] != asked else 0
-            if named.decision == "PARTIALLY_APPROVED" and keep == named.amount:
-                keep = 0
+            keep = 0 if self.names_whole or request["amount"] == asked else request["amount"]
         if named.decision == "PARTIALLY_APPROVED" or asked == 0:
             return keep
         return (2 * keep * named.amount + asked) // (2 * asked)
@@ -436,7 +435,8 @@ class Core:
         theirs = {found.request["amount"]}
         if found.decision == "PARTIALLY_APPROVED":
             theirs.add(found.amount)
-        if is_reversal and not by_de4 and request["amount"] not in theirs:
+        self.names_whole = request["amount"] in theirs
+        if is_reversal and not by_de4 and not self.names_whole:
             return None, None
         pan = request.get("pan")
         known = pan if pan in self.cards else None
