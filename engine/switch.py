@@ -26,6 +26,7 @@ from engine.config import Config
 from engine.dialer import Desk
 from engine.errors import StorageFailure
 from engine.explaining import Explaining, model_of
+from engine.file_watch import FileWatch
 from engine.limits import ARENA_BYTES
 from engine.link_operations import ShellOperations
 from engine.metrics import Counter, Gauge, Metrics, Queue, Table
@@ -351,12 +352,10 @@ class Switch:
         path, every_s = rules_path(self.config), self.config.rules.watch_s
         if path is None or not every_s:
             return
-        seen = _stamp(path)
+        watch = FileWatch(_stamp(path))
         while True:
             await asyncio.sleep(every_s)
-            now = _stamp(path)
-            if now != seen:
-                seen = now
+            if watch.look(_stamp(path)):
                 rules.signalled()
 
     async def _drain(

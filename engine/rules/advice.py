@@ -3,10 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from engine.rules.columns import ColumnType
+from engine.rules.constants import COUNTRIES, CURRENCIES
 from engine.rules.program import Program
 from engine.rules.tree import (
     ActionKind,
     And,
+    Compare,
     Expression,
     Member,
     Mode,
@@ -15,6 +18,12 @@ from engine.rules.tree import (
     Place,
     Rule,
 )
+
+_KNOWN = {
+    ColumnType.COUNTRY: ("ISO 3166-1", frozenset(COUNTRIES.values())),
+    ColumnType.CURRENCY: ("ISO 4217", frozenset(CURRENCIES.values())),
+}
+_BIN_MIN = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +43,8 @@ def warnings_of(program: Program) -> list[Remark]:
 def _list_warnings(program: Program) -> Iterable[Remark]:
     read = {name for rule in program.source.rules for name in _lists_read(rule.when)}
     for value_list in program.source.lists:
+        for text in _unknown(value_list.type, value_list.values):
+            yield Remark(f"list {value_list.name} has {text}", value_list.place)
         if not value_list.values:
             yield Remark(f"list {value_list.name} is empty", value_list.place)
         if value_list.name not in read:
@@ -54,8 +65,31 @@ def _rule_warnings(program: Program) -> Iterable[Remark]:
         if rule.mode is not Mode.OFF and index not in possible:
             message = f"rule {rule.name} can never match: its conditions exclude each other"
             yield Remark(message, rule.place)
+        for place, text in _unknown_in(rule.when):
+            yield Remark(f"rule {rule.name} compares with {text}", place)
         if rule.action.kind is ActionKind.ALLOW:
             yield from _allow_warnings(program, rule)
+
+
+def _unknown_in(node: Expression) -> Iterable[tuple[Place, str]]:
+    if isinstance(node, And | Or):
+        for item in node.items:
+            yield from _unknown_in(item)
+    elif isinstance(node, Not):
+        yield from _unknown_in(node.item)
+    elif isinstance(node, Compare | Member):
+        values = node.values if isinstance(node, Member) else (node.value,)
+        yield from ((node.place, text) for text in _unknown(node.column.type, values))
+
+
+def _unknown(kind: ColumnType, values: Iterable[float]) -> list[str]:
+    """Return what is said of codes that are valid as numbers and stand for nothing known."""
+    if kind is ColumnType.BIN:
+        return [f"the BIN {int(v)}, of fewer than six digits" for v in values if v < _BIN_MIN]
+    if kind not in _KNOWN:
+        return []
+    standard, known = _KNOWN[kind]
+    return [f"{int(v)}, which is not in {standard}" for v in values if int(v) not in known]
 
 
 def _allow_warnings(program: Program, rule: Rule) -> Iterable[Remark]:

@@ -18,6 +18,7 @@ from engine.rules.tree import Operator
 from scoring.payment import Entry
 
 _VALUES_MAX = 1_000  # of a set; a longer one is taken as able to hold anything
+_OTHER_KEY = -1  # stands for every key that a term does not name
 _LOWER = (Operator.GT, Operator.GE)
 _UPPER = (Operator.LT, Operator.LE)
 
@@ -70,6 +71,8 @@ def _column_can_hold(column: int, literals: list[int], predicates: Sequence[Pred
 
 def _samples(column: int, constants: list[float]) -> list[float]:
     kind = COLUMNS[column].type if column < COLUMN_COUNT else ColumnType.NUMBER
+    if kind in KEYED:
+        return [*constants, _OTHER_KEY, nan]
     if kind is ColumnType.BOOL:
         return [0.0, 1.0]
     if kind is ColumnType.ENTRY:
@@ -105,10 +108,9 @@ class _Test:
 
 
 def _test(predicates: Sequence[Predicate], literal: int) -> _Test | None:
-    """Return the test of a literal; None where it is about a list, another column or a key."""
+    """Return the test of a literal; None where it is about a list or another column."""
     predicate = predicates[_index(literal)]
-    is_key = predicate.column < COLUMN_COUNT and COLUMNS[predicate.column].type in KEYED
-    if predicate.other >= 0 or predicate.list_name or is_key:
+    if predicate.other >= 0 or predicate.list_name:
         return None
     if predicate.operator not in (Operator.IN, Operator.NOT_IN):
         return _Test(predicate.operator, (predicate.constant,), literal >= 0)

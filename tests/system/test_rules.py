@@ -194,6 +194,24 @@ def test_a_signal_takes_nothing_back(switch: Switch) -> None:
     hang_up("rules.applied")
 
 
+def test_a_watched_file_is_taken_when_it_stands_still(tmp_path: Path) -> None:
+    """Another file is put in force by itself; one that does not compile is told and left."""
+    file = tmp_path / "own.rules"
+    file.write_text(_FILE, encoding="utf-8")
+    more = '[scoring]\nmodel = "none"\n[rules]\nfile = "own.rules"\nwatch_s = 1\n'
+    with Switch(tmp_path, ('dialect = "iso87-bin"\n' + PATIENT,), more) as switch:
+        switch.start()
+        card = switch.open_card()
+        assert _pay(switch, card, 100, de18="7995") == "59"
+        file.write_text(_FILE.replace("7995", "7996"), encoding="utf-8")
+        assert eventually(lambda: "rules.applied" in switch.log())
+        assert _pay(switch, card, 100, de18="7995") == "00"
+        file.write_text("rule R01 pre", encoding="utf-8")
+        assert eventually(lambda: "own.rules:1:13: expected an action" in switch.log())
+        assert _pay(switch, card, 100, de18="7996") == "59"
+        assert switch.stop() == 0
+
+
 def test_what_is_refused_names_the_field(switch: Switch, tmp_path: Path) -> None:
     """Values out of range, reasons and names that could be card numbers, bytes that are no text."""
     body = {"card": 0, "reason": "x"}

@@ -56,6 +56,12 @@ def test_bad_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ('rule R pre review "r" when mcc in (1, 2) and mcc not in (1, 2, 3)', "can never match"),
         ('rule R pre review "r" when cnp and cnp == false', "rule R can never match"),
         ('rule R pre review "r" when km in (1) and km > 1', "rule R can never match"),
+        ('rule R pre review "r" when terminal == "A" and terminal == "B"', "R can never match"),
+        ('rule R pre review "r" when terminal == "A" and terminal != "A"', "R can never match"),
+        ('rule R pre review "r" when country == 277', "1:28: warning: rule R compares with 277,"),
+        ('rule R pre review "r" when not currency in (EUR, 97)', "97, which is not in ISO 4217"),
+        ('rule R pre review "r" when bin.number == 41111', "41111, of fewer than six digits"),
+        ("list a country = DE, 999", "list a has 999, which is not in ISO 3166-1"),
         ("list a card = 1", "list a is read by no rule"),
         ("list a card =", "list a is empty"),
         ('rule R pre allow(1h) "r" when cnp', "rule R allows but overrides nothing"),
@@ -81,6 +87,9 @@ def test_warnings(
         "not km > 5 and not km <= 5",  # a missing value
         "mcc in (1, 2) and mcc not in (2)",
         "cnp and wallet",
+        'terminal == "A" and terminal != "B"',
+        'terminal != "A" and terminal != "B" and not terminal == "C"',
+        'not terminal == "A" and not terminal != "A"',  # a missing one
         "km > 5 and (km < 4 or kmh > 1)",
     ],
 )
