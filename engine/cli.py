@@ -72,6 +72,7 @@ _COMMANDS = {
     "conformance": "bench.conformance.run:run",
     "rules check": "engine.rules.commands:check",
     "rules fmt": "engine.rules.commands:fmt",
+    "rules diff": "engine.rules.commands:diff",
     "rules backtest": "bench.backtest:run",
     "rules explain": "bench.rule_history:explain",
     "rules report": "bench.rule_history:report",

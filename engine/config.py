@@ -47,12 +47,7 @@ class Rules(Section, frozen=True):
     ] = SHIPPED
     watch_s: Annotated[
         int,
-        Meta(
-            ge=0,
-            le=3600,
-            description="how often the file is looked at; read when it has changed and stands "
-            "still; 0 = only on SIGHUP",
-        ),
+        Meta(ge=0, le=3600, description="how often the file is looked at; 0 = only on SIGHUP"),
     ] = 0
     four_eyes: Annotated[
         bool, Meta(description="a set that comes over HTTP needs a second operator")

@@ -29,8 +29,25 @@ _BATCH_LINES = 500_000  # of a list file, in one call
 
 
 @run_command
-def show(*, target: Target = TARGET) -> None:
-    """Show the rule set in force: each rule's mode, hits, precision, and what its breaker saw."""
+def show(*, text: Flag = False, of: str = "", target: Target = TARGET) -> None:
+    """Show the rule set in force: each rule's mode, hits, precision, and what its breaker saw.
+
+    Parameters
+    ----------
+    text
+        Show the set itself, as a rule file.
+    of
+        With --text: of the proposal with this hash, or its first eight digits or more.
+    """
+    if of and not text:
+        raise UsageError("--of: goes with --text")
+    if text:
+        told = call_engine(Call("GET", f"/v1/rules/text?sha256={quote(of, safe='')}"), target)
+        if target.json:
+            print_json(told)
+        else:
+            sys.stdout.write(told["text"])
+        return
     answer = call_engine(Call("GET", "/v1/rules"), target)
     if target.json:
         print_json(answer)
@@ -47,6 +64,7 @@ def show(*, target: Target = TARGET) -> None:
     for waiting in answer["proposals"]:
         version = waiting["sha256"][:12]
         sys.stdout.write(f"  waits for approval: {version} of {waiting['operator']}\n")
+        sys.stdout.write("".join(f"    {line}\n" for line in waiting["changes"]))
 
 
 def _precision(rule: dict[str, Any]) -> str:
@@ -81,6 +99,7 @@ def apply(file: Path, /, *, why: Why = "", target: Target = TARGET, dry_run: Fla
         return
     for warning in answer["warnings"]:
         sys.stdout.write(f"{file}: warning: {warning}\n")
+    sys.stdout.write("".join(f"  {line}\n" for line in answer["changes"]))
     where = f" since record {answer['record']}" if "record" in answer else ""
     swap = f", swapped in {answer['swap_us']:.0f} us" if "swap_us" in answer else ""
     rules = f"{answer['rules']} rules, version {answer['version']}"

@@ -39,13 +39,16 @@ from engine.rule_events import (
 from engine.rules.advice import warnings_of
 from engine.rules.book import ListChange, RuleBook, Source
 from engine.rules.columns import KEYED, ColumnType
+from engine.rules.differences import differences
 from engine.rules.errors import RuleError, nearest, shown
+from engine.rules.format import formatted
 from engine.rules.language import parse, text_of
 from engine.rules.list_kernels import FOREVER, key_from_value, list_number, snooze_name
+from engine.rules.list_table import value_of_key
 from engine.rules.program import Program, no_rules, program_from_file
 from engine.rules.statements import MODEL
 from engine.rules.tree import Mode
-from engine.rules.values import TYPE_NAMES, terminal_text, value_from_text
+from engine.rules.values import TYPE_NAMES, value_from_text
 from engine.zones import zone_table
 from ledger.commit import CommitJob
 
@@ -117,6 +120,10 @@ class EngineRuleDesk:
         """Return the set in force and its rules."""
         return self._thread.submit(lambda: self._on_loop(self._view))
 
+    def text(self, sha256: str) -> "Future[Answer]":
+        """Return the text of the set in force, or of a proposal. NotFound."""
+        return self._thread.submit(self._text, sha256)
+
     def apply(self, body: ApplyRules, operator: str) -> "Future[Answer]":
         """Check a text and put it in force, or keep it for another operator to approve."""
         return self._thread.submit(self._apply, body, operator)
@@ -175,7 +182,7 @@ class EngineRuleDesk:
     def _apply(self, body: ApplyRules, operator: str) -> Answer:
         program = _compiled(body.text, "request")
         self._check_lists(program)
-        answer = _summary(program)
+        answer = {**_summary(program), "changes": self._changes(program)}
         if body.dry_run:
             return {**answer, "state": "checked"}
         if self._four_eyes:
@@ -187,15 +194,28 @@ class EngineRuleDesk:
         return {**answer, **self._put(program, Source.OPERATOR, operator, body.reason)}
 
     def _approve(self, body: ApproveRules, operator: str) -> Answer:
-        found = [s for s in self._proposals if len(body.sha256) >= 8 and s.startswith(body.sha256)]
-        if len(found) != 1:
-            raise api.NotFound("no set with this hash waits for approval")
-        program, proposer = self._proposals[found[0]]
+        program, proposer = self._proposal(body.sha256)
         if proposer == operator:
             raise api.Forbidden(f"{operator} has proposed it: another operator approves")
-        del self._proposals[found[0]]
+        del self._proposals[program.sha256]
         reason = f"proposed by {proposer}; {body.reason}".rstrip("; ")
         return {**_summary(program), **self._put(program, Source.OPERATOR, operator, reason)}
+
+    def _proposal(self, sha256: str) -> tuple[Program, str]:
+        """Return the proposal with this hash, and whose it is. NotFound."""
+        found = [s for s in self._proposals if len(sha256) >= 8 and s.startswith(sha256)]
+        if len(found) != 1:
+            raise api.NotFound("no set with this hash waits for approval")
+        return self._proposals[found[0]]
+
+    def _text(self, sha256: str) -> Answer:
+        program = self._proposal(sha256)[0] if sha256 else self._book.program
+        return {"sha256": program.sha256, "text": formatted(program.text)}
+
+    def _changes(self, program: Program) -> list[str]:
+        """Return what a set would change of the one in force, as lines of - and +."""
+        found = differences(self._book.program.source, program.source)
+        return [line for difference in found for line in difference.lines()]
 
     def _reload(self, body: ReloadRules, operator: str) -> Answer:
         program = self._configured()
@@ -372,7 +392,10 @@ class EngineRuleDesk:
                     "breaker_limit": int(row["limit"]) if row["window"] else None,
                 }
             )
-        waiting = [{"sha256": s, "operator": who} for s, (_, who) in self._proposals.items()]
+        waiting = [
+            {"sha256": s, "operator": who, "changes": self._changes(program)}
+            for s, (program, who) in self._proposals.items()
+        ]
         return {
             "sha256": program.sha256,
             "version": f"{program.version:08x}",
@@ -435,16 +458,6 @@ class EngineRuleDesk:
 
         self._loop.call_soon_threadsafe(call)
         return result.result(_TIMEOUT_S)
-
-
-def value_of_key(key: int, kind: ColumnType) -> str:
-    """Return an entry as a file writes it."""
-    if kind is ColumnType.MERCHANT:
-        return f"m{key:016x}"
-    if kind is ColumnType.TERMINAL:
-        return terminal_text(key)
-    value = float(np.array([key], np.uint64).view(np.float64)[0])
-    return str(int(value)) if value == int(value) else repr(value)
 
 
 def _compiled(text: str, file: str) -> Program:

@@ -1,6 +1,7 @@
 """The part of /v1 that is about rules and lists: bodies, answers, routes.
 
 GET   /v1/rules                     the set in force, what each rule does and has done
+GET   /v1/rules/text                its text, or with ?sha256= that of a proposal
 POST  /v1/rules                     put another set in force: {"text", "reason"}
 POST  /v1/rules/approve             the second pair of eyes: {"sha256", "reason"}
 POST  /v1/rules/reload              read the configured file anew
@@ -90,6 +91,10 @@ class RuleDesk(Protocol):
         """Return the set in force and its rules."""
         ...
 
+    def text(self, sha256: str) -> Future[Answer]:
+        """Return the text of the set in force, or of the proposal with this hash."""
+        ...
+
     def apply(self, body: ApplyRules, operator: str) -> Future[Answer]:
         """Check a text and put it in force, or keep it for another operator to approve."""
         ...
@@ -162,6 +167,10 @@ def rule_routes(caller: Caller, desk: RuleDesk) -> list[web.RouteDef]:
     async def show(_request: web.Request) -> web.Response:
         return await caller.ask(desk.show)
 
+    async def text(request: web.Request) -> web.Response:
+        sha256 = request.query.get("sha256", "")
+        return await caller.ask(lambda: desk.text(sha256))
+
     async def lists(_request: web.Request) -> web.Response:
         return await caller.ask(desk.lists)
 
@@ -174,6 +183,7 @@ def rule_routes(caller: Caller, desk: RuleDesk) -> list[web.RouteDef]:
     apply = taking(ApplyRules, lambda _, body, who: desk.apply(body, who), RULES_BYTES_MAX)
     return [
         web.get("/v1/rules", show),
+        web.get("/v1/rules/text", text),
         web.post("/v1/rules", apply),
         web.post("/v1/rules/approve", taking(ApproveRules, lambda _, b, w: desk.approve(b, w))),
         web.post("/v1/rules/reload", taking(ReloadRules, lambda _, b, w: desk.reload(b, w))),

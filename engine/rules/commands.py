@@ -5,9 +5,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.rules.differences import differences
 from engine.rules.errors import RuleError
 from engine.rules.format import formatted
-from engine.rules.language import text_of
+from engine.rules.language import parse_file, text_of
 
 if TYPE_CHECKING:
     from engine.rules.program import Program
@@ -80,6 +81,38 @@ def fmt(file: Path, *, check: bool = False, json: bool = False) -> None:
     else:
         sys.stdout.write(f"{file}: {words}\n")
     if is_changed and check:
+        raise SystemExit(_EXIT_PROBLEM)
+
+
+def diff(old: Path, new: Path, *, json: bool = False) -> None:
+    """Say what a rule file changes of another one: - went, + came, ~ another order.
+
+    Parameters
+    ----------
+    old : Path
+        The rule file to compare with.
+    new : Path
+        The rule file.
+    json : bool
+        Print one JSON object instead of text.
+
+    Raises
+    ------
+    SystemExit
+        78 when one is no rule file, 1 when they differ in meaning.
+    """
+    try:
+        found = differences(parse_file(old), parse_file(new))
+    except RuleError as error:
+        if json:
+            _print_json({"ok": False, "error": _error_fields(error)})
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(_EXIT_CONFIG) from error
+    if json:
+        _print_json({"ok": True, "changes": [line for one in found for line in one.lines()]})
+    else:
+        sys.stdout.write("".join(f"{line}\n" for one in found for line in one.lines()))
+    if found:
         raise SystemExit(_EXIT_PROBLEM)
 
 

@@ -10,7 +10,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.rules.columns import ColumnType
 from engine.rules.list_kernels import LIST_ENTRY, hash_many, remove_many
+from engine.rules.values import terminal_text
 from ledger.index import Index
 
 Tables: TypeAlias = tuple[NDArray[np.void], NDArray[np.void]]
@@ -175,6 +177,16 @@ def packed(keys: NDArray[np.uint64], size: int) -> Iterator[bytes]:
     """Yield the bytes of ``keys`` u64[n] in pieces of at most ``size`` keys."""
     for first in range(0, len(keys), size):
         yield keys[first : first + size].astype("<u8").tobytes()
+
+
+def value_of_key(key: int, kind: ColumnType) -> str:
+    """Return an entry as a file writes it."""
+    if kind is ColumnType.MERCHANT:
+        return f"m{key:016x}"
+    if kind is ColumnType.TERMINAL:
+        return terminal_text(key)
+    value = float(np.array([key], np.uint64).view(np.float64)[0])
+    return str(int(value)) if value == int(value) else repr(value)
 
 
 def no_lists() -> Tables:

@@ -120,8 +120,9 @@ may be empty in the file. Entries of cards and accounts are internal numbers.
 ## While serving
 
 - A set is put in force between two batches by `de39 rules apply`, `POST /v1/rules`, SIGHUP, or when
-  the file changes (`rules.watch_s`). Its record holds the whole text, so a journal explains itself.
-  A set that does not compile changes nothing. With `rules.four_eyes` another operator approves it.
+  the file has changed and stands still (`rules.watch_s`). Its record holds the whole text, so a
+  journal explains itself. A set that does not compile changes nothing. With `rules.four_eyes`
+  another operator approves it, who sees what it changes (`de39 rules show`).
 - At a start, and at a SIGHUP, the set of the last record stays in force with its modes, unless the
   configured file means something else than when it was taken last. `de39 rules reload` takes it
   in any case.

@@ -470,6 +470,18 @@ def test_four_eyes_and_a_breaker(tmp_path: Path) -> None:
         sha256 = answer.json["sha256"]
         assert _pay(switch, card) == "00"
         assert _post(switch, "rules/approve", sha256=sha256).status == 403
+        where = ("--http", switch.http, "--data", switch.data)
+        _, out, _ = de39("rules", "show", *where)  # what the second pair of eyes looks at
+        assert (
+            f"waits for approval: {sha256[:12]} of ann\n    + breaker default 5% of 1000\n" in out
+        )
+        assert '    + rule ALL pre decline(59) "all" when amount > 0.00\n' in out
+        assert '    - rule R01 pre decline(59) "blocked category" when mcc == 7995\n' in out
+        _, out, _ = de39("rules", "show", "--text", "--of", sha256[:8], *where)
+        assert parse(out) == parse(wrong)
+        _, out, _ = de39("rules", "show", "--text", *where)
+        assert parse(out) == parse(_FILE)
+        assert de39("rules", "show", "--text", "--of", "00000000", *where)[0] == 1
         approved = switch.call("POST", "/v1/rules/approve", {"sha256": sha256[:8]})
         assert approved.json["state"] == "in force"
         with switch.link() as link:

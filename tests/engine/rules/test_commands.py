@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.rules.commands import check
+from engine.rules.commands import check, diff
 from engine.rules.program import default_rules_path
 from engine.rules.reference import page
 
@@ -30,6 +30,25 @@ def test_good_file_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(capsys.readouterr().out)
     assert (found["ok"], found["rules"], len(found["warnings"])) == (True, 10, 1)
     assert found["sha256"].startswith(found["version"])
+
+
+def test_diff(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 1 and lines where the meaning differs; 0 and nothing where it does not."""
+    text = 'rule R pre review "r" when km > 5'
+    one, other = tmp_path / "one.rules", tmp_path / "other.rules"
+    one.write_text(text, encoding="utf-8")
+    other.write_text(f"# the same\n{text}\n", encoding="utf-8")
+    diff(one, other)
+    assert capsys.readouterr().out == ""
+    other.write_text(text.replace("5", "6"), encoding="utf-8")
+    with pytest.raises(SystemExit) as caught:
+        diff(one, other, json=True)
+    assert caught.value.code == 1
+    changes = [f"- {text}", f"+ {text.replace('5', '6')}"]
+    assert json.loads(capsys.readouterr().out)["changes"] == changes
+    with pytest.raises(SystemExit) as caught:
+        diff(one, tmp_path / "none.rules")
+    assert caught.value.code == 78
 
 
 def test_bad_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
