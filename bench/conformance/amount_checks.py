@@ -1,6 +1,6 @@
-"""Behaviours 28, 29, 42, 43 and 49: parts, balances, advices, completions, 0200, increments."""
+"""Behaviours 28, 29, 42, 43, 49 and 50: parts, balances, advices, completions, 0200, increments."""
 
-from bench.conformance.money import give_back, named, show_left
+from bench.conformance.money import again, give_back, keep_of, named, show_left
 from bench.conformance.probe import Failed, Probe, Skipped
 from bench.conformance.registry import behaviour
 
@@ -149,6 +149,38 @@ async def captured(probe: Probe) -> None:
         is_refund = probe.profile.host.captured_reversal == "refund"
         second = named(probe, ask, "0420")
         await link.refuse(*second, probe.codes.approved if is_refund else probe.codes.captured)
+        await show_left(probe, link, poor.available_minor)
+
+
+@behaviour(49, "a payment and its completion, both reversed, give the money back once")
+async def captured_by_both(probe: Probe) -> None:
+    """Hold all and complete it; undo the completion, then reverse the payment too."""
+    probe.need("0100")
+    probe.need("0220")
+    poor = probe.profile.cards.poor
+    async with probe.link() as link:
+        ask = probe.payment(poor, poor.available_minor)
+        await link.approve(*ask)
+        done = named(probe, ask, "0220")
+        await link.approve(*done)
+        await give_back(probe, link, done)
+        await link.ask(*again(probe, probe.reversal(ask)))
+        await show_left(probe, link, poor.available_minor)
+
+
+@behaviour(50, "of what was captured DE95 keeps a part")
+async def captured_in_part(probe: Probe) -> None:
+    """Reverse a 0200 of 300 so that 100 stay, then the rest."""
+    probe.need("0200")
+    if probe.profile.host.captured_reversal != "refund":
+        raise Skipped("host.captured_reversal is not refund")
+    poor = probe.profile.cards.poor
+    async with probe.link() as link:
+        ask = probe.payment(poor, 300, mti="0200")
+        await link.approve(*ask)
+        await link.approve(*probe.reversal(ask, de95=keep_of(100)))
+        await show_left(probe, link, poor.available_minor - 100)
+        await link.approve(*again(probe, probe.reversal(ask)))
         await show_left(probe, link, poor.available_minor)
 
 

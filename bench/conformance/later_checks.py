@@ -152,6 +152,21 @@ async def found(probe: Probe) -> None:
         await show_left(probe, link, poor.available_minor)
 
 
+@behaviour(51, "a reversal that names another card finds nothing")
+async def of_another_card(probe: Probe) -> None:
+    """Spend all; name a card that has other money, and one that nobody has."""
+    probe.need("0420")
+    cards = probe.profile.cards
+    async with probe.link() as link:
+        ask = probe.payment(cards.poor, cards.poor.available_minor)
+        await link.approve(*ask)
+        for pan in (cards.good.pan, cards.unknown):
+            await link.ask(*again(probe, probe.reversal(ask, de2=pan)))
+            await link.refuse(*probe.payment(cards.poor, 1), probe.codes.funds)
+        await link.approve(*again(probe, probe.reversal(ask)))
+        await show_left(probe, link, cards.poor.available_minor)
+
+
 @behaviour(51, "without DE90 and DE37 a reversal goes by STAN, terminal and local date")
 async def found_by_local_date(probe: Probe) -> None:
     """Reverse a payment that had no RRN; DE7 is the reversal's own."""

@@ -64,5 +64,8 @@ FLAGS = {
     "holds_declined_advices": "holds what an advice says was declined",
     "captures_nothing": "answers 0210 00 and moves nothing",
     "refunds_twice": "gives captured money back with each reversal",
+    "refunds_by_both": "gives money back by the payment and by its completion",
+    "refunds_whole_captures": "gives all that was captured back whatever DE95 says",
+    "matches_any_card": "reverses an original of another card",
     "increments_apart": "takes an increment for a payment of its own",
 }

@@ -45,6 +45,7 @@ class _Payment:
     answer: bytes
     is_approved: bool
     captured: int = 0
+    completed: int = 0  # by a 0220
     added: int = 0  # to the hold of ``root``
     root: "_Payment | None" = None
 
@@ -239,6 +240,7 @@ class BrokenHost:
             if root is not None and not self.has("completion_beside_hold"):
                 card.left += root.held
                 root.held = 0
+                root.completed = amount
             card.left -= amount
             payment.captured = amount
         elif known == "0200":
@@ -317,6 +319,8 @@ class BrokenHost:
             found = self._by_rrn(request)
         if found is None or self.has("matches_any_amount"):
             return found
+        if request.get("2") not in (None, found.fields["2"]) and not self.has("matches_any_card"):
+            return None
         return found if amount in (found.amount, int(found.fields["4"])) else None
 
     def _reverse(self, request: Fields, known: str) -> bytes:
@@ -334,9 +338,12 @@ class BrokenHost:
         if found.captured or found.fields["t"][1] == "2":
             if not self.refunds_captures:
                 return self.reply(request, "12")
-            card.left += found.captured
-            found.captured = found.captured if self.has("refunds_twice") else 0
+            keeps_part = not self.has("refunds_whole_captures")
+            keep = int(request.get("95", "0" * 12)[:12]) if keeps_part else 0
+            card.left += max(found.captured - keep, 0)
+            found.captured = found.captured if self.has("refunds_twice") else keep
             return self.reply(request, "00")
+        card.left += found.completed if self.has("refunds_by_both") else 0
         if found.root is not None:
             card.left += found.added
             found.root.held -= found.added

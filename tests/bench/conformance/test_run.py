@@ -87,6 +87,9 @@ FOUND_BY = {
     "holds_declined_advices": 41,
     "captures_nothing": 23,
     "refunds_twice": 49,
+    "refunds_by_both": 49,
+    "refunds_whole_captures": 50,
+    "matches_any_card": 51,
     "increments_apart": 45,
 }
 _NEEDS_SIGN_ON = ("forgets_sign_off", "shares_sign_off")
