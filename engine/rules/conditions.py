@@ -7,7 +7,12 @@ they are read, so no text can exhaust the stack.
 from engine.rules.columns import BY_NAME, COUNTED, ORDERED, SCORE, Column, ColumnType
 from engine.rules.cursor import KEYWORDS, Cursor
 from engine.rules.errors import shown
-from engine.rules.limits import CONDITIONS_PER_RULE_MAX, NESTING_MAX, SET_VALUES_MAX
+from engine.rules.limits import (
+    CONDITIONS_PER_RULE_MAX,
+    NESTING_MAX,
+    SET_VALUES_MAX,
+    SETS_VALUES_MAX,
+)
 from engine.rules.sums import SumParser, goes_on, require_same_unit
 from engine.rules.tokens import Token, TokenKind
 from engine.rules.tree import (
@@ -217,6 +222,7 @@ class _ConditionParser:
         if not cursor.try_symbol("("):
             raise cursor.expected("'@' and a list name, or '('")
         room = _RANGE_VALUES_MAX if column.type in RANGED else SET_VALUES_MAX
+        first = cursor.token
         values = parse_values(cursor, column.type, room)
         entry_count = 1
         while cursor.try_symbol(","):
@@ -228,4 +234,8 @@ class _ConditionParser:
         if not cursor.try_symbol(")"):
             more = "',', '..' or ')'" if column.type in RANGED else "',' or ')'"
             raise cursor.expected(more)
+        cursor.set_value_count += len(values)
+        if cursor.set_value_count > SETS_VALUES_MAX:
+            message = f"the sets of all rules hold more than {SETS_VALUES_MAX} values"
+            raise cursor.error(f"{message}: write a range as 'between', or declare a list", first)
         return Member(column, is_negated, "", in_order(values, column.type), place)

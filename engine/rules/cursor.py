@@ -23,6 +23,7 @@ class Cursor:
         self._tokens = tokens
         self._file = file
         self.token = next(tokens)  # the token that is read next; END for ever at the end
+        self.set_value_count = 0  # of all "in ( ... )" so far
         self.list_uses: list[tuple[Token, Column]] = []
         self.rule_uses: list[Token] = []
 

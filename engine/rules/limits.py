@@ -10,6 +10,7 @@ NESTING_MAX = 32  # parentheses and nots inside each other: bounds the parser's 
 LISTS_MAX = 64
 LIST_VALUES_MAX = 100_000  # of all lists together, 0.8 MB: 17 steps of a binary search
 SET_VALUES_MAX = 64  # inside "in ( ... )"; more belong in a list
+SETS_VALUES_MAX = 250_000  # of all such sets: a range of codes is short to write, its codes are not
 FILE_BYTES_MAX = 4 << 20  # a full set of lists with room for comments
 NAME_MAX = 64  # characters of an id, list name or tag
 TEXT_MAX = 120  # characters of the quoted text

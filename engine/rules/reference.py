@@ -171,6 +171,7 @@ _BOUNDS = (
     ("different comparisons of all rules", limits.PREDICATES_MAX),
     ("depth of parentheses and nots", limits.NESTING_MAX),
     ("values inside `in (...)`", limits.SET_VALUES_MAX),
+    ("values of all such sets, each code of a range counted", limits.SETS_VALUES_MAX),
     ("lists", limits.LISTS_MAX),
     ("values of all lists in the file", limits.LIST_VALUES_MAX),
     ("characters of a name", limits.NAME_MAX),

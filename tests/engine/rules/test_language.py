@@ -280,6 +280,10 @@ def test_errors(text: str, line: int, column: int, message: str) -> None:
             "more than 2048 rules",
         ),
         ("\n".join(f"list L{i} mcc =" for i in range(65)), "more than 64 lists"),
+        (
+            _HEAD + " or ".join(["mcc in (1..9000)"] * 28),
+            "the sets of all rules hold more than 250000 values: write a range as 'between'",
+        ),
         ("list a card = " + ", ".join(["1"] * 100_001), "more than 100000 values"),
         (f"rule {'R' * 65} pre", "a rule id of at most 64 characters"),
         (f'rule R pre review "{"x" * 121}"', "a text of at most 120 characters, found 121"),
