@@ -229,7 +229,7 @@ def _over_journal(
     truth: Truth,
 ) -> dict[str, Any]:
     """Fold the journal up to the period, then decide it anew."""
-    with Vault.open(data) as vault:
+    with Vault.read(data) as vault:
         hash_key = np.frombuffer(vault.keys.hash_key, np.uint64).copy()
     state = EngineState(bounds_needed(data))
     authorizer = authorizer_of(state, program, model, hash_key)

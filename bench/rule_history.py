@@ -199,7 +199,7 @@ def _as_of(
     data: Path, seq: int, program: Program, model: Any
 ) -> tuple[Authorizer, NDArray[np.void]]:
     """Fold the journal up to ``seq``, then judge that record; its columns are in the workspace."""
-    with Vault.open(data) as vault:
+    with Vault.read(data) as vault:
         hash_key = np.frombuffer(vault.keys.hash_key, np.uint64).copy()
     state = EngineState(bounds_needed(data))
     authorizer = backtest.authorizer_of(state, program, model, hash_key)

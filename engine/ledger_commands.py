@@ -21,7 +21,7 @@ from ledger.pan import HIDDEN
 from ledger.record import Flag, Kind
 from ledger.rows import CardText
 from ledger.stores.place import beginning_of, scan_journal
-from ledger.vault import KEY_FILE, Vault, VaultError
+from ledger.vault import KEY_FILE, VAULT_FILE, Vault, VaultError
 
 _DECISIONS = {int(decision): decision.name.lower() for decision in Decision}
 
@@ -69,7 +69,8 @@ def audit(
     """
     fold = fold_of(data)
     if fold is None:
-        raise UsageError(f"{data}: an audit needs the vault's keys ({KEY_FILE}) beside the journal")
+        needed = f"{VAULT_FILE} and {KEY_FILE}"
+        raise UsageError(f"{data}: an audit needs the vault ({needed}) beside a whole journal")
     auditor = Audit(fold)
     progress = records_progress("audited")
     for batch in scan_journal(data):
@@ -152,14 +153,13 @@ def export(
 
 def fold_of(data: Path) -> StateFold | None:
     """Return the fold that checks balances; its tables are as large as the journal needs."""
-    key = data / KEY_FILE
-    if not key.exists():
+    if not ((data / KEY_FILE).exists() and (data / VAULT_FILE).exists()):
         return None
     if beginning_of(data) is not None:
         text = "older batches are archived: balances are not replayed here, see de39 ledger replay"
         sys.stderr.write(f"de39: {text}\n")
         return None
-    with Vault.open(data) as vault:
+    with Vault.read(data) as vault:
         hash_key = np.frombuffer(vault.keys.hash_key, np.uint64).copy()
     return StateFold(bounds_needed(data), hash_key)
 
@@ -191,10 +191,10 @@ def bounds_needed(data: Path) -> Bounds:
 
 def card_text_of(data: Path) -> CardText | None:
     """Return a look-up of masked card numbers in the vault; None = the BIN of the record only."""
-    if not (data / KEY_FILE).exists():
+    if not ((data / KEY_FILE).exists() and (data / VAULT_FILE).exists()):
         return None
     try:
-        vault = Vault.open(data)
+        vault = Vault.read(data)
     except VaultError as problem:
         sys.stderr.write(f"de39: {problem}; cards are shown by their BIN only\n")
         return None

@@ -169,7 +169,7 @@ def run_history(data: Path, sink: Sink) -> None:
     """Hand every scored payment of the journal to ``sink``."""
     if not (data / KEY_FILE).exists():
         raise UsageError(f"{data}: is no data folder with a vault key; name one with --data")
-    with Vault.open(data) as vault:
+    with Vault.read(data) as vault:
         hash_key = np.frombuffer(vault.keys.hash_key, np.uint64).copy()
     fold = StateFold(
         bounds_needed(data),

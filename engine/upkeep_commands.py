@@ -46,7 +46,7 @@ def replay(
     """
     if not (data / KEY_FILE).exists():
         raise ProblemFoundError(f"{data / KEY_FILE} is not there: the state needs it")
-    with Vault.open(data) as vault:
+    with Vault.read(data) as vault:
         hash_key = np.frombuffer(vault.keys.hash_key, np.uint64).copy()
     bounds = None if config is None else bounds_of(load_config(config))
     facts = rebuild(

@@ -137,6 +137,34 @@ class Vault:
             raise
         return vault
 
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Open the vault in ``folder`` to read it; nothing there is made or changed.
+
+        An engine may be running, or the folder lie on a disk that cannot be written. Raises as
+        ``open`` does, and VaultError where there is no vault.
+        """
+        path, key_path = Path(folder) / VAULT_FILE, Path(folder) / KEY_FILE
+        # Without a log beside it nobody has the store open, and SQLite needs to make no files.
+        is_open = path.with_name(f"{VAULT_FILE}-wal").exists()
+        place = f"{path.absolute().as_uri()}?mode=ro{'' if is_open else '&immutable=1'}"
+        try:
+            _check_mode(path)
+            keys = _open_keys(key_path, is_fresh=False)
+            connection = sqlite3.connect(
+                place, uri=True, check_same_thread=False, isolation_level=None
+            )
+        except (OSError, sqlite3.Error) as problem:
+            reason = getattr(problem, "strerror", None) or str(problem)
+            raise VaultError(f"{path}: cannot be opened: {reason}") from problem
+        try:
+            vault = cls(connection, keys)
+            vault._check_keys(path, key_path)
+        except BaseException:
+            connection.close()
+            raise
+        return vault
+
     def close(self) -> None:
         """Close the store; a second call does nothing."""
         with self._lock:
@@ -377,16 +405,27 @@ class Vault:
             self._connection.execute("PRAGMA secure_delete = ON")
             self._connection.execute("PRAGMA cache_size = -65536")  # 64 MiB: bulk token index
             self._connection.executescript(_SCHEMA)
-            mark = hmac.digest(self.keys.token_key, b"de39 vault", hashlib.sha256)[:8]
-            self._connection.execute("INSERT OR IGNORE INTO meta VALUES ('key_mark', ?)", (mark,))
+            self._connection.execute(
+                "INSERT OR IGNORE INTO meta VALUES ('key_mark', ?)", (_mark_of(self.keys),)
+            )
         except sqlite3.Error as problem:
             raise VaultError(f"{path}: {problem}") from problem
-        kept = self._ask("SELECT value FROM meta WHERE name = 'key_mark'")[0][0]
-        if not hmac.compare_digest(kept, mark):
+        self._check_keys(path, key_path)
+
+    def _check_keys(self, path: Path, key_path: Path) -> None:
+        try:
+            kept = self._ask("SELECT value FROM meta WHERE name = 'key_mark'")
+        except VaultError as problem:
+            raise VaultError(f"{path}: is no vault that can be read: {problem}") from None
+        if not kept or not hmac.compare_digest(kept[0][0], _mark_of(self.keys)):
             raise VaultError(f"{key_path} does not belong to {path}: put the right key file back")
 
 
 _MASKED = "bin || '******' || last4"
+
+
+def _mark_of(keys: Keys) -> bytes:
+    return hmac.digest(keys.token_key, b"de39 vault", hashlib.sha256)[:8]
 
 
 def card_id_of(card_no: int) -> str:

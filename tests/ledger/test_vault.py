@@ -228,3 +228,49 @@ def test_folder_that_is_missing_is_refused(tmp_path: Path) -> None:
 def test_keys_do_not_print(vault: Vault) -> None:
     """Neither repr nor str of the keys shows any of them."""
     assert repr(vault.keys) == str(vault.keys) == "Keys([hidden])"
+
+
+def _folder(path: Path) -> dict[str, tuple[bytes, int]]:
+    return {file.name: (file.read_bytes(), file.stat().st_mtime_ns) for file in path.iterdir()}
+
+
+def test_what_reads_a_vault_changes_nothing(tmp_path: Path, vault: Vault) -> None:
+    """Beside an engine it sees the newest rows; of a closed vault no file is made or touched."""
+    with Vault.read(tmp_path) as reader:
+        assert reader.masked(3) == "378282******0005"
+        add(vault, [4], [1], np.array([[9, 9]], np.uint64), ["6011111111111117"])
+        assert reader.masked(4) == "601111******1117"
+        with pytest.raises(VaultError):
+            reader.add_accounts([AccountRow(3, "A3", 8, "C2", "gold")])
+    vault.close()
+    before = _folder(tmp_path)
+    assert sorted(before) == [VAULT_FILE, KEY_FILE]
+    with Vault.read(tmp_path) as reader:
+        assert reader.keys == vault.keys
+        assert reader.masked(4) == "601111******1117"
+    assert _folder(tmp_path) == before
+
+
+def test_a_vault_that_cannot_be_read_is_named(tmp_path: Path, vault: Vault) -> None:
+    """Not there, empty, open to others, or of another key: nothing is made in its place."""
+    vault.close()
+    kept, keys = (tmp_path / VAULT_FILE).read_bytes(), (tmp_path / KEY_FILE).read_bytes()
+    (tmp_path / VAULT_FILE).unlink()
+    with pytest.raises(VaultError, match=r"vault\.db: cannot be opened: No such file"):
+        Vault.read(tmp_path)
+    assert not (tmp_path / VAULT_FILE).exists()
+    (tmp_path / VAULT_FILE).touch(0o600)
+    with pytest.raises(VaultError, match=r"vault\.db: is no vault that can be read"):
+        Vault.read(tmp_path)
+    (tmp_path / VAULT_FILE).write_bytes(kept)
+    (tmp_path / VAULT_FILE).chmod(0o640)
+    with pytest.raises(VaultPermissionError):
+        Vault.read(tmp_path)
+    (tmp_path / VAULT_FILE).chmod(0o600)
+    (tmp_path / "other").mkdir()
+    Vault.open(tmp_path / "other").close()
+    (tmp_path / KEY_FILE).write_bytes((tmp_path / "other" / KEY_FILE).read_bytes())
+    with pytest.raises(VaultError, match="does not belong to"):
+        Vault.read(tmp_path)
+    (tmp_path / KEY_FILE).write_bytes(keys)
+    Vault.read(tmp_path).close()
