@@ -386,6 +386,8 @@ class Authorizer:
             self.state.accounts,
             self.state.ring,
             self.state.wheel,
+            self.state.posted,
+            self.state.cursor,
             self.table.responses,
             self.table.profile,
             self.work.approved,

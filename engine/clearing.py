@@ -15,6 +15,7 @@ from engine.entries import is_authorization, root_of
 from engine.presentment import MatchedBy, Result
 from ledger.accounts import AccountStatus, has_headroom, post
 from ledger.authorizations import Cursor, State, entry_of_seq, remembered_rows
+from ledger.captures import link_clearing
 from ledger.clearings import find_posted, posted_of_seq, remember_posted
 from ledger.deadlines import Wheel, deadline_of, reschedule, unschedule
 from ledger.index import index_find
@@ -69,7 +70,7 @@ def settle(
         into = records[written]
         _write(row, ring, posted, seq, now_ns, into)
         apply_filed(into, row["entry"], row["target"], accounts, ring, wheel, posted, cursor)
-        remember_posted(into, row["entry"], posted, posted_slots, cursor)
+        _remember(into, row["entry"], ring, posted, posted_slots, cursor)
         into["otb_after_minor"] = account["otb_minor"]
         into["hold_after_minor"] = account["hold_minor"]
         account["last_seq"] = seq
@@ -126,9 +127,11 @@ def _plan(
         row["result"] = Result.PAID
     else:
         _plan_giving_back(row, posted, posted_slots)
-        if row["result"] == Result.REVERSED:
+        if row["result"] < Result.DUPLICATE and row["target"] > 0:
             item = posted[row["target"] & (posted.shape[0] - 1)]
-            _plan_taking_back(row, item, accounts[row["account"]], ring, cursor)
+            row["entry"] = _kept(item["authorization"], ring, cursor)
+            if row["result"] == Result.REVERSED:
+                _plan_taking_back(row, item, accounts[row["account"]], ring, cursor)
 
 
 @kernel
@@ -280,7 +283,6 @@ def _plan_taking_back(
     or would have by now, or that is not kept any more.
     """
     row["pcode"] = np.int64(item["pair"]) * _PAIR + np.int64(row["pcode"]) % _PAIR
-    row["entry"] = _kept(item["authorization"], ring, cursor)
     original = ring[row["entry"] & (ring.shape[0] - 1)]
     deadline_s = deadline_of(original["t_s"], original["life_h"])
     if (
@@ -326,6 +328,8 @@ def apply_filed(
     post(accounts[record["account"]], kind, record["amount_minor"], freed_minor)
     if entry > 0 and kind == Kind.CLEARING_REVERSAL:
         _take_back(record, entry, ring, wheel, cursor)
+    elif entry > 0 and kind == Kind.REFUND:
+        _uncapture(record, ring[entry & (ring.shape[0] - 1)])
     elif entry > 0:
         original = ring[entry & (ring.shape[0] - 1)]
         original["held_minor"] -= freed_minor
@@ -346,8 +350,7 @@ def _take_back(
     """Undo what a clearing did to its authorization: it is open again, or ended uncleared."""
     original = ring[entry & (ring.shape[0] - 1)]
     original["held_minor"] -= record["amount2_minor"]
-    # A reversal message may have given back all that was cleared.
-    original["cleared_minor"] = max(original["cleared_minor"] - record["amount_minor"], 0)
+    _uncapture(record, original)
     if original["state"] != State.CLEARED:
         return
     if original["held_minor"] > 0:
@@ -356,6 +359,28 @@ def _take_back(
         reschedule(entry, ring, wheel, cursor)
     elif original["cleared_minor"] == 0:
         original["state"] = State.EXPIRED
+
+
+@kernel
+def _uncapture(record: Row, original: Row) -> None:
+    """Take what came back by file off what a reversal message would give back."""
+    # Never below zero: journals of before have refunds of what a message had given back.
+    original["cleared_minor"] = max(original["cleared_minor"] - record["amount_minor"], 0)
+
+
+@kernel
+def _remember(
+    record: Row,
+    entry: Int,
+    ring: NDArray[np.void],
+    posted: NDArray[np.void],
+    posted_slots: NDArray[np.void],
+    cursor: NDArray[np.int64],
+) -> None:
+    """Give the item of ``record`` its row, as the newest clearing of its authorization if any."""
+    remember_posted(record, entry, posted, posted_slots, cursor)
+    if entry > 0 and _class(record["kind"]) == Kind.CLEARING:
+        link_clearing(cursor[Cursor.POSTED], entry, ring, posted)
 
 
 @kernel
@@ -379,14 +404,13 @@ def replay_filed(
         target = posted_of_seq(posted, cursor[Cursor.POSTED], ref_seq)
         if target == 0:
             return False
-        if record["kind"] == Kind.CLEARING_REVERSAL:
-            entry = _kept(posted[target & (posted.shape[0] - 1)]["authorization"], ring, cursor)
-            if entry == 0 and record["amount2_minor"] < 0:
-                return False
+        entry = _kept(posted[target & (posted.shape[0] - 1)]["authorization"], ring, cursor)
+        if entry == 0 and record["amount2_minor"] < 0:
+            return False
     if not _has_room(posted_slots):
         return False
     apply_filed(record, entry, target, accounts, ring, wheel, posted, cursor)
-    remember_posted(record, entry, posted, posted_slots, cursor)
+    _remember(record, entry, ring, posted, posted_slots, cursor)
     return True
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from engine.decision import Decision
 from engine.items import Role, Setting
 from ledger.authorizations import Cursor, State, remembered_rows
+from ledger.captures import take_place
 from ledger.deadlines import Wheel, deadline_of, schedule
 from ledger.index import index_find, index_insert, index_remove
 from ledger.jit import Int, Row, hot_kernel, kernel
@@ -128,7 +129,7 @@ def _relate(item: Row, into: Row, ring: NDArray[np.void]) -> None:
     means the advice.
     """
     if item["kind"] == Kind.ADVICE and item["flags"] & Flag.FORCED:
-        ring[item["original"] & (ring.shape[0] - 1)]["parent"] = item["entry"]
+        take_place(np.int64(item["entry"]), np.int64(item["original"]), ring)
     else:
         into["parent"] = item["original"]
         into["belongs"] = 1
@@ -167,7 +168,7 @@ def root_of(named: Int, ring: NDArray[np.void], cursor: NDArray[np.int64]) -> tu
     entry = np.int64(max(named, 0))
     for _ in range(_PLACES_MAX):
         row = ring[entry & (ring.shape[0] - 1)]
-        if entry == 0 or row["parent"] <= oldest or row["parent"] == 0:
+        if entry == 0 or row["parent"] <= oldest or row["parent"] <= 0:
             break
         if row["belongs"] != 0:
             return entry, np.int64(row["parent"])
@@ -261,6 +262,7 @@ def _fill_entry(item: Row, pcode: Int, into: Row, seq: Int) -> None:
     into["state"] = State.PENDING
     into["exponent"] = item["exponent"]
     into["belongs"] = 0
+    into["completion"] = 0
     into["life_h"] = item["hold_life_h"]
 
 
@@ -356,6 +358,7 @@ def plant_tombstone(
     into["state"] = State.TOMBSTONE
     into["exponent"] = reversal["exponent"]
     into["belongs"] = 0
+    into["completion"] = 0
     into["life_h"] = 0
 
 

@@ -179,14 +179,11 @@ def judge_reversal(
         return
     mask = ring.shape[0] - 1
     named, root = ring[item["named"] & mask], ring[item["original"] & mask]
-    is_root = item["named"] == item["original"]
     if named["state"] == State.CLEARED:
-        left_minor = named["cleared_minor"]
-        if not is_root and named["kind"] != Kind.REFUND:  # that one may have been reversed itself
-            left_minor = min(left_minor, root["cleared_minor"])
-        _judge_captured(item, row, named, left_minor, accounts[item["account"]], profile)
+        _judge_captured(item, row, named, accounts[item["account"]], profile)
         return
     is_open = root["state"] == State.OPEN or root["state"] == State.CLOSING
+    is_root = item["named"] == item["original"]
     if not is_open or not (is_root or named["state"] == State.ADDED):
         item["decision"] = Decision.REVERSED_NOTHING
         return
@@ -238,14 +235,15 @@ def _judge_captured(
     item: Row,
     row: Row,
     named: Row,
-    left_minor: Int,
     account: Row,
     profile: NDArray[np.int64],
 ) -> None:
     """The reversal of what was cleared is a refund of it, or of the part that is not to stay.
 
-    ``left_minor`` is what no reversal has given back yet. Of a refund it is a posting by force.
+    Only what has not come back yet, by message or by file, is given back. Of a refund it is a
+    posting by force.
     """
+    left_minor = np.int64(named["cleared_minor"])
     if left_minor == 0:
         item["decision"] = Decision.REVERSED_NOTHING
         return

@@ -36,7 +36,7 @@ CARDS_MAX = 50_000_000  # u32 row numbers would allow more; memory does not on o
 ACCOUNTS_MAX = 50_000_000
 MERCHANTS_MAX = 50_000_000
 AUTHORIZATIONS_MAX = 100_000_000
-CLEARINGS_MAX = 100_000_000  # 120 bytes each, index included
+CLEARINGS_MAX = 100_000_000  # 128 bytes each, index included
 BINS_MAX = 1_000_000  # six digits
 
 # --- rules and model ---

@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.decision import Decision
+from engine.entries import is_authorization
 from engine.items import Role
 from engine.judging import judge, judge_completion, judge_reversal
 from ledger.accounts import post
 from ledger.authorizations import Cursor, State
+from ledger.captures import give_back_captures, link_completion
 from ledger.deadlines import Wheel, unschedule
 from ledger.jit import Int, Row, kernel, prefetch
 from ledger.record import Flag, Kind
@@ -30,6 +32,8 @@ def decide(
     accounts: NDArray[np.void],
     ring: NDArray[np.void],
     wheel: Wheel,
+    posted: NDArray[np.void],
+    cursor: NDArray[np.int64],
     codes: NDArray[np.uint16],
     profiles: NDArray[np.int64],
     approved: NDArray[np.uint8],
@@ -39,7 +43,8 @@ def decide(
     Parameters
     ----------
     order : i32 (k,), rows of items; items : ITEM, in and out; request : REQUEST.
-    verdicts : VERDICT by item row; accounts : ACCOUNT; ring, wheel : in and out.
+    verdicts : VERDICT by item row; accounts : ACCOUNT; ring, wheel, posted : in and out.
+    cursor : as it is after matching.
     codes : u16 (dialects, 1000), DE39 by decision; profiles : i64 (dialects, P), see ``Profile``.
     approved : u8 by item row, out: 1 = the payment counts as spending.
     """
@@ -67,7 +72,7 @@ def decide(
                 item["response"] = codes[row["dialect"], item["decision"]]
         else:
             continue
-        apply_outcome(item, accounts, ring, wheel)
+        apply_outcome(item, accounts, ring, wheel, posted, cursor)
 
 
 @kernel
@@ -85,7 +90,12 @@ def counts_as_spending(item: Row) -> Int:
 
 @kernel
 def apply_outcome(
-    item: Row, accounts: NDArray[np.void], ring: NDArray[np.void], wheel: Wheel
+    item: Row,
+    accounts: NDArray[np.void],
+    ring: NDArray[np.void],
+    wheel: Wheel,
+    posted: NDArray[np.void],
+    cursor: NDArray[np.int64],
 ) -> None:
     """Move the money and the states that the item's role, kind and decision imply."""
     mask = ring.shape[0] - 1
@@ -114,7 +124,7 @@ def apply_outcome(
         own["currency"] = item["currency"]
         own["exponent"] = item["exponent"]
         if item["flags"] & Flag.REVERSES:
-            _give_back(item, accounts, ring)
+            _give_back(item, accounts, ring, posted, cursor)
         elif item["original"] != 0:
             _release(item, accounts, ring, wheel)
     if item["entry"] != 0:
@@ -200,6 +210,7 @@ def _apply_completion(
     root = ring[item["original"] & (ring.shape[0] - 1)]
     root["held_minor"] -= freed_minor
     root["cleared_minor"] += amount_minor
+    link_completion(np.int64(item["entry"]), np.int64(item["original"]), ring)
     if root["state"] == State.EXPIRED:
         root["state"] = State.CLEARED
     elif root["state"] == State.OPEN and root["held_minor"] == 0:
@@ -208,18 +219,29 @@ def _apply_completion(
 
 
 @kernel
-def _give_back(item: Row, accounts: NDArray[np.void], ring: NDArray[np.void]) -> None:
-    """Give back what a reversal undoes of a clearing, once: its authorization counts it too."""
+def _give_back(
+    item: Row,
+    accounts: NDArray[np.void],
+    ring: NDArray[np.void],
+    posted: NDArray[np.void],
+    cursor: NDArray[np.int64],
+) -> None:
+    """Give back what a reversal undoes of a clearing, once: all that the money was of count it.
+
+    An authorization was captured by clearings and completions; a completion captured its own.
+    """
     mask = ring.shape[0] - 1
-    amount_minor = item["amount_minor"]
+    amount_minor = np.int64(item["amount_minor"])
     post(accounts[item["account"]], item["kind"], amount_minor, np.int64(0))
     named = ring[item["named"] & mask]
-    named["cleared_minor"] = max(named["cleared_minor"] - amount_minor, 0)
+    named["cleared_minor"] = max(np.int64(named["cleared_minor"]) - amount_minor, 0)
     if named["cleared_minor"] == 0:
         named["state"] = State.REVERSED
-    if item["named"] != item["original"] and named["kind"] != Kind.REFUND:
+    if is_authorization(np.int64(item["named"]), ring):
+        give_back_captures(np.int64(item["named"]), amount_minor, ring, posted, cursor)
+    elif item["named"] != item["original"] and named["kind"] != Kind.REFUND:
         root = ring[item["original"] & mask]
-        root["cleared_minor"] = max(root["cleared_minor"] - amount_minor, 0)
+        root["cleared_minor"] = max(np.int64(root["cleared_minor"]) - amount_minor, 0)
 
 
 @kernel

@@ -252,7 +252,7 @@ def restore(
             item["released_minor"] = held_minor - record["hold_after_minor"]
         if item["role"] == Role.AUTHORIZE:
             remember_checks(item["flags"], item["atc"], chips[item["card"]])
-        apply_outcome(item, accounts, ring, wheel)
+        apply_outcome(item, accounts, ring, wheel, posted, cursor)
         if not _agrees(record, item):
             return i, _CHECK_VALUE
         if item["account"] != 0:

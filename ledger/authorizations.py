@@ -44,8 +44,11 @@ AUTHORIZATION = np.dtype(
         ("requested_minor", "<i8"),  # DE4 as it came: repeats and reversals must agree with it
         ("held_minor", "<i8"),  # what is still held, >= 0
         ("granted_minor", "<i8"),  # approved, increments included; of an inquiry: open to buy
-        ("cleared_minor", "<i8"),  # cleared so far; of an inquiry: its ledger balance
-        ("parent", "<i8"),  # entry of the authorization that this one belongs to; 0 = none
+        # Cleared and not given back; of an inquiry: its ledger balance.
+        ("cleared_minor", "<i8"),
+        # Entry of the authorization that this one belongs to; 0 = none. Of an authorization, below
+        # zero: its newest posted clearing (ledger.captures).
+        ("parent", "<i8"),
         ("account", "<u4"),
         ("card", "<u4"),
         ("t_s", "<u4"),
@@ -63,7 +66,7 @@ AUTHORIZATION = np.dtype(
         ),  # 1 = to ``parent``; 0 = ``parent``, if any, took its place
         ("mcc", "<u2"),
         ("life_h", "<u2"),  # hours from ``t_s`` that its hold lives
-        ("spare", "u1", (4,)),
+        ("completion", "<u4"),  # the newest one, or the one before (ledger.captures); 0 = none
     ]
 )
 assert AUTHORIZATION.itemsize == 128  # two cache lines

@@ -20,15 +20,17 @@ POSTED = np.dtype(
         ("id_lo", "<u8"),
         ("seq", "<u8"),  # its record; rises along the ring
         ("amount_minor", "<i8"),
-        ("back_minor", "<i8"),  # refunded, reversed or returned of it so far, <= amount_minor
+        # Refunded, reversed or returned of it so far, by file or message, <= amount_minor.
+        ("back_minor", "<i8"),
         ("freed_minor", "<i8"),  # of a clearing: by how much the hold shrank
         ("authorization", "<i8"),  # of a clearing: entry of the authorization in the ring; 0 = none
+        ("before", "<i8"),  # the clearing of the same authorization before it; 0 = none
         ("account", "<u4"),
         ("kind", "<u2"),  # ledger.record.Kind
         ("pair", "<u2"),  # first two digits of DE3: which receivable it made
     ]
 )
-assert POSTED.itemsize == 64  # a cache line
+assert POSTED.itemsize == 72
 _PAIR = 10_000  # DE3 over this is its first pair
 
 
@@ -74,6 +76,7 @@ def remember_posted(
     into["back_minor"] = 0
     into["freed_minor"] = max(record["amount2_minor"], 0)
     into["authorization"] = authorization
+    into["before"] = 0
     into["account"] = record["account"]
     into["kind"] = record["kind"]
     into["pair"] = record["pcode"] // _PAIR

@@ -33,7 +33,7 @@ CHUNK_RECORDS = 16_384
 _CONNECT_S = 10.0
 _DEBIT_NORMAL = (Memo.LIMIT, Memo.PREPAID, Memo.OVER, Fin.RCV_PURCH, Fin.RCV_CASH)
 _COLUMN: dict[int, int] = {memo.value: memo.value for memo in Memo if memo.value < Memo.SPEND}
-_ABOUT_ANOTHERS = (Kind.REVERSAL, Kind.CLEARING_REVERSAL)
+_ABOUT_ANOTHERS = (Kind.REVERSAL, Kind.CLEARING_REVERSAL, Kind.REFUND)
 _COLUMN |= {Fin.RCV_PURCH.value: PURCHASES, Fin.RCV_CASH.value: CASH}
 
 
@@ -281,8 +281,9 @@ class Books:
     async def _authorizations(self, records: Records) -> NDArray[np.uint64]:
         """Return the authorization that each of ``records`` is about, u64 (k,).
 
-        A reversal names a message that may be a part of one, such as an increment, a clearing
-        reversal a clearing. What that is about is in the books, or stands in ``records`` before it.
+        A reversal names a message that may be a part of one, such as an increment; a clearing
+        reversal and a refund name a clearing. What that is about is in the books, or stands in
+        ``records`` before it.
         """
         about = copy_rows.auth_seq_of(records)
         is_by_another = np.isin(records["kind"], _ABOUT_ANOTHERS) & (records["ref_seq"] != 0)

@@ -5,13 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.filing import Clearing, Repayment
+from engine.filing import Clearing
 from engine.replay import Replayer, ReplayError
 from ledger.authorizations import Cursor, State
 from ledger.lifecycle import Position
 from ledger.record import Flag, Kind
 from tests.support.filings import settle_items
 from tests.support.judged import LIMIT, PAYMENT, ask, book_of, decisions_of, last_record, reversal
+from tests.support.presented import check_folds, clear, facts_of, file_items, take_back
 from tests.support.small_engine import HASH_KEY, START_NS, TABLES, SmallEngine
 from tests.support.streams import Message, Player, at
 
@@ -22,93 +23,38 @@ _MINUTE_S = 60
 _DEADLINE_S = -(-(START_NS // 10**9 + 24 * HOUR_S) // _MINUTE_S) * _MINUTE_S - START_NS // 10**9
 
 
-def _file(player: Player, *items: dict[str, Any], after_s: int = 0) -> list[str]:
-    """Post items of account 1, as the desk does; return the results."""
-    made: list[Clearing | Repayment] = []
-    for item in items:
-        about = {"account": "A1", "currency": "840", **item}
-        made.append(Repayment(**about) if item.get("type") == "repayment" else Clearing(**about))
-    owners = [(1, 0)] * len(made)
-    results, records = settle_items(player.engine, made, owners, START_NS + after_s * 10**9)
-    player.played.records.append(records)
-    player.rows += len(records)
-    return results
-
-
-def _clear(player: Player, amount: int, name: str = "C", after_s: int = 0, **more: Any) -> str:
-    """Present ``amount`` of the first authorization; return the result."""
-    first = int(player.played.all_records()[0]["seq"])
-    item = {"id": name, "amount_minor": amount, "authorization": first, **more}
-    return _file(player, item, after_s=after_s)[0]
-
-
-def _take_back(
-    player: Player, amount: int, name: str = "R", of: str = "C", after_s: int = 0
-) -> str:
-    """Take back ``amount`` of the clearing ``of``; return the result."""
-    item = {"id": name, "type": "reversal", "amount_minor": amount, "original_id": of}
-    return _file(player, item, after_s=after_s)[0]
-
-
-def _first(player: Player) -> Any:
-    """Return the ring's row of the first authorization."""
-    return player.engine.state.ring[1]
-
-
-def _facts(player: Player) -> tuple[int, int, int]:
-    """Return state, held and cleared of the first authorization."""
-    row = _first(player)
-    return int(row["state"]), int(row["held_minor"]), int(row["cleared_minor"])
-
-
 @pytest.fixture(autouse=True)
 def _folded(player: Player) -> Any:
     """After each case: records fold into the state, a snapshot goes back, the books agree."""
     yield
-    records = player.played.all_records()
-    mine = player.engine.state.arrays()
-    replayed = SmallEngine(1, 2, LIMIT, plain=True)
-    Replayer(replayed.state, TABLES, HASH_KEY, chunk=3).apply(records, player.played.originals)
-    restored = SmallEngine(1, 2, LIMIT, plain=True)
-    restored.state.restore({name: array.copy() for name, array in mine.items()})
-    for again in (replayed, restored):
-        for name, array in again.state.arrays().items():
-            assert array.tobytes() == mine[name].tobytes(), name
-    position = Position()
-    for record in [player.engine.events[0], *records]:
-        position.post(record)
-    account = player.engine.state.accounts[1]
-    for name in ("limit", "prepaid", "otb", "hold", "used", "over"):
-        assert getattr(position, f"{name}_minor") == int(account[f"{name}_minor"])
-    assert position.purchases_minor + position.cash_minor == position.used_minor
-    assert int(_first(player)["held_minor"]) <= int(_first(player)["granted_minor"])
+    check_folds(player)
 
 
 def test_a_clearing_taken_back_is_held_again_and_clears_again(player: Player) -> None:
     """The authorization is open as before: a later presentment is matched, not forced."""
     ask(player, PAYMENT)
-    assert _clear(player, 4_000) == "MATCHED"
-    assert _facts(player) == (State.CLEARED, 0, 4_000)
+    assert clear(player, 4_000) == "MATCHED"
+    assert facts_of(player) == (State.CLEARED, 0, 4_000)
 
-    assert _take_back(player, 4_000) == "REVERSED"
+    assert take_back(player, 4_000) == "REVERSED"
 
     assert book_of(player) == (6_000, 4_000, 0, 0)
-    assert _facts(player) == (State.OPEN, 4_000, 0)
+    assert facts_of(player) == (State.OPEN, 4_000, 0)
     record = last_record(player)
     assert (record["amount2_minor"], record["hold_after_minor"]) == (-4_000, 4_000)
-    assert _clear(player, 4_000, "C2") == "MATCHED"
+    assert clear(player, 4_000, "C2") == "MATCHED"
     assert book_of(player) == (6_000, 0, 4_000, 0)
-    assert _take_back(player, 4_000, "R2", "C2") == "REVERSED"
-    assert _facts(player) == (State.OPEN, 4_000, 0)
+    assert take_back(player, 4_000, "R2", "C2") == "REVERSED"
+    assert facts_of(player) == (State.OPEN, 4_000, 0)
 
 
 def test_a_reversal_posts_once(player: Player) -> None:
     """The same id is a duplicate; another one has nothing left to take back."""
     ask(player, PAYMENT)
-    _clear(player, 4_000)
+    clear(player, 4_000)
 
-    results = [_take_back(player, 4_000) for _ in range(2)]
-    results += [_take_back(player, 1, "R2"), _take_back(player, 4_000, "R3", of="R")]
+    results = [take_back(player, 4_000) for _ in range(2)]
+    results += [take_back(player, 1, "R2"), take_back(player, 4_000, "R3", of="R")]
 
     assert results == ["REVERSED", "DUPLICATE", "MORE_THAN_TARGET", "TARGET_DIFFERS"]
     assert book_of(player) == (6_000, 4_000, 0, 0)
@@ -117,10 +63,10 @@ def test_a_reversal_posts_once(player: Player) -> None:
 def test_the_rest_of_a_final_clearing_is_held_again(player: Player) -> None:
     """3,000 of 4,000 were taken and 1,000 let go: all of it is held as before."""
     ask(player, PAYMENT)
-    _clear(player, 3_000)
+    clear(player, 3_000)
     assert book_of(player) == (7_000, 0, 3_000, 0)
 
-    _take_back(player, 3_000)
+    take_back(player, 3_000)
 
     assert book_of(player) == (6_000, 4_000, 0, 0)
 
@@ -129,10 +75,10 @@ def test_the_rest_of_a_final_clearing_is_held_again(player: Player) -> None:
 def test_a_rest_that_was_spent_is_not_held_again(player: Player, spent: int, held: int) -> None:
     """What was let go was open to buy: nothing is counted twice, and nothing goes over."""
     ask(player, PAYMENT)
-    _clear(player, 3_000)
+    clear(player, 3_000)
     ask(player, at(PAYMENT, mti=200, stan=2, amount=spent, rrn="000000000002"))
 
-    _take_back(player, 3_000)
+    take_back(player, 3_000)
 
     assert book_of(player) == (0, held, spent, 0)
 
@@ -140,12 +86,12 @@ def test_a_rest_that_was_spent_is_not_held_again(player: Player, spent: int, hel
 def test_a_part_taken_back_is_held_again_without_the_rest(player: Player) -> None:
     """The rest of a final clearing stays let go as long as a part of it stands."""
     ask(player, PAYMENT)
-    _clear(player, 3_000)
+    clear(player, 3_000)
 
-    _take_back(player, 500)
+    take_back(player, 500)
     assert book_of(player) == (7_000, 500, 2_500, 0)
-    assert _facts(player) == (State.OPEN, 500, 2_500)
-    _take_back(player, 2_500, "R2")
+    assert facts_of(player) == (State.OPEN, 500, 2_500)
+    take_back(player, 2_500, "R2")
     assert book_of(player) == (7_000, 3_000, 0, 0)
 
 
@@ -162,50 +108,50 @@ def test_one_of_several_clearings(
 ) -> None:
     """1,000 and then 2,000, last of all 1,000 while the hold has 1,000; one of them comes back."""
     ask(player, PAYMENT)
-    _clear(player, 1_000, "C1", final=False)
+    clear(player, 1_000, "C1", final=False)
     if of == "C2":
-        _clear(player, 2_000, "C2")
+        clear(player, 2_000, "C2")
     else:
-        _clear(player, 2_000, "C2", final=False)
-        _clear(player, 1_000, "C3")
+        clear(player, 2_000, "C2", final=False)
+        clear(player, 1_000, "C3")
 
-    _take_back(player, amount, of=of)
+    take_back(player, amount, of=of)
 
-    assert _facts(player) == expected
+    assert facts_of(player) == expected
     assert sum(book_of(player)[:3]) == LIMIT
 
 
 def test_a_part_comes_back_while_the_rest_is_held(player: Player) -> None:
     """Still open: the hold grows by what is taken back."""
     ask(player, PAYMENT)
-    _clear(player, 1_000, final=False)
-    assert _facts(player) == (State.OPEN, 3_000, 1_000)
+    clear(player, 1_000, final=False)
+    assert facts_of(player) == (State.OPEN, 3_000, 1_000)
 
-    _take_back(player, 1_000)
+    take_back(player, 1_000)
 
-    assert _facts(player) == (State.OPEN, 4_000, 0)
+    assert facts_of(player) == (State.OPEN, 4_000, 0)
 
 
 def test_of_an_over_capture_what_went_beyond_goes_first(player: Player) -> None:
     """5,000 of 4,000: the first 1,000 taken back was never held."""
     ask(player, PAYMENT)
-    assert _clear(player, 5_000) == "OVER_CAPTURED"
+    assert clear(player, 5_000) == "OVER_CAPTURED"
 
-    _take_back(player, 1_000)
+    take_back(player, 1_000)
     assert book_of(player) == (6_000, 0, 4_000, 0)
-    assert _facts(player) == (State.CLEARED, 0, 4_000)
-    _take_back(player, 4_000, "R2")
+    assert facts_of(player) == (State.CLEARED, 0, 4_000)
+    take_back(player, 4_000, "R2")
     assert book_of(player) == (6_000, 4_000, 0, 0)
-    assert _facts(player) == (State.OPEN, 4_000, 0)
+    assert facts_of(player) == (State.OPEN, 4_000, 0)
 
 
 def test_an_over_capture_past_the_limit_taken_back_at_once(player: Player) -> None:
     """What was over the limit is paid down, the hold is as before."""
     ask(player, PAYMENT)
-    _clear(player, 12_000)
+    clear(player, 12_000)
     assert book_of(player) == (0, 0, 12_000, 2_000)
 
-    _take_back(player, 12_000)
+    take_back(player, 12_000)
 
     assert book_of(player) == (6_000, 4_000, 0, 0)
 
@@ -213,12 +159,12 @@ def test_an_over_capture_past_the_limit_taken_back_at_once(player: Player) -> No
 def test_a_refund_counts_against_what_can_be_taken_back(player: Player) -> None:
     """What was refunded is not held again; what is left of the clearing is."""
     ask(player, PAYMENT)
-    _clear(player, 4_000)
+    clear(player, 4_000)
     refund = {"id": "F", "type": "refund", "amount_minor": 1_500, "original_id": "C"}
-    assert _file(player, refund) == ["REFUNDED"]
+    assert file_items(player, refund) == ["REFUNDED"]
 
-    assert _take_back(player, 4_000) == "MORE_THAN_TARGET"
-    assert _take_back(player, 2_500) == "REVERSED"
+    assert take_back(player, 4_000) == "MORE_THAN_TARGET"
+    assert take_back(player, 2_500) == "REVERSED"
 
     assert book_of(player) == (7_500, 2_500, 0, 0)
 
@@ -226,9 +172,9 @@ def test_a_refund_counts_against_what_can_be_taken_back(player: Player) -> None:
 def test_a_forced_clearing_had_no_hold(player: Player) -> None:
     """It goes back to what may be spent."""
     ask(player, PAYMENT)
-    assert _file(player, {"id": "C", "amount_minor": 700}) == ["FORCED"]
+    assert file_items(player, {"id": "C", "amount_minor": 700}) == ["FORCED"]
 
-    assert _take_back(player, 700) == "REVERSED"
+    assert take_back(player, 700) == "REVERSED"
 
     assert book_of(player) == (6_000, 4_000, 0, 0)
     assert last_record(player)["amount2_minor"] == 0
@@ -241,52 +187,52 @@ def test_a_hold_past_its_life_does_not_come_back(
 ) -> None:
     """A second before its deadline it is held and ends then, once; from then on it is not."""
     ask(player, PAYMENT)
-    _clear(player, 4_000 if is_cleared else 1_000, final=is_cleared)
+    clear(player, 4_000 if is_cleared else 1_000, final=is_cleared)
 
-    _take_back(player, 4_000 if is_cleared else 1_000, after_s=_DEADLINE_S - early_s)
+    take_back(player, 4_000 if is_cleared else 1_000, after_s=_DEADLINE_S - early_s)
 
     if early_s or not is_cleared:
-        assert _facts(player)[:2] == (State.OPEN, 4_000 if early_s else 3_000)
+        assert facts_of(player)[:2] == (State.OPEN, 4_000 if early_s else 3_000)
         player.expire(START_NS + _DEADLINE_S * 10**9)
     assert book_of(player) == (LIMIT, 0, 0, 0)
-    assert _facts(player) == (State.EXPIRED, 0, 0)
+    assert facts_of(player) == (State.EXPIRED, 0, 0)
     player.expire(START_NS + 9 * _DEADLINE_S * 10**9)
     assert book_of(player) == (LIMIT, 0, 0, 0)
-    assert _clear(player, 4_000, "C2", after_s=_DEADLINE_S) == "FORCED"
+    assert clear(player, 4_000, "C2", after_s=_DEADLINE_S) == "FORCED"
     assert last_record(player)["flags"] & Flag.LATE
-    assert _facts(player) == (State.CLEARED, 0, 4_000)
+    assert facts_of(player) == (State.CLEARED, 0, 4_000)
 
 
 def test_a_late_clearing_taken_back(player: Player) -> None:
     """The expired authorization that it closed is expired again."""
     ask(player, PAYMENT)
     player.expire(START_NS + _DEADLINE_S * 10**9)
-    assert _clear(player, 4_000) == "FORCED"
-    assert _facts(player) == (State.CLEARED, 0, 4_000)
+    assert clear(player, 4_000) == "FORCED"
+    assert facts_of(player) == (State.CLEARED, 0, 4_000)
 
-    _take_back(player, 4_000, after_s=_DEADLINE_S)
+    take_back(player, 4_000, after_s=_DEADLINE_S)
 
     assert book_of(player) == (LIMIT, 0, 0, 0)
-    assert _facts(player) == (State.EXPIRED, 0, 0)
+    assert facts_of(player) == (State.EXPIRED, 0, 0)
 
 
 def test_a_reversed_authorization_stays_reversed(player: Player) -> None:
     """Its rest was given back by message: what is taken back goes to what may be spent."""
     ask(player, PAYMENT)
-    _clear(player, 1_000, final=False)
+    clear(player, 1_000, final=False)
     assert decisions_of(ask(player, reversal())) == ["REVERSED"]
 
-    _take_back(player, 1_000)
+    take_back(player, 1_000)
 
     assert book_of(player) == (LIMIT, 0, 0, 0)
-    assert _facts(player) == (State.REVERSED, 0, 0)
+    assert facts_of(player) == (State.REVERSED, 0, 0)
 
 
 def test_what_is_open_again_is_reversed_and_expires_as_ever(player: Player) -> None:
     """A message gives back the hold; nothing is left for the timer, nor to refund."""
     ask(player, PAYMENT)
-    _clear(player, 4_000)
-    _take_back(player, 4_000)
+    clear(player, 4_000)
+    take_back(player, 4_000)
 
     assert decisions_of(ask(player, reversal())) == ["REVERSED"]
 
@@ -299,23 +245,23 @@ def test_what_is_open_again_is_reversed_and_expires_as_ever(player: Player) -> N
 def test_a_capture_refunded_by_message_is_not_open_again(player: Player) -> None:
     """The authorization was reversed: a clearing reversal after it holds nothing."""
     ask(player, PAYMENT)
-    _clear(player, 4_000)
+    clear(player, 4_000)
     assert decisions_of(ask(player, reversal())) == ["CAPTURE_REFUNDED"]
 
-    _take_back(player, 4_000)
+    take_back(player, 4_000)
 
     assert book_of(player)[1] == 0
-    assert _facts(player) == (State.REVERSED, 0, 0)
+    assert facts_of(player) == (State.REVERSED, 0, 0)
 
 
 def test_money_paid_in_meanwhile_becomes_the_customers(player: Player) -> None:
     """Repaid, then taken back: the hold stands against the customer's own money."""
     ask(player, PAYMENT)
-    _clear(player, 4_000)
+    clear(player, 4_000)
     repaid = {"id": "P", "type": "repayment", "amount_minor": 4_000}
-    assert _file(player, repaid) == ["PAID"]
+    assert file_items(player, repaid) == ["PAID"]
 
-    _take_back(player, 4_000)
+    take_back(player, 4_000)
 
     assert book_of(player) == (10_000, 4_000, 0, 0)
     assert player.engine.state.accounts[1]["prepaid_minor"] == 4_000
@@ -324,10 +270,10 @@ def test_money_paid_in_meanwhile_becomes_the_customers(player: Player) -> None:
 def test_cash_is_taken_back_from_cash(player: Player) -> None:
     """The receivable is that of the clearing, whatever the reversal says of its kind."""
     ask(player, at(PAYMENT, pcode=10_000))
-    _clear(player, 4_000, pcode="011000")
-    assert _file(player, {"id": "X", "amount_minor": 1_000}) == ["FORCED"]
+    clear(player, 4_000, pcode="011000")
+    assert file_items(player, {"id": "X", "amount_minor": 1_000}) == ["FORCED"]
 
-    _take_back(player, 4_000)
+    take_back(player, 4_000)
 
     assert last_record(player)["pcode"] == 10_000
     position = Position()
@@ -339,8 +285,8 @@ def test_cash_is_taken_back_from_cash(player: Player) -> None:
 def test_holds_of_a_minute_end_in_order_of_entry(player: Player) -> None:
     """The first of three was closed and is open again: it ends first, as after a restart."""
     ask(player, PAYMENT, *[at(PAYMENT, stan=n, amount=100, rrn=f"{n:012d}") for n in (2, 3)])
-    _clear(player, 4_000)
-    _take_back(player, 4_000)
+    clear(player, 4_000)
+    take_back(player, 4_000)
     first = int(player.played.all_records()[0]["seq"])
 
     player.expire(START_NS + _DEADLINE_S * 10**9)
@@ -358,27 +304,27 @@ def _crowd(player: Player, count: int) -> None:
 def test_an_authorization_that_is_forgotten_is_not_held_again(player: Player) -> None:
     """Its row is another message's soon; up to then a hold that is open again keeps its row."""
     ask(player, PAYMENT)
-    _clear(player, 3_000, final=False)
-    _clear(player, 1_000, "C2")
+    clear(player, 3_000, final=False)
+    clear(player, 1_000, "C2")
     remembered = len(player.engine.state.ring) // 2
     _crowd(player, remembered - 1)
     assert player.engine.state.cursor[Cursor.HEAD] == remembered
 
-    _take_back(player, 1_000, of="C2")
-    assert _facts(player) == (State.OPEN, 1_000, 3_000)
+    take_back(player, 1_000, of="C2")
+    assert facts_of(player) == (State.OPEN, 1_000, 3_000)
     refused = at(PAYMENT, stan=99, amount=0)
     assert decisions_of(ask(player, refused)) == ["CAPACITY"]
-    _clear(player, 1_000, "C3")
+    clear(player, 1_000, "C3")
     assert decisions_of(ask(player, refused)) == ["CHECKED"]
 
-    assert _take_back(player, 1_000, "R3", of="C3") == "REVERSED"
+    assert take_back(player, 1_000, "R3", of="C3") == "REVERSED"
     assert book_of(player) == (7_000, 0, 3_000, 0)
 
 
 def test_a_dry_run_moves_nothing(player: Player) -> None:
     """It says what would come of it."""
     ask(player, PAYMENT)
-    _clear(player, 4_000)
+    clear(player, 4_000)
     before = {name: a.tobytes() for name, a in player.engine.state.arrays().items()}
     item = Clearing(
         id="R", type="reversal", account="A1", amount_minor=4_000, currency="840", original_id="C"
@@ -393,8 +339,8 @@ def test_a_dry_run_moves_nothing(player: Player) -> None:
 def test_a_reversal_of_an_older_journal_folds_as_it_was_made(player: Player) -> None:
     """It held nothing again; what the record says counts, not what would be decided now."""
     ask(player, PAYMENT)
-    _clear(player, 4_000)
-    _take_back(player, 4_000)
+    clear(player, 4_000)
+    take_back(player, 4_000)
     records = player.played.all_records()
     older = records.copy()
     older[-1]["amount2_minor"], older[-1]["hold_after_minor"] = 0, 0
@@ -411,8 +357,8 @@ def test_a_reversal_of_an_older_journal_folds_as_it_was_made(player: Player) -> 
 def test_a_hold_again_of_what_is_not_there_stops_the_fold(player: Player) -> None:
     """A journal that names a clearing without an authorization is not believed."""
     ask(player, PAYMENT)
-    assert _file(player, {"id": "C", "amount_minor": 700}) == ["FORCED"]
-    _take_back(player, 700)
+    assert file_items(player, {"id": "C", "amount_minor": 700}) == ["FORCED"]
+    take_back(player, 700)
     spoilt = player.played.all_records().copy()
     spoilt[-1]["amount2_minor"] = -700
     engine = SmallEngine(1, 2, LIMIT, plain=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.oracle.core import Core
-from tests.oracle.core_values import Account, Entry, approval_code, root_of
+from tests.oracle.core_values import Account, Entry, Taken, approval_code, root_of
 
 TOLERANCE = {5411: 0.0, 6011: 0.0, 7995: 0.0, 5812: 0.2}
 DAY_S = 86_400
@@ -17,9 +17,14 @@ class Posted:
     kind: str
     account: int
     amount: int
-    back: int = 0
+    taken: Taken
     root: Entry | None = None  # of a clearing: the authorization it drew on
     freed: int = 0  # of a clearing: by how much the hold shrank
+
+    @property
+    def left(self) -> int:
+        """What of it has not been given back."""
+        return self.taken.left
 
 
 @dataclass
@@ -43,7 +48,7 @@ class Desk:
             return "DUPLICATE" if same else "ID_DIFFERS"
         if item["currency"] != core.accounts[account].currency:
             return "CURRENCY_DIFFERS"
-        posted = Posted(item["type"], account, item["amount"])
+        posted = Posted(item["type"], account, item["amount"], Taken(item["amount"]))
         result = self._post(item, posted)
         if result in ("NO_TARGET", "TARGET_DIFFERS", "MORE_THAN_TARGET"):
             return result
@@ -57,7 +62,7 @@ class Desk:
         if item["type"] == "clearing":
             posted.root = root = self._authorization(item, account)
             before = book.hold
-            was = self.core.clear(root, book, amount, is_final=item["final"])
+            was = self.core.clear(root, book, posted.taken, is_final=item["final"])
             posted.freed = before - book.hold
             return {"within": "MATCHED", "over": "OVER_CAPTURED", "forced": "FORCED"}[was]
         if item["type"] == "repayment":
@@ -70,9 +75,9 @@ class Desk:
                 return "NO_TARGET"
             if target.account != account or target.kind != wanted:
                 return "TARGET_DIFFERS"
-            if amount > target.amount - target.back:
+            if amount > target.left:
                 return "MORE_THAN_TARGET"
-            target.back += amount
+            target.taken.left -= amount
             if item["type"] == "reversal":
                 self._take_back(target, book, amount)
                 return "REVERSED"
@@ -90,14 +95,13 @@ class Desk:
         is held again with the whole of it, if it has not been spent meanwhile.
         """
         root, from_hold = target.root, min(target.amount, target.freed)
-        left = target.amount - target.back
+        left = target.left
         again = max(min(left + amount, from_hold) - left, 0)
         if amount == target.amount:
             again += min(target.freed - from_hold, book.otb)
         book.give(amount)
         if root is None:
             return
-        root.cleared = max(root.cleared - amount, 0)
         if root.state in ("open", "cleared") and root.deadline > self.core.now_s and again:
             book.force_hold(again)
             root.held += again

@@ -17,6 +17,7 @@ from tests.oracle.core_values import (
     Card,
     Entry,
     Request,
+    Taken,
     answer_of,
     approval_code,
     declined_elsewhere,
@@ -156,12 +157,11 @@ class Core:
         elif entry.decision == "INQUIRED":
             assert account is not None
             entry.granted = account.otb - account.over
-            entry.cleared = account.prepaid - account.used
         return self._reply(entry)
 
     def _book(self, entry: Entry, request: Request, account: Account) -> None:
         if request["mti"] // 100 == 2:
-            entry.state, entry.cleared = "cleared", entry.amount
+            entry.state, entry.taken = "cleared", [Taken(entry.amount)]
             entry.is_credit = request["pcode"] // 10_000 == 20
             if entry.is_credit:
                 account.give(entry.amount)
@@ -234,18 +234,21 @@ class Core:
         entry.decision = "ADVICE_UNPOSTED"
         if account is None or is_voided or declined_elsewhere(request):
             return self._reply(entry)
-        entry.decision, entry.state, entry.cleared = "ADVICE_RECORDED", "cleared", amount
+        entry.decision, entry.state = "ADVICE_RECORDED", "cleared"
+        taken = Taken(amount)
+        entry.taken = [taken]
         book = self.accounts[account]
         if request["pcode"] // 10_000 == 20:
             entry.is_credit = True
             book.give(amount)
             return self._reply(entry)
         keeps_rest = bool(self.profile.get("completion_keeps_rest"))
-        self.clear(root, book, amount, is_final=not keeps_rest)
+        self.clear(root, book, taken, is_final=not keeps_rest)
         return self._reply(entry)
 
-    def clear(self, root: Entry | None, book: Account, amount: int, *, is_final: bool) -> str:
+    def clear(self, root: Entry | None, book: Account, taken: Taken, *, is_final: bool) -> str:
         """Events 9 to 12; return which one it was."""
+        amount = taken.left
         held = root.held if root is not None and root.state == "open" else 0
         from_hold = min(held, amount)
         rest = held - from_hold if is_final or amount > held else 0
@@ -258,7 +261,7 @@ class Core:
         book.use(amount)
         if root is not None:
             root.held -= from_hold + rest
-            root.cleared += amount
+            root.taken.append(taken)
             if root.state == "expired" or (root.state == "open" and root.held == 0):
                 root.state = "cleared"
         return was
@@ -359,7 +362,7 @@ class Core:
             return self._reply(entry)
         book = self.accounts.get(root.account or 0)
         if named.state == "cleared" and book is not None:
-            self._give_back_cleared(entry, request, named, root)
+            self._give_back_cleared(entry, request, named, book)
         elif root.state != "open" or book is None or (named is not root and named.state != "added"):
             entry.decision = "REVERSED_NOTHING"
         else:
@@ -376,10 +379,10 @@ class Core:
             return keep
         return (2 * keep * named.amount + asked) // (2 * asked)
 
-    def _give_back_cleared(self, entry: Entry, request: Request, named: Entry, root: Entry) -> None:
-        of_root = named is not root and not named.is_credit
-        left = min(named.cleared, root.cleared) if of_root else named.cleared
-        keep = self._kept(request, named)
+    def _give_back_cleared(
+        self, entry: Entry, request: Request, named: Entry, book: Account
+    ) -> None:
+        left, keep = named.cleared, self._kept(request, named)
         if left == 0:
             entry.decision = "REVERSED_NOTHING"
         elif self.profile.get("captured_reversal", "refund") == "refuse":
@@ -390,17 +393,14 @@ class Core:
             entry.decision = "REVERSED_NOTHING"
         else:
             entry.decision, back = "CAPTURE_REFUNDED", left - keep
-            book = self.accounts[root.account or 0]
             if named.is_credit:
                 book.spend(back)
                 book.use(back)
             else:
                 book.give(back)
-            named.cleared -= back
+            named.give_back(back)
             if named.cleared == 0:
                 named.state = "reversed"
-            if of_root:
-                root.cleared -= back
 
     def _give_back(self, entry: Entry, request: Request, named: Entry, root: Entry) -> None:
         part, most = root.held, root.granted

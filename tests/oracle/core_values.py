@@ -1,6 +1,6 @@
 """What the naive core keeps of accounts, cards and messages, and how messages are told apart."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -90,6 +90,13 @@ class Card:
 
 
 @dataclass(eq=False)
+class Taken:
+    """What one clearing or captured payment took and has not given back yet."""
+
+    left: int
+
+
+@dataclass(eq=False)
 class Entry:
     """What is remembered of one recorded message, or of an original that was reversed first."""
 
@@ -104,13 +111,25 @@ class Entry:
     state: str = "closed"  # pending, open, reversed, expired, cleared, added or closed
     held: int = 0
     granted: int = 0
-    cleared: int = 0
     deadline: int = 0
     decision: str = ""
     owner: "Entry | None" = None  # the authorization that an increment, advice, completion is of
     successor: "Entry | None" = None  # the advice that took the place of a declined payment
     is_credit: bool = False
     is_check: bool = False  # moves nothing whatever is decided: nothing can clear it
+    taken: list[Taken] = field(default_factory=list)  # in order; a completion's is its root's too
+
+    @property
+    def cleared(self) -> int:
+        """What was taken and can still be given back."""
+        return sum(taken.left for taken in self.taken)
+
+    def give_back(self, amount: int) -> None:
+        """Take ``amount`` off what was taken: the newest goes first."""
+        for taken in reversed(self.taken):
+            part = min(amount, taken.left)
+            taken.left -= part
+            amount -= part
 
     @property
     def is_authorization(self) -> bool:

@@ -44,6 +44,12 @@ class Lifecycle(RuleBasedStateMachine):
             self.history.say(Random(seed))
         self.history.flush()
 
+    @rule(seed=_seeds)
+    def undo(self, seed: int) -> None:
+        """The reversal of something captured, by file or by message."""
+        self.history.undo(Random(seed))
+        self.history.flush()
+
     @rule(seed=_seeds, count=st.integers(1, 5))
     def file(self, seed: int, count: int) -> None:
         """Items of clearing and repayment."""
@@ -96,6 +102,9 @@ def _play(seed: int, events: int) -> None:
                 done += 1
                 if len(history.waiting) >= 40:
                     history.flush()
+            elif step < 0.79:
+                history.undo(random)
+                done += 1
             elif step < 0.9:
                 count = random.randint(1, 4)
                 history.file(random, count)

@@ -85,7 +85,7 @@ def message(random: Random, traffic: Traffic, sent: list[Message], ts_ns: int) -
     elif kind < 0.7:
         request = _repeat(random, random.choice(sent).request, traffic)
     else:
-        request = _reversal(random, random.choice(sent).request, traffic)
+        request = reversal_of(random, random.choice(sent).request, traffic)
     return Message(ts_ns, 0, request)
 
 
@@ -192,7 +192,7 @@ def _repeat(random: Random, said: dict[str, Any], traffic: Traffic) -> dict[str,
     return request
 
 
-def _reversal(random: Random, said: dict[str, Any], traffic: Traffic) -> dict[str, Any]:
+def reversal_of(random: Random, said: dict[str, Any], traffic: Traffic) -> dict[str, Any]:
     """A reversal of ``said``, or of something near it; also of reversals, and of the unseen."""
     request = {name: said[name] for name in _PRESENT if name in said}
     request["mti"] = random.choice([400, 401, 420, 420, 421])

@@ -16,7 +16,9 @@ from tests.support.disk_engine import DiskEngine
 from tests.support.small_engine import SmallEngine, pan
 
 AMOUNTS = (1, 150, 3_000, 3_000, 20_000, 50_000, 10**12 - 1)
-_TYPES = ("clearing",) * 6 + ("refund",) + ("reversal",) * 3 + ("repayment",) * 2 + ("returned",)
+_TYPES = (
+    *("clearing",) * 6, *("refund",) * 3, *("reversal",) * 4, *("repayment",) * 2, "returned",
+)  # fmt: skip
 
 
 def draw_item(
@@ -39,14 +41,14 @@ def draw_item(
         account = entry.account or account
         _point_at(random, item, entry)
     elif kind != "repayment" and (known or kind != "refund") and random.random() < 0.85:
-        drew = [name for name in known if desk.items[name].freed > desk.items[name].back]
-        about = drew if kind == "reversal" and random.random() < 0.8 else known
+        drew = [name for name in known if desk.items[name].root and desk.items[name].left]
+        about = drew if kind in ("reversal", "refund") and drew and random.random() < 0.8 else known
         name = random.choice([*about[-8:], "I999"])
         item["original_id"] = name
         if name in desk.items:
             first = desk.items[name]
             account = first.account
-            left = first.amount - first.back
+            left = first.left
             item["amount"] = random.choice(
                 [item["amount"], first.amount, left or 1, (left + 1) // 2 or 1]
             )

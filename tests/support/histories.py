@@ -13,7 +13,7 @@ from ledger.lifecycle import Fin, Memo, Position
 from ledger.record import Kind
 from tests.oracle.clearing import Desk
 from tests.oracle.core import Account, Card, Core
-from tests.support.draws import Event, Traffic, message
+from tests.support.draws import Event, Traffic, message, reversal_of
 from tests.support.filings import draw_item, post_items
 from tests.support.small_engine import HASH_KEY, START_NS, TABLES, SmallEngine, pan
 from tests.support.steps import record_of
@@ -71,6 +71,13 @@ class History:
         """Draw a message; the oracle answers now, the engine with the next ``flush``."""
         drawn = message(random, TRAFFIC, self.sent[-12:], self.now_ns)
         self.tell(drawn)
+
+    def undo(self, random: Random) -> None:
+        """Draw the reversal of a payment that was captured, if there is one."""
+        captured = [entry for entry in self.core.entries[-60:] if entry.taken]
+        if captured:
+            request = reversal_of(random, random.choice(captured).request, TRAFFIC)
+            self.tell(Message(self.now_ns, 0, request))
 
     def tell(self, said: Message) -> None:
         """Send a message."""
