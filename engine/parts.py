@@ -21,7 +21,7 @@ from engine.gate import Places, merged
 from engine.items import StandIn
 from engine.link_config import Dial, Listen
 from engine.metrics import BuildInfo
-from engine.rules.program import Program, default_rules_path, load_rules, no_rules
+from engine.rules.program import Program, default_rules_path, load_rules, no_rules, require_rules
 from engine.terms import DEFAULT_PATH, TermsError, load_terms
 from engine.tls import client_context, server_context
 from engine.wire.dialect import Dialect, load_builtin, load_dialect
@@ -88,7 +88,7 @@ def load_parts(config: Config) -> Parts:
     rules, model = rules_path(config), config.scoring.model
     dialects = [_load(name, most) for name, most in _dialect_rows(config)]
     _check_macs(config, dialects)
-    program = no_rules() if rules is None else load_rules(rules)
+    program = no_rules() if rules is None else require_rules(load_rules(rules), str(rules))
     scorer = champion = None
     lost = ""
     if model != NONE:

@@ -45,7 +45,7 @@ from engine.rules.format import formatted
 from engine.rules.language import parse, text_of
 from engine.rules.list_kernels import FOREVER, key_from_value, list_number, snooze_name
 from engine.rules.list_table import value_of_key
-from engine.rules.program import Program, no_rules, program_from_file
+from engine.rules.program import Program, no_rules, program_from_file, require_rules
 from engine.rules.statements import MODEL
 from engine.rules.tree import Mode
 from engine.rules.values import TYPE_NAMES, value_from_text
@@ -462,7 +462,7 @@ class EngineRuleDesk:
 
 def _compiled(text: str, file: str) -> Program:
     try:
-        return program_from_file(parse(text, file=file))
+        return require_rules(program_from_file(parse(text, file=file)), file)
     except RuleError as error:
         raise api.Invalid("text", str(error)) from None
 

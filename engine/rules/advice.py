@@ -37,6 +37,10 @@ class Remark:
 def warnings_of(program: Program) -> list[Remark]:
     """Return the warnings of ``program`` in the order of the file."""
     found = [*_list_warnings(program), *_rule_warnings(program)]
+    if not program.rule_count:
+        found.append(
+            Remark("there are no rules: a running engine refuses such a file", Place(1, 1))
+        )
     return sorted(found, key=lambda warning: (warning.place.line, warning.place.column))
 
 

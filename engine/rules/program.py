@@ -131,6 +131,16 @@ def load_rules(path: Path) -> Program:
     return program_from_file(parse_file(path))
 
 
+def require_rules(program: Program, file: str) -> Program:
+    """Return ``program`` that is to decide; RuleError where the file has been emptied.
+
+    A file cut short must not switch every rule off: to have none is said in the configuration.
+    """
+    if not program.rule_count:
+        raise RuleError('holds no rules; to have none, state [rules] file = "none"', file)
+    return program
+
+
 def no_rules() -> Program:
     """Return the program that holds no rule and changes nothing; version 0."""
     return _assemble(RuleFile((), ()), sha256="")

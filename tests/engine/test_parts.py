@@ -7,6 +7,7 @@ import pytest
 from engine.config import load_config
 from engine.errors import ConfigError
 from engine.parts import load_parts
+from engine.rules.errors import RuleError
 
 _KEYS = '[security]\nstore = "file"\n[[security_profile]]\nname = "a"\n'
 _PLAIN = '[scoring]\nmodel = "none"\n[rules]\nfile = "none"\n'
@@ -41,6 +42,16 @@ def test_a_dialect_that_demands_macs_is_not_served_without_a_key(
     assert told.startswith(f"{key}: expected a [[security_profile]] with a mac_key")
     assert "as2805" in told
     assert "\n" not in told
+
+
+def test_a_rule_file_that_was_emptied_is_refused(tmp_path: Path) -> None:
+    """It would switch every rule off."""
+    rules, path = tmp_path / "own.rules", tmp_path / "de39.toml"
+    rules.write_text("# all gone\n", encoding="utf-8")
+    text = f'[scoring]\nmodel = "none"\n[rules]\nfile = "{rules}"\n'
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(RuleError, match="holds no rules; to have none, state"):
+        load_parts(load_config(path))
 
 
 def test_with_a_key_it_is_served(tmp_path: Path) -> None:

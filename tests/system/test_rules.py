@@ -159,6 +159,8 @@ def test_a_bad_file_never_replaces_a_good_one(switch: Switch) -> None:
         "1:12: expected a mode (active, shadow, off) or an action"
         in answer.json["error"]["message"]
     )
+    answer = _post(switch, "rules", text="# nothing left\nlist bad terminal =")
+    assert (answer.status, "holds no rules" in answer.body) == (400, True)
     file = switch.config.parent / "own.rules"
     file.write_text("rule broken", encoding="utf-8")
     switch.send_signal(signal.SIGHUP)

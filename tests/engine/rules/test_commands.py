@@ -81,6 +81,7 @@ def test_bad_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ('rule R pre review "r" when not currency in (EUR, 97)', "97, which is not in ISO 4217"),
         ('rule R pre review "r" when bin.number == 41111', "41111, of fewer than six digits"),
         ("list a country = DE, 999", "list a has 999, which is not in ISO 3166-1"),
+        ("# nothing", "1:1: warning: there are no rules"),
         ("list a card = 1", "list a is read by no rule"),
         ("list a card =", "list a is empty"),
         ('rule R pre allow(1h) "r" when cnp', "rule R allows but overrides nothing"),
