@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from errno import ENOENT
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -110,8 +111,10 @@ def _write_table(
     count = 0
     lines = _Lines(stream)
     writer = csv.writer(lines, lineterminator="\n")
+    rest = iter(chunks)
+    first = next(rest, None)  # before the header: without a journal nothing is written
     writer.writerow(COLUMNS)
-    for chunk in chunks:
+    for chunk in rest if first is None else chain((first,), rest):
         texts = {name: list(map(list_text, chunk[name])) for name in _LIST_COLUMNS}
         writer.writerows(zip(*({**chunk, **texts}).values(), strict=True))
         count += len(chunk["seq"])

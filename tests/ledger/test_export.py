@@ -10,7 +10,7 @@ import duckdb
 import numpy as np
 import pytest
 
-from ledger.errors import RotError
+from ledger.errors import LedgerError, RotError
 from ledger.export import Format, export
 from ledger.journal import Blob
 from ledger.record import RECORD, SCORE_NONE, Flag, Kind
@@ -173,3 +173,12 @@ def test_a_file_that_cannot_be_made_is_no_fault_of_the_disk(tmp_path: Path) -> N
         export(tmp_path, "csv", tmp_path / "none" / "out.csv")
     with pytest.raises(IsADirectoryError):
         export(tmp_path, "csv", tmp_path / "journal")
+
+
+def test_without_a_journal_nothing_is_written(
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """Not even the header, which a reader would take for an empty ledger."""
+    with pytest.raises(LedgerError):
+        export(tmp_path, "csv", None)
+    assert capfdbinary.readouterr().out == b""
