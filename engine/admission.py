@@ -32,6 +32,7 @@ _HASH_IDENTITY, _HASH_RRN, _HASH_LOCAL = 1, 2, 3
 _STANS = 1_000_000
 _USUAL_KEY, _MERCHANT_BIT, _RRN_BIT = 31, 32, 64  # bits in order of engine.wire.checks.KEY_PARTS
 _NS = 1_000_000_000
+_ACQUIRER_REPEAT, _OTHER_REPEAT = 1, 5  # origins, the last digit of an MTI; from 6 on reserved
 HASH_WORDS = 9  # room for what an identity is hashed from
 _AHEAD = 8  # rows for which a look-up is asked before it is needed
 
@@ -195,33 +196,40 @@ def _engine_time(
 
 @hot_kernel
 def _route(row: Row, item: Row) -> None:
-    """Set role, and decision where the answer needs nothing else."""
+    """Set role, and decision where the answer needs nothing else.
+
+    The last digit of a type is its origin: payments come from an acquirer, network messages from
+    anybody that the standard knows.
+    """
     mti = row["mti"]
     item["role"] = Role.SILENT
     is_request = mti >= 0 and mti // 10 % 2 == 0
+    origin = mti % 10
+    asked = mti // 10 if origin <= _ACQUIRER_REPEAT else -1
     if row["fault"] != Fault.NONE:
         if is_request and row["stan"] >= 0:
             item["role"] = Role.ANSWER
             item["decision"] = Decision.FORMAT_ERROR
-    elif mti // 10 == 10:
+    elif asked == 10:
         item["role"] = Role.AUTHORIZE
         item["kind"] = Kind.AUTHORIZE
-    elif mti // 10 == 20:
+    elif asked == 20:
         item["role"] = Role.AUTHORIZE
         item["kind"] = Kind.FINANCIAL
-    elif mti // 10 == 12:
+    elif asked == 12:
         item["role"] = Role.AUTHORIZE
         item["kind"] = Kind.ADVICE
-    elif mti // 10 == 22:
+    elif asked == 22:
         item["role"] = Role.ADVISE
         item["kind"] = Kind.FORCE_POST
-    elif mti // 10 in (40, 42):
+    elif asked in (40, 42):
         item["role"] = Role.REVERSE
         item["kind"] = Kind.REVERSAL
     elif is_request:
         item["role"] = Role.ANSWER
         item["decision"] = Decision.MESSAGE_NOT_SERVED
-        if mti // 10 in (80, 82) and row["network_code"] in (1, 2, 201, 301):
+        is_network = mti // 10 in (80, 82) and origin <= _OTHER_REPEAT
+        if is_network and row["network_code"] in (1, 2, 201, 301):
             item["decision"] = Decision.NETWORK_OK
     if mti % 10 % 2 == 1:
         item["flags"] |= Flag.REPEAT

@@ -63,9 +63,9 @@ class Core:
         self.waited_ms = link.get("waited_ms", 0)
         if mti // 10 % 2 == 1:
             return Answer("")
-        if mti // 10 in (80, 82):
+        if mti // 10 in (80, 82) and mti % 10 < 6:
             return self._network(request, link)
-        if mti // 10 not in (10, 12, 20, 22, 40, 42):
+        if mti // 10 not in (10, 12, 20, 22, 40, 42) or mti % 10 > 1:
             return answer_of("MESSAGE_NOT_SERVED")
         if link["required"] and not link["signed_on"]:
             return answer_of("NOT_SIGNED_ON")

@@ -125,7 +125,15 @@ def test_behaviour_12_a_response_is_never_answered(
 @_DIALECTS
 @pytest.mark.parametrize(
     ("mti", "expected"),
-    [("0500", "0510"), ("0600", "0610"), ("0302", "0312"), ("0140", "0150"), ("1100", "1110")],
+    [
+        ("0500", "0510"),
+        ("0600", "0610"),
+        ("0302", "0312"),
+        ("0140", "0150"),
+        ("1100", "1110"),
+        ("0102", "0112"),
+        ("0208", "0218"),
+    ],
 )
 def test_behaviour_13_a_message_not_served_gets_12(
     switch: Switch, card: Card, listener: int, mti: str, expected: str
