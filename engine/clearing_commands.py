@@ -96,13 +96,8 @@ def _send(
     for first in range(0, len(lines), _PIECE_ITEMS):
         piece = lines[first : first + _PIECE_ITEMS]
         body = {"items": [_plain(line.item) for line in piece], "dry_run": is_dry}
-        try:
-            answer = call_engine(Call("POST", path, body, _TIMEOUT_S), target)
-        except UnavailableError as problem:
-            raise UnavailableError(
-                f"{file}: {len(views)} of {len(lines)} items were answered, then: {problem}; send "
-                "the whole file again, what is posted is not posted twice"
-            ) from None
+        how_far = f"{file}: {len(views)} of {len(lines)} items were answered"
+        answer = _ask(Call("POST", path, body, _TIMEOUT_S), target, how_far)
         for line, view in zip(piece, answer["items"], strict=True):
             views.append({"line": line.line, **view})
         progress(len(views))
@@ -117,6 +112,18 @@ def _send(
             f"{file}: line {worst['line']}: rejected: {worst['reason']}{more}; "
             f"the other items stand"
         )
+
+
+def _ask(call: Call, target: Target, how_far: str) -> dict[str, Any]:
+    """Make the call; where no answer comes, or an operator stops it, say how far the file was."""
+    what = "send the whole file again, what is posted is not posted twice"
+    try:
+        return call_engine(call, target)
+    except UnavailableError as problem:
+        raise UnavailableError(f"{how_far}, then: {problem}; {what}") from None
+    except KeyboardInterrupt:
+        sys.stderr.write(f"de39: {how_far}, then: interrupted; {what}\n")
+        raise
 
 
 def _plain(item: Item) -> dict[str, Any]:

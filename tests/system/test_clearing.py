@@ -2,7 +2,11 @@
 
 import csv
 import json
+import os
+import signal
 import socket
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -181,3 +185,21 @@ def test_an_engine_that_is_gone_is_told_with_what_to_do(switch: Switch, tmp_path
     assert (code, is_one_line(err)) == (69, True)
     assert "0 of 1 items were answered" in err
     assert "send the whole file again" in err
+
+
+def test_an_interrupted_file_is_told_with_what_to_do(tmp_path: Path) -> None:
+    """Ctrl-C while the engine has not answered: exit 130, one line, nothing left open."""
+    file = _file(tmp_path, ["I1,clearing,4111111111111111,10,840,,,,yes,"])
+    with socket.create_server(("127.0.0.1", 0)) as engine:
+        where = f"http://127.0.0.1:{engine.getsockname()[1]}"
+        command = [sys.executable, "-m", "engine.cli", "clearing", str(file), "--http", where]
+        with subprocess.Popen(
+            command, env={**os.environ, "DE39_ADMIN_TOKEN": "0" * 16}, stderr=subprocess.PIPE
+        ) as process:
+            link, _ = engine.accept()
+            with link:
+                link.recv(1)  # it has asked
+                process.send_signal(signal.SIGINT)
+                _, err = process.communicate(timeout=60)
+    assert (process.returncode, err.count(b"\n")) == (130, 1)
+    assert b"0 of 1 items were answered, then: interrupted; send the whole file again" in err
