@@ -17,7 +17,7 @@ from engine.rules.limits import SUM_DEPTH_MAX, SUM_STEPS_MAX
 from engine.rules.tokens import Token, TokenKind
 from engine.rules.tree import Binary, Constant, Reading, Sum
 
-_PLAIN = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,9})?")
+_PLAIN = re.compile(r"-?[0-9]{1,13}(\.[0-9]{1,9})?")
 _DURATION = re.compile(r"(-?[0-9]{1,8})(s|m|h|d)")
 _UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _ADD, _TIMES = ("+", "-"), ("*", "/")

@@ -107,6 +107,8 @@ def test_what_is_taken_means_the_same_in_every_form(seed: int) -> None:
     ("condition", "form"),
     [
         ("count_1h > secs_since_last/1h", "count_1h > secs_since_last / 1h"),
+        ("secs_since_last < 99999999d", "secs_since_last < 99999999d"),
+        ("secs_since_last < 99999999d + 99999999d", "secs_since_last < 99999999d + 99999999d"),
         ("count_1h > 60m / secs_since_last", "count_1h > 1h / secs_since_last"),
         ("secs_since_last -10m > 90s", "secs_since_last + -10m > 90s"),
         ("amount > (1.2345 * mean_15d)", "amount > 1.2345 * mean_15d"),

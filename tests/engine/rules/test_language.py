@@ -128,7 +128,7 @@ _ALLOW = 'rule A pre allow(1h) overrides(B) "a" when cnp '
         ("rule R pre allow(1h) overides(B)", 1, 22, "did you mean 'overrides'?"),
         ("rule R4111111111111111 pre", 1, 6, "a rule id must not hold twelve or more digits"),
         ("list a number = 411111111111111", 1, 17, "a number of at most twelve digits before the"),
-        (_HEAD + "km > 4111111111111 + km", 1, 33, "expected a number, found '(13 digits)'"),
+        (_HEAD + "km > 41111111111111 + km", 1, 33, "expected a number, found '(14 digits)'"),
         ("rule model pre", 1, 6, "no rule may be named 'model'"),
         ("rule default pre", 1, 6, "no rule may be named 'default'"),
         ("breaker defualt 5% of 1000", 1, 9, "no rule is named 'defualt'; did you mean 'default'"),
