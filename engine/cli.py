@@ -131,7 +131,10 @@ _COMMANDS = {
 
 def _register(*, is_list: bool = False) -> None:
     """Register every command by name; a list of commands says of each what it does."""
-    groups = {name: App(name=name.split()[-1], help=text) for name, text in _GROUPS.items()}
+    groups = {
+        name: App(name=name.split()[-1], help=text, version_flags=())
+        for name, text in _GROUPS.items()
+    }
     for name, group in groups.items():
         above = name.rpartition(" ")[0]
         (groups[above] if above else app).command(group)

@@ -193,3 +193,12 @@ def test_a_card_number_in_the_wrong_place_is_not_repeated(
 def test_a_place_that_takes_a_number_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     """By the name that the help gives it."""
     assert "Invalid value for CARD" in run("card set 1.5 --status active", capsys)[1]
+
+
+@pytest.mark.parametrize("words", ["key remove m1 --version 9", "model promote --version 9d1f0a22"])
+def test_a_version_that_is_meant_for_a_key_is_no_question(
+    words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It printed the program's version, exit 0, and the key stayed."""
+    code, told = run(words, capsys)
+    assert (code, "Unknown option: --version" in told) == (2, True)
