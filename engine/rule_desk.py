@@ -195,7 +195,7 @@ class EngineRuleDesk:
 
     def _approve(self, body: ApproveRules, operator: str) -> Answer:
         program, proposer = self._proposal(body.sha256)
-        if proposer == operator:
+        if proposer.lower() == operator.lower():
             raise api.Forbidden(f"{operator} has proposed it: another operator approves")
         del self._proposals[program.sha256]
         reason = f"proposed by {proposer}; {body.reason}".rstrip("; ")

@@ -472,6 +472,9 @@ def test_four_eyes_and_a_breaker(tmp_path: Path) -> None:
         sha256 = answer.json["sha256"]
         assert _pay(switch, card) == "00"
         assert _post(switch, "rules/approve", sha256=sha256).status == 403
+        shouted = {"X-Operator": "ANN"}
+        answer = switch.call("POST", "/v1/rules/approve", {"sha256": sha256}, shouted)
+        assert answer.status == 403
         where = ("--http", switch.http, "--data", switch.data)
         _, out, _ = de39("rules", "show", *where)  # what the second pair of eyes looks at
         assert (
