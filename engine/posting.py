@@ -343,8 +343,9 @@ def _write_outcome(
     into["amount2_minor"] = item["released_minor"] if is_release else item["requested_minor"]
     into["otb_after_minor"] = item["otb_after_minor"]
     into["hold_after_minor"] = item["hold_after_minor"]
-    into["hits_lo"] = hits_lo if is_payment else 0
-    into["hits_hi"] = hits_hi if is_payment else 0
+    # Of one type: with a plain 0 these would be floats, which keep 53 of the bits.
+    into["hits_lo"] = hits_lo if is_payment else np.uint64(0)
+    into["hits_hi"] = hits_hi if is_payment else np.uint64(0)
     into["account"] = item["account"]
     into["card"] = item["card"]
     into["flags"] = item["flags"]

@@ -106,6 +106,20 @@ def test_a_rule_that_declines_everything_trips_and_approvals_recover() -> None:
     assert engine.state.rules.mode_of("CAREFUL") is Mode.ACTIVE
 
 
+def test_every_hit_stands_in_the_record() -> None:
+    """Of 128 rules each third holds: 128 bits as they are, in batches of any size."""
+    text = "".join(
+        f'rule R{n} pre tag t "t" when amount {">" if n % 3 == 0 else "<"} 0.50\n'
+        for n in range(128)
+    )
+    expected = sum(1 << n for n in range(0, 128, 3))
+    engine = SmallEngine(**_OPTIONS, program=_program(text))
+    records, _, _ = engine.play(_traffic(40), [1, 2, 9])
+    assert len(records) == 40
+    for low, high in zip(records["hits_lo"].tolist(), records["hits_hi"].tolist(), strict=True):
+        assert low | high << 64 == expected
+
+
 def test_the_shipped_file_guards_against_a_rule_that_declines_everything() -> None:
     """A rule added to it needs no breaker of its own: it is in shadow within 1,000 messages."""
     text = default_rules_path().read_text(encoding="utf-8")
