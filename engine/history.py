@@ -131,6 +131,9 @@ class HistoryRun:
         request["segment"][:count] = 0
         request["dialect"][:count] = 0
         request["replacement_amount"][:count] = 0
+        # One that found nothing may have named a card that is not known here: it names one again.
+        is_named = (part["card"] != 0) | (part["flags"] & Flag.ORPHAN != 0)
+        request["pan_length"][:count] = is_named
         for name in ("rrn_a", "rrn_b", "stan", "transmitted", "entry_mode"):
             request[name][:count] = part[name]
         rows = np.zeros(count, items.dtype)

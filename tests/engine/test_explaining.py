@@ -18,6 +18,7 @@ from engine.metrics import BuildInfo, Counter, Gauge, Metrics
 from engine.reason_store import FILE, Captured, ReasonStore, Recorded
 from engine.rules.language import parse
 from engine.rules.program import program_from_file
+from engine.rules.trail import NOTHING
 from ledger.record import Flag
 from scoring.features import FEATURES
 from scoring.registry import Model, model_bytes, model_from_bytes
@@ -286,7 +287,7 @@ def test_what_rules_saw_is_kept_of_the_same_payments(tmp_path: Path, *, has_mode
     assert eventually(lambda: len(store.find_seen(captured.seen.records)) == wanted.sum(), 60.0)
     found = store.find_seen(captured.seen.records)
     for record in records:
-        told = _rules_explained(record, authorizer.program, found.get(int(record["seq"])))
+        told = _rules_explained(record, authorizer.program, found.get(int(record["seq"])), NOTHING)
         amount = int(record["amount_minor"])
         names = [n for n, least in (("D01", 6_000), ("V01", 3_000)) if amount >= least]
         assert [one.rule for one in told.rules] == names if told else not names
@@ -305,19 +306,23 @@ def test_why_nothing_is_shown_is_said(tmp_path: Path) -> None:
     program, records = kept.live.engine.authorizer.program, kept.live.parts[-1]
     seen = captured.seen.row(0)
     (record,) = records[records["seq"] == captured.seen.records[0]]
-    assert _rules_explained(record, program, seen).note == ""
+    assert _rules_explained(record, program, seen, NOTHING).note == ""
     other = program_from_file(parse(RULES.replace("60.00", "61.00")))
-    assert _rules_explained(record, other, seen).note == (
+    assert _rules_explained(record, other, seen, NOTHING).note == (
         f"the rule set {program.version:08x} is not known any more"
     )
-    assert _rules_explained(record, program, None).note.startswith("no values are kept of this")
+    assert _rules_explained(record, program, None, NOTHING).note.startswith(
+        "no values are kept of this"
+    )
     moved, approved, plain = record.copy(), record.copy(), record.copy()
     moved["ts_ns"] += 1
-    assert _rules_explained(moved, program, seen).note.startswith("no values are kept of this")
+    assert _rules_explained(moved, program, seen, NOTHING).note.startswith(
+        "no values are kept of this"
+    )
     approved["result"], approved["flags"] = 0, 0
-    note = _rules_explained(approved, program, None).note
+    note = _rules_explained(approved, program, None, NOTHING).note
     assert note.startswith("values are kept of refused and reviewed payments only; ")
     assert note.endswith(f"--authorization '#{record['seq']}' replays the journal")
     plain["hits_lo"] = 0
-    assert _rules_explained(plain, program, None) is None
+    assert _rules_explained(plain, program, None, NOTHING) is None
     kept.explaining.store.close()

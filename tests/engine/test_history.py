@@ -65,6 +65,7 @@ def _again(player: Player, program: Program) -> NDArray[np.void]:
 @settings(max_examples=examples(40))
 @given(st.integers(0, 2**32 - 1), st.integers(1, 20), st.booleans())
 @example(591, 1, False)  # a repeat ends one of two holds that are due
+@example(306, 1, False)  # a reversal names another card, and voids its own original
 def test_a_journal_run_again_equals_the_live_run(seed: int, size: int, is_same: bool) -> None:
     """With a velocity rule that was not on, or with the rules that were: payment by payment."""
     steps = [_whole(step) for step in stream(Random(seed), _TRAFFIC, 60)]
