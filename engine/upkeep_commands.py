@@ -185,6 +185,11 @@ def archive(
     """
     if keep_count < 1:
         raise UsageError(f"--keep-count {keep_count}: expected 1 or more")
+    if to.exists() and not to.is_dir():
+        raise UsageError(f"{to} is a file: expected a folder for the archive")
+    with closing(open_reader(data)) as journal:
+        if not journal.sizes()["journal_bytes"]:
+            raise ProblemFoundError(f"{data} holds no journal: is it the data folder?")
     facts = archiving.archive(data, to, keep_count=keep_count, dry_run=dry_run)
     if facts["unsigned"]:
         text = f"{len(facts['unsigned'])} segments stay until a checkpoint covers them"

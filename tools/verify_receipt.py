@@ -360,6 +360,8 @@ class Account:
 def verify_journal(folder: Path, head: str | None, key: str | None) -> dict:
     """Recompute head, numbers, balances and, with ``key``, the newest checkpoint's root."""
     journal = folder / "journal" if (folder / "journal").is_dir() else folder
+    if not any(journal.glob("*.seg")):
+        raise Refused(f"no segments in {journal}")
     note_path = journal.parent / "proof" / "checkpoint"
     signed = checkpoint(note_path.read_text("utf-8"), key) if key else None
     accounts: dict[int, Account] = {}
@@ -401,7 +403,12 @@ def tree(hashes: list[bytes]) -> bytes:
 def key_text(value: str) -> str:
     """Return a key given as text or as the name of a file that holds it."""
     path = Path(value)
-    return path.read_text("utf-8").strip() if path.is_file() else value
+    if path.is_file():
+        return path.read_text("utf-8").strip()
+    if "+" not in value:
+        text = f"{value}: no such file, and no line name+hash+key of proof/verifier"
+        raise argparse.ArgumentTypeError(text)
+    return value
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -93,8 +93,13 @@ def _check_copy(folder: Path, data: Path) -> None:
     assert (code, "--store postgres" in err, new.exists()) == (2, True, False)
     code, _, err = de39("ledger", "restore", folder / "copy", "--data", data)
     assert (code, "is not empty" in err) == (74, True)
-    code, out, err = de39("ledger", "archive", folder / "old", "--data", data, "--json")
-    assert (code, json.loads(out)["archived"]) == (0, []), err
+    code, out, err = de39("ledger", "archive", folder / "archived", "--data", data, "--json")
+    assert code == 0, err
+    assert json.loads(out)["archived"] == []
+    code, _, err = de39("ledger", "archive", folder / "archived", "--data", folder / "nowhere")
+    assert (code, "holds no journal" in err) == (1, True)
+    code, _, err = de39("ledger", "archive", data / "vault.db", "--data", data)
+    assert (code, "expected a folder" in err) == (2, True)
 
 
 def test_a_journal_behind_its_witness_is_refused(tmp_path: Path) -> None:

@@ -119,6 +119,19 @@ def test_another_record_or_key_is_refused(ledger: Path, tmp_path: Path) -> None:
     assert verify(file, read_verifier(tmp_path / "else")) == 1
 
 
+def test_a_key_file_or_folder_that_is_not_there_is_named(
+    ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is verified: a wrong place must not look like a forged receipt."""
+    missing = str(tmp_path / "verifier")
+    with pytest.raises(SystemExit) as ended:
+        tool.main(["journal", str(ledger), "--key", missing])
+    assert ended.value.code == 2
+    assert f"{missing}: no such file" in capsys.readouterr().err
+    assert tool.main(["journal", str(tmp_path), "--key", read_verifier(ledger)]) == 1
+    assert f"no segments in {tmp_path}" in capsys.readouterr().err
+
+
 def test_consistency_between_two_checkpoints(tmp_path: Path) -> None:
     """Each older checkpoint is a beginning of the newest; a changed proof is refused."""
     data = tmp_path / "data"
