@@ -50,7 +50,7 @@ class Rules(Section, frozen=True):
         Meta(ge=0, le=3600, description="how often the file is looked at; 0 = only on SIGHUP"),
     ] = 0
     four_eyes: Annotated[
-        bool, Meta(description="a set that comes over HTTP needs a second operator")
+        bool, Meta(description="a set, a reload or a promotion over HTTP needs a second operator")
     ] = False
 
 

@@ -36,10 +36,10 @@ from engine.rule_events import (
     rules_event,
     zones_event,
 )
+from engine.rule_proposals import ModeChange, Proposals, SetChange, Wanted
 from engine.rules.advice import warnings_of
 from engine.rules.book import ListChange, RuleBook, Source
 from engine.rules.columns import KEYED, ColumnType
-from engine.rules.differences import differences
 from engine.rules.errors import RuleError, nearest, shown
 from engine.rules.format import formatted
 from engine.rules.language import parse, text_of
@@ -56,7 +56,6 @@ T = TypeVar("T")
 Notify = Callable[[str, Mapping[str, object]], None]
 
 _TIMEOUT_S = 30.0
-_PROPOSALS_MAX = 8
 _CHANGES = {"add": ListChange.ADD, "remove": ListChange.REMOVE, "clear": ListChange.CLEAR}
 
 
@@ -66,7 +65,7 @@ class EngineRuleDesk:
     Parameters
     ----------
     file : the configured rule file, None = no rules.
-    four_eyes : whether a set that comes over HTTP needs a second operator.
+    four_eyes : whether a set or a mode that lets more act needs a second operator.
     on_event : told what is worth a log line.
     """
 
@@ -87,7 +86,7 @@ class EngineRuleDesk:
         self._file = file
         self._four_eyes = four_eyes
         self._on_event = on_event
-        self._proposals: dict[str, tuple[Program, str]] = {}
+        self._proposals = Proposals()
         self._thread = ThreadPoolExecutor(1, "rules")
         self._costs = RuleCosts(pipeline.authorizer, metrics, loop)
         self._costs.start()
@@ -182,45 +181,46 @@ class EngineRuleDesk:
     def _apply(self, body: ApplyRules, operator: str) -> Answer:
         program = _compiled(body.text, "request")
         self._check_lists(program)
-        answer = {**_summary(program), "changes": self._changes(program)}
+        changes = SetChange(program, Source.OPERATOR).lines(self._book.program.source)
+        answer = {**_summary(program), "changes": changes}
         if body.dry_run:
             return {**answer, "state": "checked"}
-        if self._four_eyes:
-            self._proposals[program.sha256] = (program, operator)
-            while len(self._proposals) > _PROPOSALS_MAX:
-                self._proposals.pop(next(iter(self._proposals)))
-            self._on_event("rules.proposed", {"version": program.sha256, "operator": operator})
-            return {**answer, "state": "proposed"}
-        return {**answer, **self._put(program, Source.OPERATOR, operator, body.reason)}
+        return {**answer, **self._put_or_propose(program, Source.OPERATOR, operator, body.reason)}
 
     def _approve(self, body: ApproveRules, operator: str) -> Answer:
-        program, proposer = self._proposal(body.sha256)
-        if proposer.lower() == operator.lower():
-            raise api.Forbidden(f"{operator} has proposed it: another operator approves")
-        del self._proposals[program.sha256]
+        wanted, proposer = self._proposals.take(body.sha256, operator)
         reason = f"proposed by {proposer}; {body.reason}".rstrip("; ")
-        return {**_summary(program), **self._put(program, Source.OPERATOR, operator, reason)}
+        if isinstance(wanted, ModeChange):
+            self._require_rule(wanted.rule)
+            return self._put_mode(wanted.rule, wanted.mode, operator, reason)
+        self._check_lists(wanted.program)
+        put = self._put(wanted.program, wanted.source, operator, reason)
+        return {**_summary(wanted.program), **put}
 
-    def _proposal(self, sha256: str) -> tuple[Program, str]:
-        """Return the proposal with this hash, and whose it is. NotFound."""
-        found = [s for s in self._proposals if len(sha256) >= 8 and s.startswith(sha256)]
-        if len(found) != 1:
-            raise api.NotFound("no set with this hash waits for approval")
-        return self._proposals[found[0]]
+    def _propose(self, wanted: Wanted, operator: str) -> Answer:
+        sha256 = self._proposals.add(wanted, operator)
+        self._on_event("rules.proposed", {"version": sha256, "operator": operator})
+        return {"state": "proposed", "sha256": sha256}
+
+    def _put_or_propose(self, program: Program, source: int, operator: str, reason: str) -> Answer:
+        if self._four_eyes:
+            return self._propose(SetChange(program, source), operator)
+        return self._put(program, source, operator, reason)
 
     def _text(self, sha256: str) -> Answer:
-        program = self._proposal(sha256)[0] if sha256 else self._book.program
+        program = self._book.program
+        if sha256:
+            _, wanted, _ = self._proposals.find(sha256)
+            if isinstance(wanted, ModeChange):
+                raise api.NotFound("this proposal is about one rule's mode, not a set")
+            program = wanted.program
         return {"sha256": program.sha256, "text": formatted(program.text)}
-
-    def _changes(self, program: Program) -> list[str]:
-        """Return what a set would change of the one in force, as lines of - and +."""
-        found = differences(self._book.program.source, program.source)
-        return [line for difference in found for line in difference.lines()]
 
     def _reload(self, body: ReloadRules, operator: str) -> Answer:
         program = self._configured()
         self._check_lists(program)
-        return {**_summary(program), **self._put(program, Source.FILE, operator, body.reason)}
+        put = self._put_or_propose(program, Source.FILE, operator, body.reason)
+        return {**_summary(program), **put}
 
     def _configured(self) -> Program:
         """Return the set of the configured file. Invalid where it does not compile."""
@@ -245,12 +245,19 @@ class EngineRuleDesk:
         self._require_rule(rule)
         mode = Mode[body.mode.upper()]
         before = self._on_loop(lambda: self._book.mode_of(rule))
-        event = mode_event(rule, mode, operator, body.reason, self._pipeline.now_ns())
+        if self._four_eyes and before < mode == Mode.ACTIVE:  # a rule is stopped by one, at once
+            return self._propose(ModeChange(rule, before, mode), operator)
+        return self._put_mode(rule, mode, operator, body.reason)
+
+    def _put_mode(self, rule: str, mode: Mode, operator: str, reason: str) -> Answer:
+        before = self._on_loop(lambda: self._book.mode_of(rule))
+        event = mode_event(rule, mode, operator, reason, self._pipeline.now_ns())
         seq, swap_us = self._commit([event])
-        fields = {"rule": rule, "reason": body.mode, "operator": operator, "seq": seq}
-        self._on_event("rules.mode", fields)
-        before_text = before.name.lower()
-        return {"rule": rule, "mode": body.mode, "before": before_text, "record": seq,
+        name = mode.name.lower()
+        self._on_event(
+            "rules.mode", {"rule": rule, "reason": name, "operator": operator, "seq": seq}
+        )
+        return {"rule": rule, "mode": name, "before": before.name.lower(), "record": seq,
                 "swap_us": swap_us}  # fmt: skip
 
     def _snooze(self, rule: str, body: Snooze, operator: str) -> Answer:
@@ -393,8 +400,8 @@ class EngineRuleDesk:
                 }
             )
         waiting = [
-            {"sha256": s, "operator": who, "changes": self._changes(program)}
-            for s, (program, who) in self._proposals.items()
+            {"sha256": sha256, "operator": who, "changes": wanted.lines(program.source)}
+            for sha256, wanted, who in self._proposals.all()
         ]
         return {
             "sha256": program.sha256,

@@ -23,6 +23,7 @@ COVERED_BY = {
     "engine/rule_commands.py": "tests/system/test_rules.py",
     "engine/backtest*.py": "tests/bench/test_backtest.py",
     "engine/rule_desk.py": "tests/system/test_rules.py",
+    "engine/rule_proposals.py": "tests/system/test_rule_approval.py",
     "engine/admin/rules_api.py": "tests/system/test_rules.py",
     "engine/workspace.py": _CORE,
     "engine/entries.py": "tests/engine/test_matching.py",

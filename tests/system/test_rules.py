@@ -1,4 +1,4 @@
-"""Rules of a running switch: reload under load, modes, lists, snoozes, four eyes, SIGHUP."""
+"""Rules of a running switch: reload under load, modes, lists, snoozes, SIGHUP."""
 
 import json
 import os
@@ -457,44 +457,3 @@ def test_a_start_with_another_table_of_zones_is_recorded(tmp_path: Path) -> None
         rows = switch.records()
     assert [row["kind"] for row in rows] == [*before, "zones", "zones"]
     assert rows[-1]["operator"] == "start"
-
-
-def test_four_eyes_and_a_breaker(tmp_path: Path) -> None:
-    """A proposal waits for another operator; a rule that declines everything falls to shadow."""
-    (tmp_path / "own.rules").write_text(_FILE, encoding="utf-8")
-    more = '[scoring]\nmodel = "none"\n[rules]\nfile = "own.rules"\nfour_eyes = true\n'
-    wrong = 'breaker default 5% of 1000 rule ALL pre decline(59) "all" when amount > 0.00'
-    with Switch(tmp_path, ('dialect = "iso87-bin"\n' + PATIENT,), more) as switch:
-        switch.start()
-        card = switch.open_card()
-        answer = _post(switch, "rules", text=wrong)
-        assert answer.json["state"] == "proposed"
-        sha256 = answer.json["sha256"]
-        assert _pay(switch, card) == "00"
-        assert _post(switch, "rules/approve", sha256=sha256).status == 403
-        shouted = {"X-Operator": "ANN"}
-        answer = switch.call("POST", "/v1/rules/approve", {"sha256": sha256}, shouted)
-        assert answer.status == 403
-        where = ("--http", switch.http, "--data", switch.data)
-        _, out, _ = de39("rules", "show", *where)  # what the second pair of eyes looks at
-        assert (
-            f"waits for approval: {sha256[:12]} of ann\n    + breaker default 5% of 1000\n" in out
-        )
-        assert '    + rule ALL pre decline(59) "all" when amount > 0.00\n' in out
-        assert '    - rule R01 pre decline(59) "blocked category" when mcc == 7995\n' in out
-        _, out, _ = de39("rules", "show", "--text", "--of", sha256[:8], *where)
-        assert parse(out) == parse(wrong)
-        _, out, _ = de39("rules", "show", "--text", *where)
-        assert parse(out) == parse(_FILE)
-        assert de39("rules", "show", "--text", "--of", "00000000", *where)[0] == 1
-        approved = switch.call("POST", "/v1/rules/approve", {"sha256": sha256[:8]})
-        assert approved.json["state"] == "in force"
-        with switch.link() as link:
-            codes = [link.ask(payment(card.pan, 1))["39"] for _ in range(600)]
-        assert codes[0] == "59"
-        assert codes[-1] == "00"
-        assert codes.index("00") < 512
-        assert _mode(switch, "ALL") == "shadow"
-        assert switch.metric("de39_rule_breaker_trips_total") == 1
-        assert eventually(lambda: "rules.breaker" in switch.log())
-        assert switch.stop() == 0
