@@ -28,7 +28,7 @@ _APPROVED = int(Decision.APPROVED)
 _PURCHASE, _CASH, _CASHBACK, _REFUND = 0, 1, 9, 20  # first two digits of DE3
 _JUMP_S_MAX = 2 * SECONDS_A_DAY  # in message time, one odd DE7 must not carry the engine away
 # First word of what is hashed, so that the kinds never meet.
-_HASH_IDENTITY, _HASH_RRN, _HASH_LOCAL = 1, 2, 3
+_HASH_IDENTITY, _HASH_RRN, _HASH_LOCAL, _HASH_LIFECYCLE = 1, 2, 3, 4
 _STANS = 1_000_000
 _USUAL_KEY, _MERCHANT_BIT, _RRN_BIT = 31, 32, 64  # bits in order of engine.wire.checks.KEY_PARTS
 _NS = 1_000_000_000
@@ -143,6 +143,8 @@ def _find_account(item: Row, cards: NDArray[np.void], accounts: NDArray[np.void]
 def _blank(item: Row, i: Int) -> None:
     item["rrn_hi"] = 0
     item["rrn_lo"] = 0
+    item["life_hi"] = 0
+    item["life_lo"] = 0
     item["original_hi"] = 0
     item["original_lo"] = 0
     item["id_hi"] = 0
@@ -261,6 +263,22 @@ def _identify(row: Row, item: Row, hash_key: NDArray[np.uint64], words: NDArray[
     item["rrn_hi"], item["rrn_lo"] = rrn_identity(
         hash_key, row["rrn_a"], row["rrn_b"], row["terminal"], row["acquirer"], row["stan"], words
     )
+    if row["lifecycle"] > 0:
+        item["life_hi"], item["life_lo"] = lifecycle_identity(hash_key, row["lifecycle"], words)
+
+
+@kernel
+def lifecycle_identity(
+    hash_key: NDArray[np.uint64], lifecycle: Int, words: NDArray[np.uint64]
+) -> tuple[Int, Int]:
+    """Return the 128-bit keyed hash of a network's lifecycle id, a number above 0.
+
+    The network is not part of it: the card that must agree has one. ``words`` u64 (2 or more,) is
+    scratch.
+    """
+    words[0] = _HASH_LIFECYCLE
+    words[1] = lifecycle
+    return siphash128_words(hash_key[0], hash_key[1], words, 2)
 
 
 @hot_kernel

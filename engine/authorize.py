@@ -261,7 +261,7 @@ class Authorizer:
     ) -> tuple[int, int, int, int]:
         """Match requests from ``first`` on; return (next, items, records, waves)."""
         work, state = self.work, self.state
-        slots = (state.id_index.slots, state.rrn_index.slots, state.merchant_index.slots)
+        slots = (state.tables(), state.merchant_index.slots)
         table_size = min(len(work.wave_table), 1 << max(4, (4 * (count - first)).bit_length()))
         done: tuple[int, int, int, int] = match(
             work.request,

@@ -46,17 +46,17 @@ def settle(
     Parameters
     ----------
     rows : PRESENTMENT (k,), in and out; accounts, ring, wheel, cursor : state, in and out.
-    tables : tuple of rrn slots, POSTED ring, its slots.
+    tables : tuple of the slots by lifecycle id and by RRN, POSTED ring, its slots.
     tolerance : tuple of over-capture per 10,000 u16 (10000,) and least minor units i64 (10000,), by
         merchant category.
     records : RECORD (k,), out.
     """
-    rrn_slots, posted, posted_slots = tables
+    keys, posted, posted_slots = tables
     cursor[Cursor.LAST_TS_NS] = max(cursor[Cursor.LAST_TS_NS], now_ns)
     written = 0
     for i in range(rows.shape[0]):
         row = rows[i]
-        _plan(row, accounts, ring, rrn_slots, posted, posted_slots, tolerance, cursor)
+        _plan(row, accounts, ring, keys, posted, posted_slots, tolerance, cursor)
         if row["result"] >= Result.DUPLICATE or not do_post:
             continue
         if not _has_room(posted_slots):
@@ -91,7 +91,7 @@ def _plan(
     row: Row,
     accounts: NDArray[np.void],
     ring: NDArray[np.void],
-    rrn_slots: NDArray[np.void],
+    keys: Any,
     posted: NDArray[np.void],
     posted_slots: NDArray[np.void],
     tolerance: Any,
@@ -122,7 +122,7 @@ def _plan(
     elif not has_headroom(accounts[row["account"]], row["amount_minor"]):
         row["result"] = Result.NO_HEADROOM
     elif row["kind"] == Kind.CLEARING:
-        _plan_clearing(row, ring, rrn_slots, tolerance, cursor)
+        _plan_clearing(row, ring, keys, tolerance, cursor)
     elif row["kind"] == Kind.REPAYMENT:
         row["result"] = Result.PAID
     else:
@@ -146,11 +146,11 @@ def _class(kind: Int) -> Int:
 def _plan_clearing(
     row: Row,
     ring: NDArray[np.void],
-    rrn_slots: NDArray[np.void],
+    keys: Any,
     tolerance: Any,
     cursor: NDArray[np.int64],
 ) -> None:
-    entry = _authorization(row, ring, rrn_slots, tolerance, cursor)
+    entry = _authorization(row, ring, keys, tolerance, cursor)
     row["entry"] = entry
     row["result"] = Result.FORCED
     held_minor = np.int64(0)
@@ -193,21 +193,28 @@ def over_tolerance(granted_minor: Int, mcc: Int, tolerance: Any) -> Int:
 def _authorization(
     row: Row,
     ring: NDArray[np.void],
-    rrn_slots: NDArray[np.void],
+    keys: Any,
     tolerance: Any,
     cursor: NDArray[np.int64],
 ) -> Int:
-    """Return the entry a clearing is about, or 0: by record, by card and RRN, by approval code.
+    """Return the entry a clearing is about, or 0: by record, lifecycle id, RRN, approval code.
 
+    The card must agree, and the account.
     By approval code the merchant category must agree, the amount must fit within the tolerance, and
     the authorization must not be older than holds live.
     """
+    life_slots, rrn_slots = keys
     mask = ring.shape[0] - 1
     head = cursor[Cursor.HEAD]
     if row["authorization"] > 0:
         entry = _usable(entry_of_seq(ring, head, row["authorization"]), row, ring, cursor)
         if entry > 0:
             row["matched_by"] = MatchedBy.RECORD
+            return entry
+    if row["life_hi"] != 0:
+        entry = _usable(index_find(life_slots, row["life_lo"], row["life_hi"]), row, ring, cursor)
+        if entry > 0:
+            row["matched_by"] = MatchedBy.LIFECYCLE
             return entry
     if row["rrn_hi"] != 0:
         entry = _usable(index_find(rrn_slots, row["rrn_lo"], row["rrn_hi"]), row, ring, cursor)

@@ -39,8 +39,9 @@ def clearing(
     """Post a clearing file: presentments, refunds and clearing reversals.
 
     CSV with a header. Needed: id, amount_minor, currency, and pan or account. May be there: type
-    (clearing, refund, reversal), authorization, rrn, terminal, acquirer, approval_code, mcc, pcode,
-    final (yes, no), scheme, settlement_date, original_id. Exit code 1 when an item was rejected.
+    (clearing, refund, reversal), authorization, lifecycle_id, rrn, terminal, acquirer,
+    approval_code, mcc, pcode, final (yes, no), scheme, settlement_date, original_id. Exit code 1
+    when an item was rejected.
 
     Parameters
     ----------

@@ -1,7 +1,11 @@
 """Rows of the ring: how a recorded message gets one, is found by it, and is forgotten.
 
-A restart gives records their rows by the same lines (``engine.replay``).
+A restart gives records their rows by the same lines (``engine.replay``). ``tables`` is a tuple of
+the index slots by identity, by RRN and by lifecycle id, and of the lifecycle ids of the rows, u64
+(ring rows, 2), high half first, 0 = none: that is ``EngineState.tables``.
 """
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +15,7 @@ from engine.items import Role, Setting
 from ledger.authorizations import Cursor, State, remembered_rows
 from ledger.captures import take_place
 from ledger.deadlines import Wheel, deadline_of, schedule
-from ledger.index import index_find, index_insert, index_remove
+from ledger.index import index_count, index_find, index_insert, index_remove
 from ledger.jit import Int, Row, hot_kernel, kernel
 from ledger.record import Flag, Kind
 
@@ -21,28 +25,39 @@ _PLACES_MAX = 8  # advices that took the place of one another
 
 
 @kernel
-def forget(
-    entry: Int, ring: NDArray[np.void], id_slots: NDArray[np.void], rrn_slots: NDArray[np.void]
-) -> None:
+def forget(entry: Int, ring: NDArray[np.void], tables: Any) -> None:
     """Stop finding ``entry`` by its identity: a newer message takes the identity over.
 
     A tombstone is found no more at all: one reversal voids one original.
     """
     row = ring[entry & (ring.shape[0] - 1)]
-    index_remove(id_slots, row["id_lo"], row["id_hi"], entry)
+    index_remove(tables[0], row["id_lo"], row["id_hi"], entry)
     row["id_hi"] = 0
     row["id_lo"] = 0
     if row["state"] == State.TOMBSTONE:
-        _forget_rrn(entry, ring, rrn_slots)
+        _forget_other_keys(entry, ring, tables)
 
 
 @kernel
-def _forget_rrn(entry: Int, ring: NDArray[np.void], rrn_slots: NDArray[np.void]) -> None:
+def _forget_other_keys(entry: Int, ring: NDArray[np.void], tables: Any) -> None:
     row = ring[entry & (ring.shape[0] - 1)]
     if row["rrn_hi"] != 0:
-        index_remove(rrn_slots, row["rrn_lo"], row["rrn_hi"], entry)
+        index_remove(tables[1], row["rrn_lo"], row["rrn_hi"], entry)
         row["rrn_hi"] = 0
         row["rrn_lo"] = 0
+    _forget_life(entry, ring, tables)
+
+
+@hot_kernel
+def _forget_life(entry: Int, ring: NDArray[np.void], tables: Any) -> None:
+    _, _, life_slots, lives = tables
+    if index_count(life_slots) == 0:
+        return  # no dialect at hand has such an id: its array stays untouched memory
+    life = lives[entry & (ring.shape[0] - 1)]
+    if life[0] != 0:
+        index_remove(life_slots, life[1], life[0], entry)
+        life[0] = 0
+        life[1] = 0
 
 
 @hot_kernel
@@ -52,8 +67,7 @@ def enter(
     pcode: Int,
     ring: NDArray[np.void],
     wheel: Wheel,
-    id_slots: NDArray[np.void],
-    rrn_slots: NDArray[np.void],
+    tables: Any,
     cursor: NDArray[np.int64],
     record: Int,
 ) -> bool:
@@ -64,15 +78,15 @@ def enter(
     """
     entry = cursor[Cursor.HEAD] + 1
     if not _has_room(ring, entry) or not index_insert(
-        id_slots, item["id_lo"], item["id_hi"], entry
+        tables[0], item["id_lo"], item["id_hi"], entry
     ):
         item["role"] = Role.ANSWER
         item["decision"] = Decision.CAPACITY
         cursor[Cursor.REFUSED] += 1
         return False
-    _forget_oldest(entry, ring, id_slots, rrn_slots)
+    _forget_oldest(entry, ring, tables)
     if older > 0:
-        forget(older, ring, id_slots, rrn_slots)
+        forget(older, ring, tables)
     cursor[Cursor.HEAD] = entry
     item["entry"] = entry
     item["record"] = record
@@ -81,7 +95,7 @@ def enter(
     into["rrn_hi"] = 0
     into["rrn_lo"] = 0
     if item["role"] == Role.REVERSE:
-        _enter_reversal(item, ring, id_slots, rrn_slots, cursor)
+        _enter_reversal(item, ring, tables, cursor)
         return True
     if item["original"] > 0:
         _relate(item, into, ring)
@@ -89,23 +103,35 @@ def enter(
         if _may_hold(item):
             into["deadline_s"] = deadline_of(into["t_s"], item["hold_life_h"])
             schedule(entry, ring, wheel, cursor)
-        if item["original"] == 0 and _may_have_rrn(item, rrn_slots):
-            rrn_hi, rrn_lo = item["rrn_hi"], item["rrn_lo"]
-            if index_rrn(rrn_hi, rrn_lo, entry, ring, id_slots, rrn_slots):
-                item["flags"] |= Flag.VOIDED
+        if item["original"] == 0:
+            _enter_other_keys(item, entry, ring, tables)
     return True
 
 
 @hot_kernel
-def _may_have_rrn(item: Row, rrn_slots: NDArray[np.void]) -> bool:
-    """Whether the message may be found by its RRN.
+def _enter_other_keys(item: Row, entry: Int, ring: NDArray[np.void], tables: Any) -> None:
+    """Let an authorization be found by lifecycle id and RRN, unless its reversal came before it."""
+    life_hi, life_lo = item["life_hi"], item["life_lo"]
+    rrn_hi, rrn_lo = item["rrn_hi"], item["rrn_lo"]
+    is_voided = False
+    if life_hi != 0 and _may_take(item, tables[2], life_hi, life_lo):
+        is_voided = index_life(life_hi, life_lo, entry, ring, tables)
+    if _may_take(item, tables[1], rrn_hi, rrn_lo):
+        is_voided = index_rrn(rrn_hi, rrn_lo, entry, ring, tables) or is_voided
+    if is_voided:
+        item["flags"] |= Flag.VOIDED
+
+
+@hot_kernel
+def _may_take(item: Row, slots: NDArray[np.void], hi: Int, lo: Int) -> bool:
+    """Whether the message may be found by a key that it shares with others.
 
     An advice that cannot be posted takes the place of nothing: the reversal is of the message that
     moved an account.
     """
     if item["kind"] != Kind.ADVICE or item["account"] != 0:
         return True
-    return index_find(rrn_slots, item["rrn_lo"], item["rrn_hi"]) < 0
+    return index_find(slots, lo, hi) < 0
 
 
 @hot_kernel
@@ -139,8 +165,7 @@ def _relate(item: Row, into: Row, ring: NDArray[np.void]) -> None:
 def _enter_reversal(
     item: Row,
     ring: NDArray[np.void],
-    id_slots: NDArray[np.void],
-    rrn_slots: NDArray[np.void],
+    tables: Any,
     cursor: NDArray[np.int64],
 ) -> None:
     if item["original"] > 0:
@@ -154,7 +179,8 @@ def _enter_reversal(
     by_rrn = item["rrn_hi"], item["rrn_lo"]
     if item["by_local"] != 0:  # a STAN comes again: it must not void the payment of another day
         by_rrn = np.uint64(0), np.uint64(0)
-    plant_tombstone(identity, by_rrn, ring, id_slots, rrn_slots, cursor)
+    by_life = item["life_hi"], item["life_lo"]
+    plant_tombstone(identity, by_rrn, by_life, ring, tables, cursor)
 
 
 @kernel
@@ -220,9 +246,7 @@ def _has_room(ring: NDArray[np.void], entry: Int) -> bool:
 
 
 @hot_kernel
-def _forget_oldest(
-    entry: Int, ring: NDArray[np.void], id_slots: NDArray[np.void], rrn_slots: NDArray[np.void]
-) -> None:
+def _forget_oldest(entry: Int, ring: NDArray[np.void], tables: Any) -> None:
     """Stop finding the row that leaves the remembered ones when ``entry`` comes.
 
     It stays as it is for as long as a batch lasts: messages before may have found it.
@@ -232,8 +256,8 @@ def _forget_oldest(
         return
     row = ring[old & (ring.shape[0] - 1)]
     if row["id_hi"] != 0 or row["id_lo"] != 0:
-        forget(old, ring, id_slots, rrn_slots)
-    _forget_rrn(old, ring, rrn_slots)
+        forget(old, ring, tables)
+    _forget_other_keys(old, ring, tables)
 
 
 @hot_kernel
@@ -272,13 +296,13 @@ def index_rrn(
     rrn_lo: Int,
     entry: Int,
     ring: NDArray[np.void],
-    id_slots: NDArray[np.void],
-    rrn_slots: NDArray[np.void],
+    tables: Any,
 ) -> bool:
     """Let the newest authorization be found by RRN; return whether its reversal came before it.
 
     Without room in the index it is found by identity only.
     """
+    rrn_slots = tables[1]
     mask = ring.shape[0] - 1
     into = ring[entry & mask]
     into["rrn_hi"] = 0
@@ -297,7 +321,7 @@ def index_rrn(
         first["rrn_hi"] = 0
         first["rrn_lo"] = 0
         if is_voided:
-            forget(older, ring, id_slots, rrn_slots)
+            forget(older, ring, tables)
     if index_insert(rrn_slots, rrn_lo, rrn_hi, entry):
         into["rrn_hi"] = rrn_hi
         into["rrn_lo"] = rrn_lo
@@ -305,12 +329,35 @@ def index_rrn(
 
 
 @kernel
+def index_life(life_hi: Int, life_lo: Int, entry: Int, ring: NDArray[np.void], tables: Any) -> bool:
+    """As ``index_rrn``, by lifecycle id; a reversal of another card voids nothing."""
+    _, _, life_slots, lives = tables
+    mask = ring.shape[0] - 1
+    is_voided = False
+    older = index_find(life_slots, life_lo, life_hi)
+    if older >= 0:
+        first, said = ring[older & mask], ring[(older - 1) & mask]
+        is_voided = (
+            first["state"] == State.TOMBSTONE
+            and first["requested_minor"] == ring[entry & mask]["requested_minor"]
+            and (said["card"] == 0 or said["card"] == ring[entry & mask]["card"])
+        )
+        _forget_life(older, ring, tables)
+        if is_voided:
+            forget(older, ring, tables)
+    if index_insert(life_slots, life_lo, life_hi, entry):
+        lives[entry & mask, 0] = life_hi
+        lives[entry & mask, 1] = life_lo
+    return is_voided
+
+
+@kernel
 def plant_tombstone(
     identity: tuple[Int, Int],
     by_rrn: tuple[Int, Int],
+    by_life: tuple[Int, Int],
     ring: NDArray[np.void],
-    id_slots: NDArray[np.void],
-    rrn_slots: NDArray[np.void],
+    tables: Any,
     cursor: NDArray[np.int64],
 ) -> None:
     """Remember an original that was reversed before it came; its record is the reversal's.
@@ -320,13 +367,15 @@ def plant_tombstone(
     """
     hi, lo = identity
     rrn_hi, rrn_lo = by_rrn
+    life_hi, life_lo = by_life
+    id_slots, rrn_slots, life_slots, lives = tables
     if index_find(id_slots, lo, hi) >= 0:
         return
     entry = cursor[Cursor.HEAD] + 1
     if not index_insert(id_slots, lo, hi, entry):
         return
     cursor[Cursor.HEAD] = entry
-    _forget_oldest(entry, ring, id_slots, rrn_slots)
+    _forget_oldest(entry, ring, tables)
     mask = ring.shape[0] - 1
     reversal = ring[(entry - 1) & mask]
     into = ring[entry & mask]
@@ -338,6 +387,10 @@ def plant_tombstone(
     if is_new and index_insert(rrn_slots, rrn_lo, rrn_hi, entry):
         into["rrn_hi"] = rrn_hi
         into["rrn_lo"] = rrn_lo
+    is_new = life_hi != 0 and index_find(life_slots, life_lo, life_hi) < 0
+    if is_new and index_insert(life_slots, life_lo, life_hi, entry):
+        lives[entry & mask, 0] = life_hi
+        lives[entry & mask, 1] = life_lo
     into["seq"] = reversal["seq"]
     into["amount_minor"] = reversal["amount_minor"]
     into["requested_minor"] = reversal["requested_minor"]

@@ -49,6 +49,8 @@ def take_due(item: Row, ring: NDArray[np.void], wheel: Wheel, entry: Int, ts_ns:
     item["id_lo"] = 0
     item["rrn_hi"] = 0
     item["rrn_lo"] = 0
+    item["life_hi"] = 0
+    item["life_lo"] = 0
     item["original_hi"] = 0
     item["original_lo"] = 0
     item["ts_ns"] = ts_ns

@@ -15,7 +15,7 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from engine.admission import rrn_identity
+from engine.admission import lifecycle_identity, rrn_identity
 from engine.clearing import settle
 from engine.importing import parse_currency, parse_ref
 from engine.presentment import PRESENTMENT
@@ -47,6 +47,7 @@ class Clearing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pan: Pan | None = None  # the card, or
     account: str = ""  # the account
     authorization: Annotated[int, Meta(ge=0)] = 0  # record number of the authorization
+    lifecycle_id: str = ""  # the network's number of the payment
     rrn: str = ""
     terminal: str = ""
     acquirer: str = ""
@@ -115,6 +116,7 @@ def _clearing_faults(item: Clearing) -> Iterable[tuple[str, str]]:
     if (item.pan is None) == (not item.account):
         yield "pan", "expected a card number or an account, one of the two"
     shapes = {
+        "lifecycle_id": (r"[0-9]{0,15}", "at most fifteen digits"),
         "rrn": (r"[A-Za-z0-9 ]{0,12}", "at most twelve letters and digits"),
         "terminal": (r"[ -~]{0,8}", "at most eight characters"),
         "acquirer": (r"[0-9]{0,11}", "at most eleven digits"),
@@ -204,7 +206,11 @@ def settle_rows(
         state.accounts,
         state.ring,
         state.wheel,
-        (state.rrn_index.slots, state.posted, state.posted_index.slots),
+        (
+            (state.life_index.slots, state.rrn_index.slots),
+            state.posted,
+            state.posted_index.slots,
+        ),
         (terms.over_per_10000, terms.over_least_minor),
         state.cursor,
         np.int64(now_ns),
@@ -217,7 +223,11 @@ def settle_rows(
 def _place(
     row: Any, item: Clearing, hash_key: NDArray[np.uint64], words: NDArray[np.uint64]
 ) -> None:
-    """Fill RRN and terminal as card messages have them."""
+    """Fill lifecycle id, RRN and terminal as card messages have them."""
+    if int(item.lifecycle_id or 0) > 0:
+        row["life_hi"], row["life_lo"] = lifecycle_identity(
+            hash_key, np.int64(int(item.lifecycle_id)), words
+        )
     if item.terminal:
         row["terminal"] = int.from_bytes(item.terminal.ljust(8).encode("ascii"), "little")
     if item.rrn:

@@ -84,6 +84,7 @@ class HistoryRun:
     def run(self, records: NDArray[np.void], blobs: Iterable[Blob]) -> Iterator[Part]:
         """Yield the payments among ``records`` in order, in parts of a batch."""
         originals = {b.row: b.data for b in blobs if b.kind == BlobKind.ORIGINAL}
+        lives = {b.row: b.data for b in blobs if b.kind == BlobKind.LIFECYCLE}
         by_row: dict[int, list[Blob]] = {}
         for blob in blobs:
             by_row.setdefault(blob.row, []).append(blob)
@@ -99,13 +100,18 @@ class HistoryRun:
             last = at + (int(rest[0]) if len(rest) else min(room, count - at))
             part = records[at:last]
             named = [originals.get(row) for row in range(at, last)]
-            yield self._batch(part, named)
+            own = {row - at: lives[row] for row in range(at, last) if row in lives}
+            yield self._batch(part, named, own)
             at = last
 
-    def _batch(self, part: NDArray[np.void], named: list[bytes | None]) -> Part:
+    def _batch(
+        self, part: NDArray[np.void], named: list[bytes | None], lives: dict[int, bytes]
+    ) -> Part:
         work, authorizer = self._authorizer.work, self._authorizer
         count = len(part)
         self._fill(part, named)
+        for row, life in lives.items():
+            work.items[row]["life_hi"], work.items[row]["life_lo"] = np.frombuffer(life, np.uint64)
         item_count, record_count, events = authorizer.passes(count, self._links, _no_lap)
         self.trips += events.names
         first_seq = self._state.next_seq

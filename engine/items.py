@@ -28,6 +28,8 @@ ITEM = np.dtype(
         ("id_lo", "<u8"),
         ("rrn_hi", "<u8"),  # keyed hash of RRN, terminal and acquirer; 0 = none, see ``by_local``
         ("rrn_lo", "<u8"),
+        ("life_hi", "<u8"),  # keyed hash of the network's lifecycle id; 0 = none
+        ("life_lo", "<u8"),
         ("original_hi", "<u8"),  # identity of the original that a reversal names; 0 = none
         ("original_lo", "<u8"),
         ("ts_ns", "<u8"),

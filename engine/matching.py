@@ -68,7 +68,7 @@ def match(
     ----------
     request : REQUEST; links : LINK, in and out; ring : AUTHORIZATION ring, wheel : its deadlines,
         in and out.
-    slots : tuple of the index slots by identity, by RRN, and of merchants, in and out.
+    slots : tuple of ``tables`` of ``engine.entries`` and the index slots of merchants, in and out.
     merchants : u64 (merchant rows,), keyed hash of each merchant row, in and out.
     profiles : i64 (dialects, P), see ``Profile``.
     wave_table : i64 (power of two >= 4 x requests, 2), scratch.
@@ -77,15 +77,15 @@ def match(
     stop_record : no request is taken once there are so many records: something that goes for all
         accounts (a breaker) may change there.
     """
-    id_slots, rrn_slots, merchant_slots = slots
-    tables = (id_slots, rrn_slots)
+    tables, merchant_slots = slots
+    id_slots = tables[0]
     wave_table[:] = 0
     fetched, wave_count = first, 0
     for i in range(first, count):
         if i + _AHEAD > fetched:  # many at once: their walks through the page tables overlap too
             last = min(fetched + _AHEAD, count)
             for later in range(fetched, last):
-                _fetch(request[later], items[later], id_slots, rrn_slots, merchant_slots)
+                _fetch(request[later], items[later], tables, merchant_slots)
             fetched = last
         if record_count >= stop_record:
             return i, item_count, record_count, wave_count
@@ -115,7 +115,7 @@ def match(
         if is_about:
             _relate(item, named, root, ring)
         pcode, number = request[i]["pcode"], record_count
-        if not enter(item, older, pcode, ring, wheel, id_slots, rrn_slots, cursor, number):
+        if not enter(item, older, pcode, ring, wheel, tables, cursor, number):
             continue
         record_count += 1
         if item["original"] > 0:
@@ -133,13 +133,14 @@ def match(
 def _fetch(
     row: Row,
     item: Row,
-    id_slots: NDArray[np.void],
-    rrn_slots: NDArray[np.void],
+    tables: Any,
     merchant_slots: NDArray[np.void],
 ) -> None:
     """Ask for the index slots at which a later request will look."""
-    index_fetch(id_slots, item["id_lo"])
-    index_fetch(rrn_slots, item["rrn_lo"])
+    index_fetch(tables[0], item["id_lo"])
+    index_fetch(tables[1], item["rrn_lo"])
+    if item["life_hi"] != 0:
+        index_fetch(tables[2], item["life_lo"])
     index_fetch(merchant_slots, row["merchant"])
 
 
@@ -317,20 +318,24 @@ def _about(
     profile: NDArray[np.int64],
     cursor: NDArray[np.int64],
 ) -> tuple[Int, Int]:
-    """Return (message named, its authorization), 0 = none: by DE90, then by RRN and terminal.
+    """Return (message named, its authorization), 0 = none.
 
-    A reversal that has neither goes by STAN, terminal and local date, of a payment without an RRN.
+    By DE90, or the STAN and DE7 that a reversal without it reuses; then by lifecycle id; then by
+    RRN and terminal. A reversal that has none of them goes by STAN, terminal and local date, of a
+    payment without an RRN.
 
     The card must agree, where the message names one, and the amount of a reversal. Anything may be
-    reversed; only an authorization can be advised, completed or added to. An increment goes by RRN
-    only. What does not agree is about nothing.
+    reversed; only an authorization can be advised, completed or added to. An increment goes by
+    lifecycle id or RRN only. What does not agree is about nothing.
     """
-    id_slots, rrn_slots = tables
+    id_slots, rrn_slots, _, _ = tables
     mask = ring.shape[0] - 1
     found = np.int64(-1)
     names_itself = item["original_hi"] == item["id_hi"] and item["original_lo"] == item["id_lo"]
     if item["original_hi"] != 0 and not names_itself:  # nothing is its own original
         found = index_find(id_slots, item["original_lo"], item["original_hi"])
+    if found < 0:
+        found = _by_lifecycle(item, row, ring, tables, profile)
     if found < 0 and (item["rrn_hi"] != 0 or item["rrn_lo"] != 0):
         if item["by_local"] == 0:
             found = index_find(rrn_slots, item["rrn_lo"], item["rrn_hi"])
@@ -355,6 +360,28 @@ def _about(
     if is_reversal or (item["account"] != 0 and is_authorization(root, ring)):
         return named, root
     return np.int64(0), np.int64(0)
+
+
+@hot_kernel
+def _by_lifecycle(
+    item: Row, row: Row, ring: NDArray[np.void], tables: Any, profile: NDArray[np.int64]
+) -> Int:
+    """Return the newest message with the lifecycle id, or -1, also where it does not agree.
+
+    The next key is asked then.
+    """
+    if item["life_hi"] == 0:
+        return np.int64(-1)
+    found = index_find(tables[2], item["life_lo"], item["life_hi"])
+    if found < 0:
+        return found
+    original = ring[found & (ring.shape[0] - 1)]
+    is_reversal = item["role"] == Role.REVERSE
+    if (not is_reversal or row["pan_length"] > 0) and item["card"] != original["card"]:
+        return np.int64(-1)
+    if is_reversal and profile[Profile.REVERSAL_AMOUNT] != _BY_DE4 and not _agrees(item, original):
+        return np.int64(-1)
+    return found
 
 
 @kernel

@@ -41,7 +41,7 @@ from scoring.tables import Tables, tables
 
 Note = Callable[[str], None]
 EVENTS_A_BATCH = 4096
-_RULE_BLOBS = (
+_BLOBS_REPLAYED = (
     BlobKind.RULES_SHA256,
     BlobKind.RULES_TEXT,
     BlobKind.NAME,
@@ -49,6 +49,7 @@ _RULE_BLOBS = (
     BlobKind.RULE,
     BlobKind.ZONES,
     BlobKind.HITS,
+    BlobKind.LIFECYCLE,
 )
 
 
@@ -310,7 +311,7 @@ class _Feed:
             row = self._waiting + blob.row - skipped
             if blob.kind == BlobKind.ORIGINAL and blob.row >= skipped:
                 self._originals.append((row, blob.data))
-            elif blob.kind in _RULE_BLOBS and blob.row >= skipped:
+            elif blob.kind in _BLOBS_REPLAYED and blob.row >= skipped:
                 self._blobs.append(blob._replace(row=row))
         self._parts.append(records)
         self._waiting += len(records)

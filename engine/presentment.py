@@ -12,6 +12,8 @@ PRESENTMENT = np.dtype(
         ("target_lo", "<u8"),
         ("rrn_hi", "<u8"),  # as the authorization's: RRN, terminal, acquirer; 0 = none
         ("rrn_lo", "<u8"),
+        ("life_hi", "<u8"),  # as the authorization's lifecycle id; 0 = none
+        ("life_lo", "<u8"),
         ("rrn_a", "<u8"),
         ("terminal", "<u8"),
         ("amount_minor", "<i8"),
@@ -68,6 +70,7 @@ class MatchedBy(IntEnum):
     RECORD = 1
     RRN = 2
     APPROVAL = 3
+    LIFECYCLE = 4
 
 
 REASONS: dict[Result, str] = {

@@ -29,7 +29,7 @@ from ledger.deadlines import Wheel
 from ledger.errors import LedgerError
 from ledger.index import index_fetch, index_find
 from ledger.jit import Row, allocating_kernel, kernel, prefetch
-from ledger.journal import Blob
+from ledger.journal import Blob, BlobKind
 from ledger.money import EXPONENT
 from ledger.record import RECORD, Flag, Kind
 from scoring.features import SHARED
@@ -87,12 +87,16 @@ class Replayer:
         """Apply ``records`` RECORD (k,) in order.
 
         ``originals`` are (row, 16 bytes): identities of originals that orphan reversals name;
-        ``blobs`` those of the records about rules.
+        ``blobs`` those about rules, and lifecycle ids of messages.
         Raises ``ReplayError``; the state is then of no use.
         """
-        named = np.zeros((len(records), 2), np.uint64)
+        named = np.zeros((len(records), 4), np.uint64)
         for row, identity in originals:
-            named[row] = np.frombuffer(identity, np.uint64)
+            named[row, :2] = np.frombuffer(identity, np.uint64)
+        for blob in blobs:
+            if blob.kind == BlobKind.LIFECYCLE and blob.row < len(records):
+                named[blob.row, 2:] = np.frombuffer(blob.data, np.uint64)
+        blobs = [blob for blob in blobs if blob.kind != BlobKind.LIFECYCLE]
         for first in range(0, len(records), self._chunk):
             part = np.ascontiguousarray(records[first : first + self._chunk])
             # A copy: the caller's may be read-only, and kernels are compiled for writable arrays.
@@ -115,8 +119,7 @@ class Replayer:
             named,
             (self._hash_key, EXPONENT.copy()),
             (
-                state.id_index.slots,
-                state.rrn_index.slots,
+                state.tables(),
                 state.merchant_index.slots,
                 state.posted_index.slots,
             ),
@@ -200,18 +203,20 @@ def restore(
 
     Parameters
     ----------
-    records : RECORD (k,); named : u64 (k, 2), identity of an orphan's original, 0 = none.
+    records : RECORD (k,); named : u64 (k, 4), identity of an orphan's original and
+        hash of the lifecycle id, 0 = none.
     tables : tuple of hash_key u64 (2,), exponents u8 (1000,).
-    slots : index slots by identity, by RRN, of merchants, of posted items; in and out, as are all
-        state arrays.
+    slots : ``tables`` of ``engine.entries``, index slots of merchants, of posted items; in and
+        out, as are all state arrays.
     items : ITEM (k,), approved : u8 (k,), out: what the velocity pass needs.
     """
     _fill_items(records, named, tables, items)
+    keys, merchant_slots, filed = slots
     for i in range(records.shape[0]):
         if i + _AHEAD < records.shape[0]:
             later = items[i + _AHEAD]
-            index_fetch(slots[0], later["id_lo"])
-            index_fetch(slots[1], later["rrn_lo"])
+            index_fetch(keys[0], later["id_lo"])
+            index_fetch(keys[1], later["rrn_lo"])
             prefetch(accounts, np.int64(later["account"]))
             prefetch(chips, np.int64(later["card"]))
         record = records[i]
@@ -221,7 +226,7 @@ def restore(
         cursor[Cursor.LAST_TS_NS] = max(cursor[Cursor.LAST_TS_NS], np.int64(record["ts_ns"]))
         kind = record["kind"]
         if _is_event(record):
-            reason = _restore_event(record, slots[3], accounts, cards, ring, wheel, posted, cursor)
+            reason = _restore_event(record, filed, accounts, cards, ring, wheel, posted, cursor)
             if reason != _FINE:
                 return i, reason
             if kind == Kind.PIN_RESET:
@@ -229,21 +234,20 @@ def restore(
             cursor[Cursor.NEXT_SEQ] += 1
             continue
         if record["ref_seq"] != 0:
-            head = cursor[Cursor.HEAD]
-            item["named"] = entry_of_seq(ring, head, np.int64(record["ref_seq"]))
+            item["named"] = entry_of_seq(ring, cursor[Cursor.HEAD], np.int64(record["ref_seq"]))
             if item["named"] < 0:
                 return i, _NO_ORIGINAL
             item["original"] = item["named"]
             if item["role"] == Role.REVERSE:
                 item["named"], item["original"] = root_of(item["named"], ring, cursor)
         if kind != Kind.EXPIRE:
-            older = max(index_find(slots[0], item["id_lo"], item["id_hi"]), 0)
+            older = max(index_find(keys[0], item["id_lo"], item["id_hi"]), 0)
             pcode = record["pcode"]
-            if not enter(item, older, pcode, ring, wheel, slots[0], slots[1], cursor, 0):
+            if not enter(item, older, pcode, ring, wheel, keys, cursor, 0):
                 return i, _NO_ROOM
             if item["role"] == Role.AUTHORIZE:
                 item["merchant"] = merchant_row(
-                    record["merchant"], slots[2], merchants, settings, cursor
+                    record["merchant"], merchant_slots, merchants, settings, cursor
                 )
                 approved[i] = counts_as_spending(item)
         item["record"] = i
@@ -337,6 +341,8 @@ def _item_of_record(
     item["by_local"] = record["rrn_a"] == 0
     item["original_hi"] = named[0]
     item["original_lo"] = named[1]
+    item["life_hi"] = named[2]
+    item["life_lo"] = named[3]
     item["ts_ns"] = record["ts_ns"]
     item["entry"] = 0
     item["original"] = 0

@@ -150,12 +150,14 @@ def told_beside(
 ) -> tuple[list[tuple[int, bytes]], list[Blob]]:
     """Return what the records of a batch have no room for: originals, then blobs.
 
-    The originals of orphan reversals, which rule refused, and hits of later rules. ``hits`` is u64
-    (items, words); ``noted`` i32 (2, items) is scratch.
+    The originals of orphan reversals, which rule refused, lifecycle ids, and hits of later rules.
+    ``hits`` is u64 (items, words); ``noted`` i32 (3, items) is scratch.
     """
-    refused, orphans = mark_rows(item_count, items, verdicts, noted[0], noted[1])
+    refused, orphans, lives = mark_rows(item_count, items, verdicts, noted)
     originals = originals_of(noted[1, :orphans], items) if orphans else []
     blobs = refusal_blobs(noted[0, :refused], items, verdicts) if refused else []
+    if lives:
+        blobs += lifecycle_blobs(noted[2, :lives], items)
     if hits.shape[1] > RECORD_RULES // 64:
         blobs += hits_blobs(items[:item_count], hits[:item_count])
     return originals, blobs
@@ -166,15 +168,15 @@ def mark_rows(
     item_count: int,
     items: NDArray[np.void],
     verdicts: NDArray[np.void],
-    refused: NDArray[np.int32],
-    orphans: NDArray[np.int32],
-) -> tuple[int, int]:
+    noted: NDArray[np.int32],
+) -> tuple[int, int, int]:
     """Collect the recorded items that a record alone does not tell; return how many of each kind.
 
-    ``refused`` i32 (items,), out: payments that a rule refused; ``orphans`` i32 (items,), out:
-    reversals that came before their original.
+    ``noted`` i32 (3, items), out: payments that a rule refused; reversals that came before their
+    original; messages with a lifecycle id.
     """
-    refused_count = orphan_count = 0
+    refused, orphans, lives = noted[0], noted[1], noted[2]
+    refused_count = orphan_count = life_count = 0
     for i in range(item_count):
         item = items[i]
         if item["record"] < 0:
@@ -182,12 +184,15 @@ def mark_rows(
         if item["flags"] & Flag.ORPHAN:
             orphans[orphan_count] = i
             orphan_count += 1
+        if item["life_hi"] != 0:
+            lives[life_count] = i
+            life_count += 1
         decision = item["decision"]
         is_refusal = decision == Decision.RULE_DECLINED or decision == Decision.STEP_UP
         if is_refusal and item["role"] == Role.AUTHORIZE and verdicts[i]["rule"] >= 0:
             refused[refused_count] = i
             refused_count += 1
-    return refused_count, orphan_count
+    return refused_count, orphan_count, life_count
 
 
 def refusal_blobs(
@@ -198,6 +203,15 @@ def refusal_blobs(
     return [
         Blob(record, BlobKind.RULE, place.tobytes())
         for record, place in zip(items["record"][rows].tolist(), places, strict=True)
+    ]
+
+
+def lifecycle_blobs(rows: NDArray[np.int32], items: NDArray[np.void]) -> list[Blob]:
+    """Return one blob for each of ``rows``: the hash of its lifecycle id, high half first."""
+    hashes = np.stack((items["life_hi"][rows], items["life_lo"][rows]), axis=1).tobytes()
+    return [
+        Blob(record, BlobKind.LIFECYCLE, hashes[16 * k : 16 * k + 16])
+        for k, record in enumerate(items["record"][rows].tolist())
     ]
 
 

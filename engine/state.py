@@ -60,6 +60,8 @@ class EngineState:
     card_index: Index = field(init=False)
     id_index: Index = field(init=False)
     rrn_index: Index = field(init=False)
+    lives: NDArray[np.uint64] = field(init=False)  # lifecycle ids of the ring's rows; 0 = none
+    life_index: Index = field(init=False)
     merchant_index: Index = field(init=False)
     rules: RuleBook = field(init=False)
     posted_index: Index = field(init=False)
@@ -85,6 +87,8 @@ class EngineState:
         self.card_index = Index(rows_max=bounds.cards_max, source=self._card_keys)
         self.id_index = Index(rows_max=ring, source=self._id_keys, rows_expected=expected)
         self.rrn_index = Index(rows_max=ring, source=self._rrn_keys, rows_expected=expected)
+        self.lives = np.zeros((ring, 2), np.uint64)
+        self.life_index = Index(rows_max=ring, source=self._life_keys, rows_expected=expected)
         self.merchant_index = Index(rows_max=bounds.merchants_max, source=self._merchant_keys)
         self.posted_index = Index(rows_max=bounds.clearings_max, source=self._posted_keys)
 
@@ -123,12 +127,17 @@ class EngineState:
         self.tokens[numbers] = tokens
         self.card_index.load(np.ascontiguousarray(tokens), np.ascontiguousarray(numbers, np.int64))
 
+    def tables(self) -> tuple[NDArray[Any], ...]:
+        """Return what finds a row of the ring, as ``engine.entries`` takes it."""
+        return self.id_index.slots, self.rrn_index.slots, self.life_index.slots, self.lives
+
     def maintain(self) -> None:
         """Between batches: start, further or finish the growth of an index. Never waits."""
         head = int(self.cursor[Cursor.HEAD])
         self.card_index.maintain(self.card_count + 1)
         self.id_index.maintain(head + 1)
         self.rrn_index.maintain(head + 1)
+        self.life_index.maintain(head + 1)
         self.merchant_index.maintain(int(self.cursor[Cursor.MERCHANTS]) + 1)
         self.rules.lists.maintain()
         self.posted_index.maintain(int(self.cursor[Cursor.POSTED]) + 1)
@@ -138,6 +147,7 @@ class EngineState:
         head = int(self.cursor[Cursor.HEAD])
         self.id_index.make_room(2 * records, head + 1)  # an orphan plants a tombstone too
         self.rrn_index.make_room(2 * records, head + 1)
+        self.life_index.make_room(2 * records, head + 1)
         self.merchant_index.make_room(records, int(self.cursor[Cursor.MERCHANTS]) + 1)
         self.make_room_for_posted(records)
 
@@ -151,6 +161,7 @@ class EngineState:
             self.card_index,
             self.id_index,
             self.rrn_index,
+            self.life_index,
             self.merchant_index,
             self.posted_index,
         ):
@@ -177,6 +188,7 @@ class EngineState:
             "chips": self.chips[: self.card_count + 1],
             "card_zones": self.card_zones[: self.card_count + 1],
             "ring": self.ring[self._ring_places()],
+            **self._lives_in_use(),
             "posted": self.posted[self._posted_places()],
             "merchants": self.merchants[:merchant_rows],
             "card_velocity": self.card_velocity[: self.card_count + 1],
@@ -214,6 +226,7 @@ class EngineState:
         first = int(self.cursor[Cursor.HEAD]) + 1 - len(ring)
         places = np.arange(first, first + len(ring), dtype=np.int64) & (len(self.ring) - 1)
         self.ring[places] = ring
+        self._restore_lives(arrays)
         rebuild(self.ring, np.int64(first), self.wheel, self.cursor)
         posted = arrays["posted"][-len(self.posted) :]
         first = int(self.cursor[Cursor.POSTED]) + 1 - len(posted)
@@ -230,6 +243,7 @@ class EngineState:
         first = max(0, head + 1 - len(self.ring))
         self.id_index.load(*self._id_keys(first, head + 1))
         self.rrn_index.load(*self._rrn_keys(first, head + 1))
+        self.life_index.load(*self._life_keys(first, head + 1))
         self.merchant_index.load(*self._merchant_keys(0, int(self.cursor[Cursor.MERCHANTS]) + 1))
         self.posted_index.load(*self._posted_keys(0, int(self.cursor[Cursor.POSTED]) + 1))
 
@@ -264,6 +278,26 @@ class EngineState:
     def _rrn_keys(self, first: int, last: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
         entries, rows = self._ring_rows(first, last)
         return _present(rows["rrn_lo"], rows["rrn_hi"], entries)
+
+    def _life_keys(self, first: int, last: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+        entries, _ = self._ring_rows(first, last)
+        keys = self.lives[entries & (len(self.ring) - 1)]
+        return _present(keys[:, 1], keys[:, 0], entries)
+
+    def _lives_in_use(self) -> dict[str, NDArray[Any]]:
+        """Return the lifecycle ids of the rows that have one, by entry; nothing where none has."""
+        if not self.life_index.count:
+            return {}
+        keys, entries = self._life_keys(0, int(self.cursor[Cursor.HEAD]) + 1)
+        return {"life_entries": entries, "lives": keys[:, ::-1].copy()}
+
+    def _restore_lives(self, arrays: dict[str, NDArray[Any]]) -> None:
+        if "lives" not in arrays:
+            return
+        kept, mask = remembered_rows(len(self.ring)), len(self.ring) - 1
+        is_kept = arrays["life_entries"] > int(self.cursor[Cursor.HEAD]) - kept
+        entries = arrays["life_entries"][is_kept]
+        self.lives[entries & mask] = arrays["lives"][is_kept]
 
     def _card_keys(self, first: int, last: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
         keys = self.tokens[first:last]

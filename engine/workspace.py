@@ -115,7 +115,7 @@ class Workspace:
         self.hits = np.zeros((items, 2), np.uint64)
         self.verdicts = np.zeros(items, VERDICT)
         self.deciding = np.zeros(items, np.int16)
-        self.noted = np.zeros((2, items), np.int32)
+        self.noted = np.zeros((3, items), np.int32)
         self.approved = np.zeros(rows, np.uint8)
         self.replies = np.zeros(rows, REPLY)
         self.extra = np.zeros(rows * EXTRA_BYTES, np.uint8)

@@ -61,6 +61,12 @@ def index_find(slots: Slots, hash_: Any, check: Any) -> Any:
     return np.int64(-1)
 
 
+@hot_kernel
+def index_count(slots: Slots) -> Any:
+    """Return how many entries there are, u64."""
+    return slots[header_of(slots)]["hash"]
+
+
 @kernel
 def index_fetch(slots: Slots, hash_: Any) -> None:
     """Ask for the slot at which ``index_find`` and ``index_insert`` begin to look for ``hash_``."""

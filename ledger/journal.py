@@ -49,6 +49,7 @@ class BlobKind(IntEnum):
     RULES_SHA256 = 2
     MODEL_SHA256 = 3
     ORIGINAL = 4  # 16 bytes: identity of the original that an orphan reversal names
+    LIFECYCLE = 6  # 16 bytes: keyed hash of the lifecycle id that the message came with
     REFERENCE = 5  # the id that an item of clearing or repayment came with
     HITS = 16  # places of the rules from 128 on that held, u16 each, ascending
     RULES_TEXT = 17  # a piece of the rule set's canonical text, compressed with zlib

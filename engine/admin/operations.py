@@ -120,7 +120,7 @@ class ItemView(msgspec.Struct, frozen=True):
     result: str  # name of engine.presentment.Result, lower case
     record: int  # its record, or that of the first one with its id; 0 = none
     authorization: int  # record of the authorization it drew on, or gives back to; 0 = none
-    matched_by: str  # record, rrn, approval, nothing
+    matched_by: str  # record, lifecycle, rrn, approval, nothing
     flags: list[str]
     reason: str  # why it was rejected; "" = it was not
 

@@ -25,6 +25,7 @@ KEY_PARTS = ("acquirer", "forwarder", "transmitted", "stan", "terminal", "mercha
 DEFAULT_KEY = KEY_PARTS[:5]
 _LAST_FIELD, _LAST_TERTIARY = 128, 192
 _FAULT_DIGITS = 3
+_ID_DIGITS = 15  # of a lifecycle id, the most
 _OF_MONEY = (1, 2, 4)  # classes of messages that name each other
 _TPDU_BYTES, _VISA_HEADER_BYTES, _TEXT_BYTES = 5, 22, 16
 _PREFIX_DIGITS = {"fixed": 0, "L": 1, "LL": 2, "LLL": 3, "LLLL": 4, "LLLLL": 5, "LLLLLL": 6}
@@ -87,6 +88,8 @@ def fields_of(parsed: File) -> dict[int, Field]:
         if parsed.encoding.tertiary and number == 65:
             raise FileError(path, "with a tertiary bitmap, 65 says that it follows")
         entry = _field(number, convert(raw, FieldEntry, path), parsed.encoding, path)
+        if entry.use == Use.LIFECYCLE:
+            raise FileError(path, "use 'lifecycle' is of an element inside a field")
         if entry.use != Use.NONE and used.setdefault(entry.use, number) != number:
             other = used[entry.use]
             raise FileError(path, f"use {entry.use.name.lower()!r} is taken by {other}")
@@ -243,9 +246,9 @@ def _parts(field: Field, entry: PartsEntry, parsed: File, path: Path) -> Parts:
         where = (*path, "fields", key)
         number = _number(key, 1, 64, where)
         inner[number] = _field(number, convert(raw, FieldEntry, where), parsed.encoding, where)
-        is_digit = inner[number].format == "n"
-        if inner[number].use != Use.NONE and not (inner[number].use == Use.PARTIAL and is_digit):
-            raise FileError(where, "inside a field, use is none, or partial of a field n fixed 1")
+        _check_inner_use(inner[number], where)
+    if sum(field.use == Use.LIFECYCLE for field in inner.values()) > 1:
+        raise FileError(path, "use 'lifecycle' is given twice")
     tags = {
         tag.upper(): Tag(t.name, t.sensitivity, _tag_use(tag, t.use, entry.kind, path))
         for tag, t in entry.tags.items()
@@ -257,6 +260,13 @@ def _parts(field: Field, entry: PartsEntry, parsed: File, path: Path) -> Parts:
         fields=MappingProxyType(dict(sorted(inner.items()))),
         tags=MappingProxyType(tags),
     )
+
+
+def _check_inner_use(field: Field, path: Path) -> None:
+    is_id = field.use == Use.LIFECYCLE and not field.prefix_digits and field.limit <= _ID_DIGITS
+    if field.use != Use.NONE and not (field.format == "n" and (field.use == Use.PARTIAL or is_id)):
+        wanted = f"partial of a field n fixed 1, or lifecycle of one n fixed, up to {_ID_DIGITS}"
+        raise FileError(path, f"inside a field, use is none, {wanted}")
 
 
 def _tag_use(tag: str, name: str, kind: str, path: Path) -> Use:

@@ -54,6 +54,7 @@ REQUEST = np.dtype(
         ("approval", "<u8"),  # DE38 of the request, first character in the low byte; 0 = absent
         ("original_amount", "<i8"),  # DE30 of 1993, minor units; -1 = absent
         ("stan", "<i8"),  # DE11; -1 = absent
+        ("lifecycle", "<i8"),  # the network's lifecycle id, its digits as a number; 0 = absent
         ("original_acquirer", "<i8"),  # DE90; -1 = absent
         ("original_forwarder", "<i8"),  # DE90; -1 = absent
         ("original_stan", "<i8"),

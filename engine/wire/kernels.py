@@ -51,7 +51,7 @@ _MTI, _BITMAP, _LENGTH = int(Fault.MTI), int(Fault.BITMAP), int(Fault.LENGTH)
 _CHARSET, _TRAILING, _STRUCTURE = int(Fault.CHARSET), int(Fault.TRAILING), int(Fault.STRUCTURE)
 _ASCII, _RAW, _PREFIX_ASCII = int(Code.ASCII), int(Code.RAW), int(Prefix.ASCII)
 _ASCII_HEX = int(Code.ASCII_HEX)
-_USES, _PARTIAL = USE_LIMIT, int(Use.PARTIAL)
+_USES, _PARTIAL, _LIFECYCLE = USE_LIMIT, int(Use.PARTIAL), int(Use.LIFECYCLE)
 _NUMBER_DIGITS = 18  # more would not fit an int64 column
 _TEXT_ROOM = 128  # characters of a field that is turned into ASCII
 _TEXT_BEGIN = 16  # a word that ends where the first one ends is read
@@ -207,7 +207,7 @@ def _decode_rows(
                 bad_at = check_parts(arena, at, length, field, parts, part_fields, chars, found)
                 if bad_at >= 0:
                     fault = _STRUCTURE
-                    found[_PARTIAL, 0] = -1
+                    found[_PARTIAL, 0], found[_LIFECYCLE, 0] = -1, -1
             if bad_at < 0:
                 use = field.use
                 found[use, 0], found[use, 1], found[use, 2] = value, at, length

@@ -91,7 +91,9 @@ SWITCHES: Final[dict[Profile, Switch]] = {
         "always",
         meaning="approve a part: never, where the terminal says so, always",
     ),
-    Profile.INCREMENTAL: _yes("a further 0100 with the same DE37 and terminal adds to the hold"),
+    Profile.INCREMENTAL: _yes(
+        "a further 0100 with the same lifecycle id, or DE37 and terminal, adds to the hold"
+    ),
     Profile.INQUIRY_BALANCE: _number(31, 99, "first pair of DE3 that asks for the balance"),
     Profile.INQUIRY_STATEMENT: _number(
         30, 99, "another pair of DE3 that asks for the balance; the same as above = none"

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.wire.code_kernels import bytes_of, coded_value, is_hex, length_of
+from engine.wire.code_kernels import bytes_of, coded_value, is_hex, length_of, packed_value
 from engine.wire.elements import Code
-from engine.wire.scan_kernels import Int, reverse_bits
+from engine.wire.scan_kernels import Int, digits_value, reverse_bits, zoned_value
 from engine.wire.table import Char, PartsKind
 from engine.wire.uses import Use
 from ledger.jit import kernel, load_word, lowest_bit
@@ -26,7 +26,7 @@ _DIGIT = int(Char.DIGIT)
 _ASCII, _RAW = int(Code.ASCII), int(Code.RAW)
 _ASCII_HEX = int(Code.ASCII_HEX)
 _EBCDIC, _EBCDIC_HEX = int(Code.EBCDIC), int(Code.EBCDIC_HEX)
-_PARTIAL = int(Use.PARTIAL)
+_PARTIAL, _LIFECYCLE = int(Use.PARTIAL), int(Use.LIFECYCLE)
 _LOW_HALVES, _PAIRS = np.uint64(0x0F0F0F0F0F0F0F0F), np.uint64(0x00FF00FF00FF00FF)
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
 _ONES, _BYTE, _NINE = np.uint64(0x0101010101010101), np.uint64(255), np.uint64(9)
@@ -143,7 +143,19 @@ def _inner(
             return -1
     if field.use == _PARTIAL and length > 0:
         found[_PARTIAL, 0] = np.int64(data[np.uint64(at)]) & 15
+    elif field.use == _LIFECYCLE:
+        found[_LIFECYCLE, 0] = _whole_number(data, at, length, units, field)
     return at + length
+
+
+@kernel
+def _whole_number(data: Bytes, at: Int, length: Int, units: Int, field: Any) -> Int:
+    """Return digits that were found right as a number; -1 = it is not of digits."""
+    if field.data_code == _EBCDIC:
+        return zoned_value(data, at, length)
+    if field.data_code == _ASCII:
+        return digits_value(data, at, length)
+    return packed_value(data, at, length, units, field)
 
 
 @kernel

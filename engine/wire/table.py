@@ -170,7 +170,7 @@ class DialectTable(NamedTuple):
     chars: NDArray[np.uint16]  # u2[1 + D, 256]: Char bits of a byte: ASCII, each dialect's EBCDIC
     to_ascii: NDArray[np.uint8]  # u1[D, 256]: from the dialect's EBCDIC; 255 = none
     from_ascii: NDArray[np.uint8]  # u1[D, 256]
-    number_of: NDArray[np.uint8]  # u1[D, 45]: Use -> field number; 0 = none
+    number_of: NDArray[np.uint8]  # u1[D, 46]: Use -> field number; 0 = none
     profile: NDArray[np.int64]  # i8[D, P]: see ``Profile``
     lifts: NDArray[np.int64]  # i8[D, 2]: see ``engine.wire.lift_kernels``
     parts: Array  # PART[P + 1]: how fields are divided; row 0 unused

@@ -57,9 +57,10 @@ class Use(IntEnum):
     AMOUNTS = 42  # DE54: balances and the amount asked for
     KEY = 43  # where a new key comes in
     REMARK = 44  # DE44: the field at fault
+    LIFECYCLE = 45  # the network's number of the payment: an element inside a field, digits
 
 
-USE_LIMIT = 45  # every Use is below
+USE_LIMIT = 46  # every Use is below
 
 
 class Shape(NamedTuple):

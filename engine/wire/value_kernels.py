@@ -52,7 +52,7 @@ _CURRENCY, _BILLING_CURRENCY = int(Use.CURRENCY), int(Use.BILLING_CURRENCY)
 _NETWORK_CODE, _REPLACEMENT = int(Use.NETWORK_CODE), int(Use.REPLACEMENT)
 _RRN, _TERMINAL, _ORIGINAL = int(Use.RRN), int(Use.TERMINAL), int(Use.ORIGINAL)
 _FUNCTION, _REASON, _PARTIAL = int(Use.FUNCTION), int(Use.REASON), int(Use.PARTIAL)
-_APPROVAL = int(Use.APPROVAL)
+_APPROVAL, _LIFECYCLE = int(Use.APPROVAL), int(Use.LIFECYCLE)
 _SIGN_ON, _SIGN_OFF = int(Profile.SIGN_ON), int(Profile.SIGN_OFF)
 _ECHO_TEST, _KEY_CHANGE = int(Profile.ECHO_TEST), int(Profile.KEY_CHANGE)
 _CUT_OVER = int(Profile.CUT_OVER)
@@ -75,7 +75,7 @@ def take_values(
 ) -> None:
     """Write all value columns of a row, and its 16 bytes of ``pan_block``, from the fields found.
 
-    ``found`` is int64[45, 4] by Use: number (-1 = none), where it stands in ``text`` (-1 = absent),
+    ``found`` is int64[46, 4] by Use: number (-1 = none), where it stands in ``text`` (-1 = absent),
     and its characters there. ``rule`` is the dialect's FRAMING row.
     """
     row.amount, row.billing_amount = found[_AMOUNT, 0], found[_BILLING_AMOUNT, 0]
@@ -85,6 +85,7 @@ def take_values(
     row.entry_mode, row.condition = found[_ENTRY_MODE, 0], found[_CONDITION, 0]
     row.network_code, row.function = found[_NETWORK_CODE, 0], found[_FUNCTION, 0]
     row.reason, row.partial = found[_REASON, 0], found[_PARTIAL, 0]
+    row.lifecycle = max(found[_LIFECYCLE, 0], 0)
     _take_times(number_of, row, found)
     _take_currencies(text, number_of, row, found)
     _take_original(text, number_of, row, rule, found)

@@ -26,12 +26,13 @@ class _Fold:
 
         self.state = EngineState(Bounds(64, 64, 64, 4096, clearings_max=1024))
         self._replayer = Replayer(self.state, TABLES, HASH_KEY)
-        self._originals = history.player.played.originals
+        self._played = history.player.played
         self._opened = len(history.engine.events)
 
     def __call__(self, batch: Any) -> None:
-        names = [(row + self._opened, name) for row, name in self._originals]
-        self._replayer.apply(batch.records, names)
+        names = [(row + self._opened, name) for row, name in self._played.originals]
+        blobs = [blob._replace(row=blob.row + self._opened) for blob in self._played.blobs]
+        self._replayer.apply(batch.records, names, blobs)
 
     def finish(self) -> None:
         """Nothing waits."""

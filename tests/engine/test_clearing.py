@@ -366,3 +366,32 @@ def test_a_hold_again_of_what_is_not_there_stops_the_fold(player: Player) -> Non
     with pytest.raises(ReplayError, match="refers to is not there"):
         Replayer(engine.state, TABLES, HASH_KEY).apply(spoilt, [])
     assert not np.any(engine.state.ring["held_minor"] < 0)
+
+
+def test_a_clearing_finds_its_authorization_by_lifecycle_id(player: Player) -> None:
+    """Before RRN, after the record number; leading zeros are none, and all zeros name nothing."""
+    first, second, third = (
+        at(PAYMENT, stan=n, amount=100, rrn=f"{n:012d}", lifecycle=n * 10) for n in (1, 2, 3)
+    )
+    ask(player, first, second, third)
+    seqs = player.played.all_records()["seq"].tolist()
+    by_rrn = {"rrn": f"{3:012d}", "terminal": "TERM0001", "acquirer": "42", "amount_minor": 100}
+    items = [
+        {"id": "A", "lifecycle_id": "000000000000020", **by_rrn},
+        {"id": "B", "lifecycle_id": "20", "authorization": seqs[0], "amount_minor": 100},
+        {"id": "C", "lifecycle_id": "0", **by_rrn},
+        {"id": "D", "lifecycle_id": "77", "amount_minor": 100},
+    ]
+    assert file_items(player, *items) == ["MATCHED", "MATCHED", "MATCHED", "FORCED"]
+    refs = player.played.all_records()["ref_seq"][-4:].tolist()
+    assert refs == [seqs[1], seqs[0], seqs[2], 0]
+
+
+def test_a_lifecycle_id_of_another_account_matches_nothing(player: Player) -> None:
+    """What is not this card's authorization is passed over, and the next key is asked."""
+    ask(player, at(PAYMENT, lifecycle=7))
+    items = [Clearing(id="X", account="A2", currency="840", amount_minor=5, lifecycle_id="7")]
+    results, _ = settle_items(player.engine, items, [(1, 2)], START_NS, is_dry=True)
+    assert results == ["FORCED"]
+    results, _ = settle_items(player.engine, items, [(1, 1)], START_NS, is_dry=True)
+    assert results == ["MATCHED"]

@@ -28,11 +28,12 @@ def test_columns_in_any_order_and_defaults(tmp_path: Path) -> None:
     full = _read(
         tmp_path,
         "final,type,original_id,account,settlement_date,scheme,pcode,mcc,approval_code,acquirer,"
-        "terminal,rrn,authorization,currency,amount_minor,id\n"
-        "no,refund,X1,A1,20260131,3,010000,5812,AB12CD,42,TERM1,000000000001,77,840,9,X3\n",
+        "terminal,rrn,lifecycle_id,authorization,currency,amount_minor,id\n"
+        "no,refund,X1,A1,20260131,3,010000,5812,AB12CD,42,TERM1,000000000001,386200000000017,77,840,9,X3\n",
     )[0].item
     assert (full.final, full.type, full.original_id, full.scheme) == (False, "refund", "X1", 3)
     assert (full.authorization, full.approval_code, full.pan) == (77, "AB12CD", None)
+    assert full.lifecycle_id == "386200000000017"
 
 
 def test_a_repayment_file(tmp_path: Path) -> None:
@@ -92,6 +93,7 @@ def test_bad_headers_are_named(tmp_path: Path, header: str, said: str) -> None:
     ("column", "value"),
     [
         ("type", "gift"), ("final", "maybe"), ("mcc", "12"), ("pcode", "1"), ("rrn", "1" * 13),
+        ("lifecycle_id", "1" * 16), ("lifecycle_id", "MCC1"),
         ("settlement_date", "20261301"), ("settlement_date", "20260231"), ("scheme", "70000"),
         ("approval_code", "abc"),
         ("acquirer", "x"), ("authorization", "x"),

@@ -1,5 +1,6 @@
 """What came before: bounds of the ring, what a refusal leaves behind, merchants past the bound."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -127,3 +128,108 @@ def test_merchants_get_rows_in_order_of_sight_up_to_the_bound() -> None:
 
     assert rows == [1, 2, 0, 1, 3, 0, 0, 3]
     assert merchants.tolist() == [0, 11, 22, 33]
+
+
+def _tied(*changes: dict[str, Any], ring: int = 256) -> Player:
+    """Play a payment of 10 with the lifecycle id 7, then others about it, one STAN later each."""
+    player = Player(SmallEngine(2, 2, plain=True, ring=ring))
+    first = at(_PAYMENT, lifecycle=7, rrn="000000000001")
+    later = [at(_PAYMENT, stan=n, **change) for n, change in enumerate(changes, 2)]
+    player.play([first, *later], [1] * (len(changes) + 1))
+    return player
+
+
+_REVERSED = {"mti": 400, "pcode": None, "currency": None, "pan": None}
+
+
+def _codes(player: Player) -> list[str]:
+    return [result.decision for result in player.played.results]
+
+
+def test_a_reversal_finds_its_payment_by_lifecycle_id_alone() -> None:
+    """Another STAN, no DE90, no RRN; the second one finds nothing left."""
+    by_id = {**_REVERSED, "lifecycle": 7, "terminal": "TERM0002"}
+    assert _codes(_tied(by_id, by_id)) == ["APPROVED", "REVERSED", "REVERSED_NOTHING"]
+
+
+def test_a_lifecycle_id_of_another_card_names_nothing() -> None:
+    """Of a known card or not; the RRN is asked then, and the card's own id still stands."""
+    other = {**_REVERSED, "lifecycle": 7, "terminal": "TERM0002", "pan": pan(3)}
+    unknown = {**other, "pan": pan(60)}
+    by_rrn = {**_REVERSED, "lifecycle": 8, "rrn": "000000000001"}
+    player = _tied(other, unknown, by_rrn)
+    nothing = "ORIGINAL_NOT_FOUND"
+    assert _codes(player) == ["APPROVED", nothing, nothing, "REVERSED"]
+
+
+def test_the_newest_payment_has_a_lifecycle_id_that_comes_again() -> None:
+    """With the same id on another card, the first is found by its RRN only."""
+    again = {"lifecycle": 7, "pan": pan(3), "amount": 20}
+    by_id = {**_REVERSED, "lifecycle": 7, "terminal": "TERM0002"}
+    first = {**by_id, "pan": pan(1)}
+    player = _tied(again, {**first, "amount": 10}, {**by_id, "amount": 20, "pan": pan(3)})
+    assert _codes(player)[2:] == ["ORIGINAL_NOT_FOUND", "REVERSED"]
+
+
+def test_de90_comes_before_the_lifecycle_id_and_that_before_rrn() -> None:
+    """Three payments, each named by one key of the same reversals."""
+    by_de90 = {"mti": 100, "stan": 2, "transmitted": 601120000, "acquirer": 42, "forwarder": 0}
+    third = {"rrn": "000000000003"}
+    keys = {**_REVERSED, "lifecycle": 7, "rrn": "000000000003"}
+    player = _tied({}, third, {**keys, "original": by_de90}, keys)
+    refs = player.played.all_records()["ref_seq"]
+    seqs = player.played.all_records()["seq"]
+    assert refs.tolist() == [0, 0, 0, seqs[1], seqs[0]]
+
+
+def test_a_reversal_before_its_payment_is_known_by_lifecycle_id() -> None:
+    """It voids that payment of its card, and no other one with the id."""
+    player = Player(SmallEngine(2, 2, plain=True))
+    early = at(_REVERSAL, stan=50, pan=pan(1), lifecycle=9, terminal="TERM0002")
+    player.play([early, at(_PAYMENT, lifecycle=9), at(_PAYMENT, stan=2, lifecycle=9)], [1, 1, 1])
+    assert _codes(player)[1:] == ["VOIDED_BY_REVERSAL", "APPROVED"]
+    player = Player(SmallEngine(2, 2, plain=True))
+    player.play([early, at(_PAYMENT, lifecycle=9, pan=pan(3))], [1, 1])
+    assert _codes(player)[1:] == ["APPROVED"]
+
+
+def test_a_forgotten_payment_is_not_found_by_lifecycle_id() -> None:
+    """Nothing of it stays: neither its id nor an entry of the index."""
+    player = _tied({**_REVERSED, "lifecycle": 7}, ring=16)
+    player.play([at(_PAYMENT, stan=100 + n, amount=0) for n in range(12)], [1] * 12)
+    state = player.engine.state
+    assert not state.lives.any()
+    assert state.life_index.count == 0
+    player.play([at(_REVERSAL, stan=90, mti=400, lifecycle=7)])
+    assert player.played.results[-1].decision == "ORIGINAL_NOT_FOUND"
+
+
+def test_an_increment_goes_by_lifecycle_id_where_the_profile_has_it(
+    profile: Callable[..., None],
+) -> None:
+    """Another RRN adds to the hold; of another card it is a payment of its own."""
+    profile(incremental=1)
+    more = {"lifecycle": 7, "rrn": "000000000009", "amount": 5}
+    player = _tied(more, {**more, "pan": pan(3)})
+    records = player.played.all_records()
+    assert records["hold_after_minor"].tolist() == [10, 15, 5]
+    assert records["ref_seq"].tolist() == [0, records["seq"][0], 0]
+
+
+def test_a_reversal_that_reuses_stan_and_de7_takes_back_its_increment(
+    profile: Callable[..., None],
+) -> None:
+    """What names one message comes before the lifecycle id, which all of a payment share."""
+    profile(incremental=1)
+    player = _tied({"lifecycle": 7, "rrn": "000000000009", "amount": 5})
+    increment = at(_REVERSAL, stan=2, amount=5, lifecycle=7, rrn="000000000009")
+    player.play([increment, at(_REVERSAL, stan=9, lifecycle=7)], [1, 1])
+    assert player.played.all_records()["hold_after_minor"].tolist() == [10, 15, 10, 0]
+
+
+def test_where_the_amount_of_a_lifecycle_id_differs_the_rrn_is_asked() -> None:
+    """A reversal of 20 with the id of a payment of 10 is the one of the payment with its RRN."""
+    other = {"lifecycle": 8, "rrn": "000000000002", "amount": 20}
+    player = _tied(other, {**_REVERSED, **other, "lifecycle": 7})
+    records = player.played.all_records()
+    assert records["ref_seq"].tolist() == [0, 0, records["seq"][1]]

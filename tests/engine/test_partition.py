@@ -19,7 +19,9 @@ from tests.support.draws import SECONDS_S, Traffic, stream
 from tests.support.small_engine import pan
 from tests.support.streams import Player
 
-_TRAFFIC = Traffic(cards=6, accounts=3, events=False, gaps_s=SECONDS_S, stans=40, merchants=9)
+_TRAFFIC = Traffic(
+    cards=6, accounts=3, events=False, gaps_s=SECONDS_S, stans=40, merchants=9, ids=True
+)
 _REQUIRED = (False, True)
 
 

@@ -17,7 +17,9 @@ from tests.support.draws import SECONDS_S, Traffic, stream
 from tests.support.small_engine import START_NS
 from tests.support.streams import Player
 
-_TRAFFIC = Traffic(cards=6, accounts=3, events=False, gaps_s=SECONDS_S, stans=40, merchants=9)
+_TRAFFIC = Traffic(
+    cards=6, accounts=3, events=False, gaps_s=SECONDS_S, stans=40, merchants=9, ids=True
+)
 
 
 def taken(engine: DiskEngine, snapshots: Snapshots) -> int:

@@ -110,11 +110,12 @@ class Desk:
             root.state = "expired"
 
     def _authorization(self, item: dict[str, Any], account: int) -> Entry | None:
-        """By record, by RRN, by approval code: the first that is this card's authorization."""
+        """By record, lifecycle id, RRN, approval code: the first that is of this card."""
         core = self.core
         by_record = [e for e in core.entries if e.seq == item.get("authorization")]
+        by_life = [core.by_life.get(item.get("lifecycle", 0))]
         by_rrn = [core.by_rrn.get(item.get("rrn_key", ()))]
-        for found in [*by_record[:1], *by_rrn]:
+        for found in [*by_record[:1], *by_life, *by_rrn]:
             root = self._usable(found, item, account)
             if root is not None:
                 return root

@@ -45,7 +45,7 @@ INTEGERS = {
 ABSENT_ZERO = (
     *("terminal", "merchant", "rrn_a", "rrn_b", "transmitted", "original_transmitted"),
     *("pan_length", "bin", "luhn", "fault", "fault_field", "fault_offset"),
-    *("approval", "deadline_ms"),
+    *("approval", "deadline_ms", "lifecycle"),
 )
 ABSENT_MINUS = (
     *("replacement_amount", "original_acquirer", "original_forwarder"),
@@ -198,10 +198,10 @@ def _fields(
             return None
         bad, fault = read.bad_at, Fault.CHARSET
         if bad is None and number in dialect.parts:
-            bad, partial = wrong_part(dialect, number, message[: read.end], read.begin)
+            bad, told = wrong_part(dialect, number, message[: read.end], read.begin)
             fault = Fault.STRUCTURE
-            if bad is None and partial is not None:
-                result.columns["partial"] = partial
+            if bad is None:
+                result.columns |= told
         if bad is None:
             _note(result, number, read)
         else:

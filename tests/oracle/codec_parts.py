@@ -6,8 +6,8 @@ from tests.oracle.codec_fields import DIGITS, ascii_text, read_field
 
 def wrong_part(
     dialect: Dialect, number: int, message: bytes, begin: int
-) -> tuple[int | None, int | None]:
-    """Return (offset of the first element of a field that cannot be, or None; partial flag).
+) -> tuple[int | None, dict[str, int]]:
+    """Return (offset of the first element of a field that cannot be, or None; columns it fills).
 
     The field is the end of ``message``, from ``begin`` on.
     """
@@ -19,39 +19,41 @@ def wrong_part(
             text = ascii_text(dialect, data) if field.code == 3 else data
             data = bytes.fromhex(text.decode())
         bad = _tlv(data) if parts.kind == "tlv" else _datasets(data)
-        return (None if bad is None else begin + bad * step), None
+        return (None if bad is None else begin + bad * step), {}
     if parts.lead > len(data):
-        return begin, None
+        return begin, {}
     at = begin + parts.lead
     if parts.kind in ("pds", "se", "named"):
         text = ascii_text(dialect, message[at:]) if field.code == 2 else message[at:]
         bad = _named(text) if parts.kind == "named" else _tagged(text, parts.kind)
-        return (None if bad is None else at + bad), None
+        return (None if bad is None else at + bad), {}
     return _inner_fields(dialect, parts, message, at)
 
 
 def _inner_fields(
     dialect: Dialect, parts: Parts, message: bytes, at: int
-) -> tuple[int | None, int | None]:
+) -> tuple[int | None, dict[str, int]]:
     wanted: list[Field | None] = list(parts.fields.values())
     if parts.kind == "bitmap":
         bitmap = message[at : at + parts.bitmap_bytes]
         if len(bitmap) < parts.bitmap_bytes:
-            return at, None
+            return at, {}
         at += parts.bitmap_bytes
         bits = "".join(f"{byte:08b}" for byte in bitmap)
         wanted = [parts.fields.get(k + 1) for k, bit in enumerate(bits) if bit == "1"]
-    partial = None
+    told: dict[str, int] = {}
     for field in wanted:
         if parts.kind == "positional" and at == len(message):
             break
         read = None if field is None else read_field(dialect, field, message, at)
         if field is None or read is None or read.bad_at is not None:
-            return at, None
+            return at, {}
         if field.use == Use.PARTIAL and read.text:
-            partial = int(read.text)
+            told["partial"] = int(read.text)
+        if field.use == Use.LIFECYCLE:
+            told["lifecycle"] = int(read.text)
         at = read.end
-    return (at if at < len(message) else None), partial
+    return (at if at < len(message) else None), told
 
 
 def _element(data: bytes) -> int:

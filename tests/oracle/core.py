@@ -3,13 +3,15 @@
 Rules and scorer are off. A request is a dict of decoded values: ``mti`` and, if sent, ``pan``,
 ``pcode``, ``amount``, ``currency``, ``billing_amount``, ``billing_currency``, ``transmitted``,
 ``stan``, ``acquirer``, ``forwarder``, ``terminal``, ``rrn``, ``expiry``, ``replacement``,
-``original`` and ``network_code``. Decisions are names; the code of each is spelled out here again.
+``original``, ``lifecycle`` and ``network_code``. Decisions are names; the code of each is spelled
+out here again.
 """
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from tests.oracle.core_keys import Keys
 from tests.oracle.core_values import (
     HOUR_S,
     Account,
@@ -22,11 +24,9 @@ from tests.oracle.core_values import (
     approval_code,
     declined_elsewhere,
     identity,
-    is_of_day,
     luhn_holds,
     original_identity,
     root_of,
-    rrn_key,
     shed_of,
 )
 
@@ -34,11 +34,9 @@ __all__ = ["Account", "Answer", "Card", "Core"]
 
 
 @dataclass
-class Core:
+class Core(Keys):
     """The whole authorization core; ``step`` takes one message."""
 
-    accounts: dict[int, Account]
-    cards: dict[str, Card]
     hold_life_h: int
     window_s: int = 24 * HOUR_S
     stand_in: tuple[int, str, int] = (0, "rules", 0)  # after ms (0 = never), what then, floor
@@ -46,10 +44,7 @@ class Core:
     now_s: int = 0
     next_seq: int = 1
     entries: list[Entry] = field(default_factory=list)
-    by_identity: dict[tuple[Any, ...], Entry] = field(default_factory=dict)
-    by_rrn: dict[tuple[Any, ...], Entry] = field(default_factory=dict)
     expired: list[Entry] = field(default_factory=list)
-    profile: dict[str, Any] = field(default_factory=dict)
     names_whole: bool = False  # whether the reversal at hand is of the amount of what it names
 
     def step(self, request: Request, now_s: int, link: dict[str, Any]) -> Answer:
@@ -77,7 +72,7 @@ class Core:
         if first is not None:
             if first.kind == "tombstone":
                 is_voided = True
-                self._drop(first)
+                self.drop(first)
             elif self.now_s - first.t_s > self.window_s:
                 del self.by_identity[identity(request)]
             else:
@@ -145,7 +140,7 @@ class Core:
         ):
             entry.kind, entry.owner = "increment", root
         else:
-            is_voided = self._take_rrn(entry, request) or is_voided
+            is_voided = self.take_keys(entry, request) or is_voided
         reason = "" if card is None else self._card_reason(card, request)
         asks = request["pcode"] // 10_000 in (20, 30, 31) and card is not None and not reason
         entry.is_check = request["amount"] == 0 or asks
@@ -176,19 +171,6 @@ class Core:
         holder.granted += entry.amount
         entry.state = "open" if holder is entry else "added"
 
-    def _take_rrn(self, entry: Entry, request: Request) -> bool:
-        """Let the newest authorization be found by RRN; return whether it was reversed before."""
-        key = rrn_key(request)
-        if key is None:
-            return False
-        older = self.by_rrn.pop(key, None)
-        self.by_rrn[key] = entry
-        is_stone = older is not None and older.kind == "tombstone"
-        if older is not None and is_stone and older.request["amount"] == request["amount"]:
-            self._drop(older)
-            return True
-        return False
-
     def _advise(self, request: Request, is_voided: bool) -> Answer:
         """0120: authorized elsewhere."""
         account, amount = self._advised_account(request)
@@ -202,8 +184,9 @@ class Core:
             entry.owner = root
         elif root is not None:
             root.successor = entry
-        if root is None and (account is not None or rrn_key(request) not in self.by_rrn):
-            is_voided = self._take_rrn(entry, request) or is_voided
+        if root is None:
+            takes_place = account is not None
+            is_voided = self.take_keys(entry, request, takes_place=takes_place) or is_voided
         entry.decision = "ADVICE_UNPOSTED"
         if account is None or is_voided:
             return self._reply(entry)
@@ -424,11 +407,7 @@ class Core:
     def _about(self, request: Request) -> tuple[Entry | None, Entry | None]:
         """The message that a reversal, advice, completion or increment names, and its root."""
         is_reversal = request["mti"] // 100 == 4
-        found = None
-        if request["mti"] // 10 != 10 and original_identity(request) != identity(request):
-            found = self.by_identity.get(original_identity(request))
-        if found is None:
-            found = self._by_second_key(request)
+        found = self.find(request, self.now_s)
         if found is None or found.kind in ("reversal", "tombstone"):
             return None, None
         by_de4 = self.profile.get("reversal_amount") == "de4"
@@ -448,15 +427,6 @@ class Core:
         named, root = root_of(found)
         return (named, root) if is_reversal or root.is_authorization else (None, None)
 
-    def _by_second_key(self, request: Request) -> Entry | None:
-        """By RRN; a reversal with neither RRN nor DE90 by STAN and terminal, of the same day."""
-        found = self.by_rrn.get(rrn_key(request) or ())
-        if found is None or "rrn" in request:
-            return found
-        if request["mti"] // 100 != 4 or "original" in request:
-            return None
-        return found if is_of_day(request, self.now_s, found.t_s) else None
-
     def _plant(self, entry: Entry, request: Request) -> None:
         """Remember that this original was reversed before it came."""
         key = original_identity(request)
@@ -464,16 +434,7 @@ class Core:
             return
         stone = Entry("tombstone", entry.seq, None, None, 0, 0, dict(request), self.now_s)
         self.entries.append(stone)
-        self.by_identity[key] = stone
-        rrn = rrn_key(request)
-        if rrn is not None and "rrn" in request:
-            self.by_rrn.setdefault(rrn, stone)
-
-    def _drop(self, stone: Entry) -> None:
-        """One reversal voids one original: the tombstone is found no more."""
-        for index in (self.by_identity, self.by_rrn):
-            for key in [k for k, entry in index.items() if entry is stone]:
-                del index[key]
+        self.plant_keys(stone, request)
 
     def _enter(self, kind: str, request: Request, account: int | None) -> Entry:
         entry = Entry(

@@ -21,8 +21,8 @@ from tests.support.streams import Message, Player, in_its_own_time
 
 pytestmark = pytest.mark.kernels
 
-_SLOW = Traffic(cards=6, accounts=3, events=False)
-_FAST = Traffic(cards=6, accounts=3, events=False, gaps_s=SECONDS_S, stans=12)
+_SLOW = Traffic(cards=6, accounts=3, events=False, ids=True)
+_FAST = Traffic(cards=6, accounts=3, events=False, gaps_s=SECONDS_S, stans=12, ids=True)
 _REQUIRED = (False, True)
 
 
@@ -35,6 +35,7 @@ def _play(messages: list[Any], cuts: list[int], **options: Any) -> Player:
 def _same(one: Player, other: Player) -> None:
     assert one.played.all_records().tobytes() == other.played.all_records().tobytes()
     assert one.played.originals == other.played.originals
+    assert one.played.blobs == other.played.blobs
     assert one.played.answers == other.played.answers
     mine, theirs = one.engine.state.arrays(), other.engine.state.arrays()
     for name, array in mine.items():

@@ -23,6 +23,8 @@ pytestmark = pytest.mark.kernels
 _ACCOUNTS, _CARDS_EACH, _LIMIT = 2, 2, 50_000
 _CARDS = _ACCOUNTS * _CARDS_EACH
 _TRAFFIC = Traffic(_CARDS, _ACCOUNTS)
+_WITH_IDS = Traffic(_CARDS, _ACCOUNTS, ids=True)
+_STREAMS = streams(_TRAFFIC) | streams(_WITH_IDS)
 _ACCOUNT_STATUS = {1: "active", 2: "blocked"}
 _CARD_STATUS = {1: "active", 2: "blocked", 3: "lost", 4: "stolen"}
 _ECHOED = (2, 3, 4, 7, 11, 12, 13, 32, 33, 37, 41, 42, 49)
@@ -78,7 +80,7 @@ def _check_books(core: Core, engine: SmallEngine) -> None:
 
 @settings(max_examples=examples(150))
 @example(stream(Random(500), _TRAFFIC, 15))  # a late reversal whose DE90 names itself
-@given(streams(_TRAFFIC))
+@given(_STREAMS)
 def test_every_message_is_answered_as_the_naive_core_answers_it(stream: list[Any]) -> None:
     """Decision, DE39, DE38 and all balances agree after each message, operators' events between."""
     core = _core()
@@ -101,7 +103,7 @@ def test_every_message_is_answered_as_the_naive_core_answers_it(stream: list[Any
 
 
 @settings(max_examples=examples(60))
-@given(streams(_TRAFFIC))
+@given(_STREAMS)
 def test_batches_decide_as_the_naive_core_does(stream: list[Any]) -> None:
     """With everything between two events in one batch, decisions and balances still agree."""
     core = _core()

@@ -3,6 +3,7 @@
 Rings wrap, indexes grow and merchants pass their bound; operators' events stand among the traffic.
 """
 
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -24,8 +25,8 @@ from tests.support.streams import Player
 
 pytestmark = pytest.mark.kernels
 
-_TRAFFIC = Traffic(cards=6, accounts=3, stans=30, merchants=9)
-_BRIEF = Traffic(cards=6, accounts=3, stans=30, merchants=9, events=False, gaps_s=SECONDS_S)
+_TRAFFIC = Traffic(cards=6, accounts=3, stans=30, merchants=9, ids=True)
+_BRIEF = replace(_TRAFFIC, events=False, gaps_s=SECONDS_S)
 _REQUIRED = (False, True)
 _SIZES = st.sampled_from(
     [
@@ -51,8 +52,9 @@ def _same(one: EngineState, other: EngineState) -> None:
 
 def _replayed(player: Player, chunk: int, **options: Any) -> SmallEngine:
     again = SmallEngine(**options)
-    records, originals = player.played.all_records(), player.played.originals
-    Replayer(again.state, TABLES, HASH_KEY, chunk=chunk).apply(records, originals)
+    played = player.played
+    replayer = Replayer(again.state, TABLES, HASH_KEY, chunk=chunk)
+    replayer.apply(played.all_records(), played.originals, played.blobs)
     return again
 
 
@@ -80,7 +82,7 @@ def test_a_journal_opens_into_a_larger_ring_with_the_same_books(
     again = _replayed(live, 7, ring=ring, hold_life_h=hold_life_h)
 
     mine, theirs = live.engine.state.arrays(), again.state.arrays()
-    for name in mine.keys() - {"ring", "cursor"}:
+    for name in mine.keys() - {"ring", "cursor", "lives", "life_entries"}:
         assert mine[name].tobytes() == theirs[name].tobytes(), name
 
 
@@ -101,7 +103,8 @@ def test_a_snapshot_and_its_tail_give_the_live_state(seed: int, options: dict[st
     restored.state.restore(snapshot)
     tail = np.concatenate([live.played.all_records()[done:]])
     names = [(row - done, name) for row, name in live.played.originals if row >= done]
-    Replayer(restored.state, TABLES, HASH_KEY).apply(tail, names)
+    blobs = [b._replace(row=b.row - done) for b in live.played.blobs if b.row >= done]
+    Replayer(restored.state, TABLES, HASH_KEY).apply(tail, names, blobs)
 
     _same(live.engine.state, restored.state)
 

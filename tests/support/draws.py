@@ -20,7 +20,9 @@ SECONDS_S = (0, 0, 0, 1, 1, 7)
 TRANSMITTED = 601_120_000  # 1 June, 12:00:00
 BAD_CHECK_DIGIT = pan(1)[:-1] + str((int(pan(1)[-1]) + 1) % 10)
 UNKNOWN_CARD = pan(60)
-_PRESENT = ("acquirer", "transmitted", "stan", "terminal", "amount", "rrn", "forwarder")
+_PRESENT = (
+    *("acquirer", "transmitted", "stan", "terminal", "amount", "rrn", "forwarder", "lifecycle"),
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Traffic:
     events: bool = True
     merchants: int = 2
     links: int = 2
+    ids: bool = False  # lifecycle ids in some messages
     advices: bool = True  # 0120 and 0220 among the messages, and 0200 among the payments
 
 
@@ -127,6 +130,8 @@ def _payment(random: Random, traffic: Traffic) -> dict[str, Any]:
     }
     if random.random() < 0.6:
         request["rrn"] = f"{random.randint(1, traffic.stans):012d}"
+    if traffic.ids and random.random() < 0.5:
+        request["lifecycle"] = random.randint(0, traffic.stans)  # 0 = none
     odd = random.randint(0, 11)
     if odd == 0:
         request["expiry"] = random.choice([3512, 3411, 2001])
@@ -201,7 +206,7 @@ def reversal_of(random: Random, said: dict[str, Any], traffic: Traffic) -> dict[
         request["stan"] = random.randint(1, traffic.stans)
     if random.random() < 0.5 and "pan" in said:
         request["pan"] = said["pan"]
-    odd = random.randint(0, 13)
+    odd = random.randint(0, 17 if traffic.ids else 13)
     if odd == 0:
         request["amount"] = random.choice(AMOUNTS)
     elif odd == 1:
@@ -214,4 +219,8 @@ def reversal_of(random: Random, said: dict[str, Any], traffic: Traffic) -> dict[
         request["rrn"] = f"{random.randint(1, traffic.stans):012d}"
     elif odd in (5, 6):
         request["replacement"] = random.choice([0, 1, 100, 2_000, 60_000])
+    elif odd in (14, 15):
+        request["lifecycle"] = random.randint(0, traffic.stans)
+    elif odd == 16:
+        request.pop("lifecycle", None)
     return request

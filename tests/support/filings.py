@@ -69,6 +69,8 @@ def _point_at(random: Random, item: dict[str, Any], entry: Entry) -> None:
     how = random.random()
     if how < 0.5:
         item["authorization"] = entry.seq
+    elif how < 0.65 and "lifecycle" in entry.request:
+        item["lifecycle"] = entry.request["lifecycle"]
     elif how < 0.75 and "rrn" in entry.request:
         item["rrn_key"] = (
             entry.request["rrn"], entry.request.get("terminal", ""),
@@ -92,7 +94,8 @@ def as_item(item: dict[str, Any], account: int) -> Item:
     return Clearing(
         id=item["id"], type=item["type"], account=name, amount_minor=item["amount"],
         currency=f"{item['currency']:03d}", original_id=item.get("original_id", ""),
-        authorization=item.get("authorization", 0), rrn=rrn, terminal=terminal,
+        authorization=item.get("authorization", 0), rrn=rrn,
+        lifecycle_id=str(item.get("lifecycle", "")), terminal=terminal,
         acquirer=str(acquirer) if acquirer else "", approval_code=item.get("approval", ""),
         mcc=f"{item['mcc']:04d}" if "mcc" in item else "", final=item["final"],
     )  # fmt: skip

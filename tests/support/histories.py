@@ -20,7 +20,7 @@ from tests.support.steps import record_of
 from tests.support.streams import Message, Player
 
 ACCOUNTS, CARDS_EACH, LIMIT = 3, 2, 50_000
-TRAFFIC = Traffic(ACCOUNTS * CARDS_EACH, ACCOUNTS, stans=40)
+TRAFFIC = Traffic(ACCOUNTS * CARDS_EACH, ACCOUNTS, stans=40, ids=True)
 _STATES = {
     State.OPEN: "open", State.CLEARED: "cleared", State.EXPIRED: "expired",
     State.REVERSED: "reversed",
@@ -223,7 +223,8 @@ class History:
         again = SmallEngine(ACCOUNTS, CARDS_EACH, LIMIT, **self.options)
         played = self.player.played
         records = played.all_records()
-        Replayer(again.state, TABLES, HASH_KEY, chunk=97).apply(records, played.originals)
+        replayer = Replayer(again.state, TABLES, HASH_KEY, chunk=97)
+        replayer.apply(records, played.originals, played.blobs)
         mine, theirs = self.engine.state.arrays(), again.state.arrays()
         for name, array in mine.items():
             assert array.tobytes() == theirs[name].tobytes(), name

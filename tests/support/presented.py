@@ -61,7 +61,8 @@ def check_folds(player: Player) -> None:
     mine = player.engine.state.arrays()
     bounds = {"plain": True, "ring": len(player.engine.state.ring)}
     replayed = SmallEngine(1, 2, LIMIT, **bounds)
-    Replayer(replayed.state, TABLES, HASH_KEY, chunk=3).apply(records, player.played.originals)
+    replayer = Replayer(replayed.state, TABLES, HASH_KEY, chunk=3)
+    replayer.apply(records, player.played.originals, player.played.blobs)
     restored = SmallEngine(1, 2, LIMIT, **bounds)
     restored.state.restore({name: array.copy() for name, array in mine.items()})
     for again in (replayed, restored):

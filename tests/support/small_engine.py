@@ -11,7 +11,7 @@ from engine.items import LINK
 from engine.rules.program import Program, default_rules_path, load_rules, no_rules
 from engine.state import Bounds, EngineState
 from engine.tokens import Tokenizer, pan_blocks
-from engine.wire.dialect import load_builtin
+from engine.wire.dialect import parse_dialect
 from engine.wire.table import SEGMENT, compile_dialects
 from engine.wire.text import add_header, build_message
 from ledger.authorizations import Cursor
@@ -23,7 +23,23 @@ from scoring.tables import tables
 
 START_NS = 1_780_000_000 * 10**9
 HASH_KEY = np.array([11, 22], np.uint64)
-DIALECT = load_builtin("iso87-bin")
+DIALECT = parse_dialect(
+    """
+extends = "iso87-bin"
+name = "iso87-bin"
+source = "a lifecycle id at the beginning of field 62"
+[parts.62]
+kind = "positional"
+[parts.62.fields]
+1.name = "id"
+1.format = "n"
+1.length = "fixed"
+1.max = 15
+1.sensitivity = "public"
+1.use = "lifecycle"
+""",
+    "tests",
+)
 TABLES = tables()
 MODEL = load_model(default_model_path())
 RULES = load_rules(default_rules_path())
@@ -111,7 +127,7 @@ class SmallEngine:
         """Run (time ns, frame) in batches of the sizes ``cuts``, the rest in one; one link a frame.
 
         Return all records, the orphans' originals by record row, and all answer bytes;
-        ``blobs`` then has those about rules.
+        ``blobs`` then has those about rules and lifecycle ids.
         """
         self.blobs: list[Blob] = []
         records, originals, answers, at, row = [], [], b"", 0, 0

@@ -25,7 +25,7 @@ _PLACES = {
     "entry_mode": (22, "{:03d}"), "acquirer": (32, "{}"), "forwarder": (33, "{}"),
     "rrn": (37, "{}"), "terminal": (41, "{}"), "merchant": (42, "{}"), "currency": (49, "{:03d}"),
     "billing_currency": (51, "{:03d}"), "network_code": (70, "{:03d}"), "condition": (25, "{:02d}"),
-    "told": (39, "{}"), "local_date": (13, "{:04d}"),
+    "told": (39, "{}"), "local_date": (13, "{:04d}"), "lifecycle": (62, "{:015d}"),
 }  # fmt: skip
 
 
@@ -56,7 +56,7 @@ class Played:
 
     records: list[NDArray[np.void]] = field(default_factory=list)
     originals: list[tuple[int, bytes]] = field(default_factory=list)
-    blobs: list[Blob] = field(default_factory=list)  # about rules, rows among all records
+    blobs: list[Blob] = field(default_factory=list)  # rows among all records
     answers: list[list[bytes]] = field(default_factory=list)  # by link
     results: list[Result] = field(default_factory=list)
 

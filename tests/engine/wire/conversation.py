@@ -30,6 +30,7 @@ class Played:
 
     answers: list[bytes]
     decisions: list[int]
+    held_minor: list[int]  # after each record
 
 
 def turns(dialect: Dialect) -> Iterator[Turn]:
@@ -53,16 +54,39 @@ def turns(dialect: Dialect) -> Iterator[Turn]:
     yield Turn("its repeat", _frame(dialect, f"{v}421", reversal), f"{v}430", "00")
 
 
+def lifecycle_turns(dialect: Dialect) -> Iterator[Turn]:
+    """Tied by DE62.2 alone: a payment, an increment, reversals of nothing, and of all of it."""
+    payment = _payment(dialect, 3, "000000001000") | {62: _transaction("386200000000017")}
+    yield Turn("payment", _frame(dialect, "0100", payment), "0110", "00")
+    more = _payment(dialect, 4, "000000000500") | {62: payment[62]}
+    yield Turn("increment", _frame(dialect, "0100", more), "0110", "00")
+    for what, identifier, code in (
+        ("reversal of another payment", "386200000000018", "25"),
+        ("reversal", "386200000000017", "00"),
+    ):
+        stan = 5 + (code == "00")
+        values = _reversal(dialect, _payment(dialect, stan, "000000001000"))
+        del values[90]
+        values[62] = _transaction(identifier)
+        yield Turn(what, _frame(dialect, "0400", values), "0410", code)
+
+
+def _transaction(identifier: str) -> bytes:
+    """Return DE62 with element 2 alone: a bitmap of eight bytes, fifteen digits in eight."""
+    return bytes.fromhex("4000000000000000" + f"{identifier:0>16}")
+
+
 def play(dialect: Dialect, frames: list[bytes]) -> Played:
     """Put the frames to an engine that has one account with 500.00 and its card."""
     engine = SmallEngine(1, 1, plain=True)
     engine.authorizer.table = compile_dialects([dialect])
-    answers, decisions = [], []
+    answers, decisions, held_minor = [], [], []
     for k, frame in enumerate(frames):
         records, _, out = engine.play([(START_NS + k * SECOND_NS, frame)], [1])
         answers.append(out)
         decisions += records["result"].tolist()
-    return Played(answers, decisions)
+        held_minor += records["hold_after_minor"].tolist()
+    return Played(answers, decisions, held_minor)
 
 
 def message_of(dialect: Dialect, frame: bytes) -> bytes:

@@ -11,11 +11,12 @@ import pytest
 from engine.wire.dialect import BUILTIN_DIALECTS, Dialect, Use, load_builtin
 from engine.wire.table import code_index, compile_dialects
 from engine.wire.text import build_message, read_message
-from tests.engine.wire.conversation import Turn, message_of, play, read, turns
+from tests.engine.wire.conversation import Turn, lifecycle_turns, message_of, play, read, turns
 
 pytestmark = pytest.mark.kernels
 
 FOLDER = Path(__file__).resolve().parents[2] / "golden" / "conversations"
+_BY_LIFECYCLE_ID = "../visa-base1-lifecycle"
 EVERY = pytest.mark.parametrize("name", BUILTIN_DIALECTS)
 
 
@@ -96,3 +97,18 @@ def test_the_ledger_holds_one_payment_and_its_reversal(name: str) -> None:
     played = play(dialect, asked)
     assert len(played.decisions) == 3
     assert dialect.field_of(Use.STAN) == 11
+
+
+def test_a_payment_is_told_by_its_lifecycle_id_alone() -> None:
+    """DE62.2, recorded: increment and reversal have nothing else in common with the payment."""
+    dialect = load_builtin("visa-base1")
+    planned = list(lifecycle_turns(dialect))
+    played = play(dialect, [turn.frame for turn in planned])
+    if os.environ.get("DE39_GOLDEN") == "write":
+        record(_BY_LIFECYCLE_ID, planned, played.answers)
+    asked, answered = recorded(_BY_LIFECYCLE_ID)
+    assert [turn.frame for turn in planned] == asked
+    assert played.answers == answered
+    answers = [read(dialect, answer) for answer in answered]
+    assert [(mti, values[39]) for mti, values in answers] == [(t.mti, t.code) for t in planned]
+    assert played.held_minor == [1000, 1500, 0, 0]

@@ -142,3 +142,67 @@ def test_a_use_in_the_wrong_place_is_refused(old: str, new: str, wanted: str) ->
     with pytest.raises(DialectError, match=r"x\.toml: line \d+: ") as caught:
         parse_dialect(re.sub(re.escape(old), new, _TEXT, count=1), "x.toml")
     assert wanted in str(caught.value)
+
+
+_VISA = (DIALECT_FOLDER / "visa-base1.toml").read_text(encoding="utf-8")
+_POSITIONAL = """
+extends = "{0}"
+name = "x"
+source = "a lifecycle id behind two digits of field 62"
+[encoding]
+text = "{1}"
+[fields]
+62 = {{ format = "ans", length = "LLL", max = 99 }}
+[parts.62]
+kind = "positional"
+[parts.62.fields]
+1 = {{ name = "a", format = "n", length = "fixed", max = 2, sensitivity = "public" }}
+2.name = "id"
+2.format = "n"
+2.length = "fixed"
+2.max = 15
+2.sensitivity = "public"
+2.use = "lifecycle"
+"""
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize(
+    ("data", "wanted"),
+    [
+        ("4000000000000000" + "0386200000000017", 386_200_000_000_017),
+        ("4000000000000000" + "0999999999999999", 999_999_999_999_999),
+        ("4000000000000000" + "0000000000000000", 0),
+        ("c000000000000000" + "c1" + "0000000000000017", 17),
+        ("8000000000000000" + "c1", 0),
+    ],
+)
+def test_the_lifecycle_id_of_a_nested_bitmap(data: str, wanted: int) -> None:
+    """Element 2 of DE62: its digits as a number; zeros and absence say that there is none."""
+    row = _read(load_builtin("visa-base1"), "0100", {**PAYMENT, 62: bytes.fromhex(data)})
+    assert row["lifecycle"] == wanted
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize(("base", "text"), [("iso87-bin", "ascii"), ("mc-cis", "cp500")])
+@pytest.mark.parametrize(("digits", "wanted"), [("07000000000000042", 42), ("07", 0), ("", 0)])
+def test_the_lifecycle_id_of_fixed_places(base: str, text: str, digits: str, wanted: int) -> None:
+    """In ASCII and EBCDIC; a field that ends before it has none."""
+    dialect = parse_dialect(_POSITIONAL.format(base, text), "x.toml")
+    assert _read(dialect, "0100", {**PAYMENT, 62: digits})["lifecycle"] == wanted
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "wanted"),
+    [
+        ("[parts.55]", '[fields.113]\nuse = "lifecycle"\n[parts.55]', "an element inside a field"),
+        ('max = 15, sensitivity = "public", use', 'max = 16, sensitivity = "public", use', "to 15"),
+        ('"validation code", ', '"v", use = "lifecycle", ', "one n fixed"),
+        ('"duration", ', '"duration", use = "lifecycle", ', "'lifecycle' is given twice"),
+    ],
+)
+def test_a_lifecycle_id_in_the_wrong_place_is_refused(old: str, new: str, wanted: str) -> None:
+    """File, line and what would be right."""
+    with pytest.raises(DialectError, match=r"x\.toml: line \d+: ") as caught:
+        parse_dialect(_VISA.replace(old, new, 1), "x.toml")
+    assert wanted in str(caught.value)
