@@ -25,7 +25,8 @@ from ledger.journal import PAGE_BYTES, Position, padded, position_from_json
 KEEP_COUNT = 3
 # 2: holds keep how long they live, posted items which authorization they drew on.
 # 3: an authorization counts down what came back of its clearings and leads to them.
-SNAPSHOT_FORMAT = 3
+# 4: posted items say what came back by message; lifecycle ids.
+SNAPSHOT_FORMAT = 4
 _MAGIC = b"DE39snp"
 _HEAD = struct.Struct("<7sBQQ32s")  # magic, format, index offset, index size, index SHA-256
 _CRC = struct.Struct("<I")

@@ -131,12 +131,12 @@ def as_written_by_format(version: int, path: Path) -> None:
     path.write_bytes(raw)
 
 
-@pytest.mark.parametrize("version", [1, 2, SNAPSHOT_FORMAT + 1])
+@pytest.mark.parametrize("version", [1, 3, SNAPSHOT_FORMAT + 1])
 def test_another_format_is_named_and_passed_over(tmp_path: Path, version: int) -> None:
     """Of an older or a newer program: not damaged, and not what this one reads."""
     write_snapshot(tmp_path, 10, AT, {"a": np.arange(10)})
     path = write_snapshot(tmp_path, 20, AT, {"a": np.arange(3)})
-    assert path.read_bytes()[:8] == b"DE39snp\x03"
+    assert path.read_bytes()[:8] == b"DE39snp\x04"
     as_written_by_format(version, path)
     reports: list[str] = []
 
