@@ -122,7 +122,9 @@ may be empty in the file. Entries of cards and accounts are internal numbers.
 - A set is put in force between two batches by `de39 rules apply`, `POST /v1/rules`, SIGHUP, or when
   the file has changed and stands still (`rules.watch_s`). Its record holds the whole text, so a
   journal explains itself. A set that does not compile changes nothing. With `rules.four_eyes`
-  another operator approves it, who sees what it changes (`de39 rules show`).
+  another operator approves it, who sees what it changes (`de39 rules show`): a set that comes over
+  HTTP, a reload that is asked for there, and the promotion of a rule. To stop a rule takes one
+  operator, at any time; SIGHUP and a watched file are the machine's owner's.
 - At a start, and at a SIGHUP, the set of the last record stays in force with its modes, unless the
   configured file means something else than when it was taken last. `de39 rules reload` takes it
   in any case.

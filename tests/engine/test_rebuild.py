@@ -107,7 +107,7 @@ def test_snapshots_of_another_format_are_passed_over(ledger: tuple[Path, str]) -
         assert engine.hash() == live
         assert engine.partition.replayed_count == 22 - 12
         assert any(
-            "has snapshot format 1, this program reads format 3" in note for note in engine.notes
+            "has snapshot format 1, this program reads format 4" in note for note in engine.notes
         )
 
 

@@ -102,7 +102,7 @@ def test_proofs_and_copies_of_a_database(database: Database, place: Path) -> Non
     whole = facts("verify", "--data", data)
     told = verified("journal", place / "copy")
     assert (told["records"], told["head"]) == (whole["records"], whole["head"])
-    assert facts("archive", place / "old", "--data", data)["archived"] == []
+    assert facts("archive", place / "archived", "--data", data)["archived"] == []
     again = facts("replay", "--data", data)
     assert (again["last_record"], again["ok"]) == (9, True)
     server = database.server
