@@ -5,8 +5,8 @@ clock could be read in between without costing more than a rule does. So each ru
 the same kernel, over rows that the loop has copied from its batches, and what the simplest rule
 costs (the call, the block) is taken off. That is the most that the rule can add to a set: what it
 shares with others, columns above all, counts for each of them, so the sum is more than the cost of
-the set, which is measured too. It is done when the rules have changed and every ten minutes, in a
-thread that rests four times as long as it works; the traffic pays for the copies.
+the set, which is measured too. It is done once rules that have changed stand still, and every ten
+minutes, in a thread that rests four times as long as it works; the traffic pays for the copies.
 """
 
 import asyncio
@@ -34,6 +34,7 @@ from engine.workspace import Workspace
 ROWS = 256  # of a measurement: four blocks of the kernel
 _LOOK_S = 1.0
 _PATIENCE_LOOKS = 10  # at batches; then fewer rows will do
+_STILL_S = 5.0  # rules that have changed are measured once they stand
 _AGAIN_S = 600.0
 _RECENT_S = 600
 _REST_SHARE = 4
@@ -179,6 +180,7 @@ class RuleCosts(Worker):
         self._looks = 0
         self._next_seq = authorizer.state.next_seq
         self._measured: Deployed | None = None
+        self._seen: Deployed | None = None
         self._due_s = 0.0
         self._meter: Meter | None = None
         self._wake = threading.Event()
@@ -197,7 +199,9 @@ class RuleCosts(Worker):
         live = state.rules.deployed
         if live is not self._measured:
             self._metrics.rule_times = None  # they were those of other rules, or modes
-        elif self._loop.time() < self._due_s:
+            if live is not self._seen:  # and may change again: the traffic has enough of it
+                self._seen, self._due_s = live, self._loop.time() + _STILL_S
+        if self._loop.time() < self._due_s:
             return
         if self._meter is not None or state.next_seq == self._next_seq:
             return
