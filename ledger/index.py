@@ -34,6 +34,7 @@ assert SLOT.itemsize == 24
 CAPACITY_MIN = 64
 LOG_SHARE = 2  # log entries = capacity / LOG_SHARE; memory is touched only when written
 CHUNK_ROWS = 16_384  # rows a builder takes at once: about 1 ms with the interpreter held
+_HALF, _LATER = 4, 5  # eighths of a table that are filled when it begins to grow
 REPLAY_MAX = 16_384  # log entries the owner replays in one go: about 5 ms on a cold table
 
 Slots: TypeAlias = NDArray[np.void]
@@ -303,15 +304,17 @@ class Index:
         self.slots = self._table(self._capacity_at_start(len(keys)))
         index_insert_many(self.slots, keys, rows, len(keys))
 
-    def maintain(self, row_count: int) -> bool:
+    def maintain(self, row_count: int, *, may_wait: bool = False) -> bool:
         """Start, further or finish a growth; return whether ``slots`` is now another array.
 
         ``row_count`` is the number of the owner's dense rows, all of them in the table or removed.
+        With ``may_wait`` a growth begins later, with a quarter of the table still to fill: builders
+        of several tables at once leave the owner too little of a small machine.
         Never waits for the builder, and replays at most REPLAY_MAX log entries itself.
         """
         growth = self._growth
         if growth is None:
-            if self._source is not None and self._wants_growth():
+            if self._source is not None and self._wants_growth(_LATER if may_wait else _HALF):
                 self._begin(self._source, row_count)
             return False
         outcome = growth.advance()
@@ -354,9 +357,10 @@ class Index:
         self._growth = _Growth(self.slots, larger)
         self._growth.start(source, row_count)
 
-    def _wants_growth(self) -> bool:
+    def _wants_growth(self, eighths: int) -> bool:
         capacity, count = self.capacity, self.count
-        return capacity < self._capacity_max and count * 2 > capacity and count >= self._retry_at
+        is_filled = count * 8 > capacity * eighths
+        return capacity < self._capacity_max and is_filled and count >= self._retry_at
 
     def _capacity_at_start(self, rows: int) -> int:
         if self._source is None:

@@ -195,6 +195,22 @@ def test_bound_of_rows_holds_after_growth() -> None:
     assert owner.index.count == owner.index.rows_max == 100
 
 
+def test_a_growth_may_wait_but_not_until_there_is_no_room() -> None:
+    """From half on it begins; with another under way from five eighths on."""
+    nothing = np.zeros((0, 2), np.uint64), np.zeros(0, np.int64)
+    index = Index(rows_max=1000, source=lambda _first, _last: nothing, rows_expected=1)
+    assert index.capacity == 64
+    for i in range(33):
+        assert index.insert(i, i, i)
+    index.maintain(0, may_wait=True)
+    assert not index.is_growing
+    for i in range(33, 41):
+        assert index.insert(i, i, i)
+    index.maintain(0, may_wait=True)
+    assert index.is_growing
+    index.close()
+
+
 def test_growth_that_fails_keeps_the_old_table() -> None:
     """An error in the source leaves the table as it was and is handed to the owner."""
 
