@@ -407,6 +407,7 @@ class Switch:
     def _on_signal(self, number: signal.Signals) -> None:
         if self._stop.is_set():
             self.log.warning("switch.signal_again", signal=number.name)
+            self.log.close()  # the lines that say why are still in its queue
             os._exit(0 if self._failure is None else 74)
         self.log.info("switch.signal", signal=number.name)
         self._stop.set()

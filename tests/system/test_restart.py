@@ -153,6 +153,23 @@ def test_behaviour_10_sigint_is_a_clean_stop_too(own: Switch) -> None:
         own.link()
 
 
+def test_a_second_signal_ends_at_once_and_says_so(own: Switch) -> None:
+    """It does not wait for what is being stopped; the lines that say why are written first."""
+    own.start()
+    card = own.open_card()
+    with own.link() as link:
+        assert link.ask(payment(card.pan))["39"] == "00"
+        own.send_signal(signal.SIGTERM)
+        own.send_signal(signal.SIGINT)
+        assert own.wait() == 0
+    log = own.log()
+    assert "switch.signal_again" in log
+    assert "Traceback" not in log
+    own.start()
+    assert own.held(card) == 1_000
+    assert own.stop() == 0
+
+
 def test_behaviour_07_an_answer_to_a_dead_link_waits_for_the_repeat(own: Switch) -> None:
     """Requests whose link was closed unread are in the ledger; repeats get their answers."""
     own.start()
