@@ -29,11 +29,11 @@ from bench.workload import Workload
 from engine.client_commands import Call, call_engine
 from engine.command_options import Target
 from engine.errors import ProblemFoundError, UsageError, run_command
+from engine.limits import GIL_TURN_S
 from engine.rules.program import default_rules_path
 from scoring.registry import default_model_path, load_model, model_bytes, model_from_bytes
 
 _LIMIT_MINOR = 10**9
-_GIL_TURN_S = 20e-6  # the calls are made beside the measuring loop and must not hold it up
 _TAILS = ("p50_us", "p99_us")
 
 
@@ -130,7 +130,7 @@ def _changing(change: Change | None, ports: Ports, data: Path, seconds: float) -
     for turn in range(2):
         call_engine(change.call(turn), target)
     ended = threading.Event()
-    sys.setswitchinterval(_GIL_TURN_S)
+    sys.setswitchinterval(GIL_TURN_S)  # the calls must not hold the measuring loop up
     with ThreadPoolExecutor(1, "changes") as pool:
         made = pool.submit(_make, change, target, seconds / change.times, ended)
         try:

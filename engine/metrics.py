@@ -233,7 +233,6 @@ class Metrics:
         self.sync_counts = _counts(len(DURATION_EDGES_NS) + 1)
         self.sync_sum_ns = _counts(1)
         self.rules = rules or RuleCounts()  # as of the records so far
-        self.rule_hits = self.rules.hits
         self.rule_times: RuleTimes | None = None  # None = not measured since the rules changed
         self.breaker_trips = _counts(1)
         self.scores = _counts(SCORE_PARTS)

@@ -267,7 +267,7 @@ class EngineOperations:
         for first in range(0, len(registration.card_numbers), EVENTS_A_BATCH):
             last = first + EVENTS_A_BATCH
             numbers, tokens = registration.card_numbers[first:last], registration.tokens[first:last]
-            self._on_loop(lambda n=numbers, t=tokens: self._state.add_tokens(n, t))  # type: ignore[misc]
+            self._on_loop(lambda n=numbers, t=tokens: self._state.add_tokens(n, t))  # type: ignore[misc]  # mypy infers no lambda with defaults
         return registration
 
     def _event(self, kind: Kind, **fields: int) -> NDArray[np.void]:

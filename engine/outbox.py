@@ -171,4 +171,4 @@ def check(dialect: Dialect, fields: Mapping[int, str]) -> str | None:
 def _stored(row: tuple[object, ...]) -> Stored:
     number, line, mti, fields, *rest = row
     values = {int(n): v for n, v in msgspec.json.decode(str(fields)).items()}
-    return Stored(number, line, mti, values, *rest)  # type: ignore[arg-type]
+    return Stored(number, line, mti, values, *rest)  # type: ignore[arg-type]  # as the table keeps them

@@ -230,9 +230,7 @@ class Pipeline:
         self._count(outcome, links)
         blobs = [Blob(row, BlobKind.ORIGINAL, identity) for row, identity in outcome.originals]
         blobs += outcome.blobs
-        for blob in outcome.blobs:
-            if blob.kind == BlobKind.HITS:
-                self.metrics.rule_hits[np.frombuffer(blob.data, "<u2")] += 1
+        self.metrics.rules.count_later(outcome.blobs)
         if outcome.trips and self.on_trips is not None:
             self.on_trips(outcome.trips)
         self._hand_in(CommitJob(outcome.records, self.now_ns(), blobs, token))

@@ -6,7 +6,7 @@ start that reads the same records are one; a snapshot holds them as of a stated 
 records after it are counted while they are replayed. One writer: the start, then the loop's thread.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -100,6 +100,10 @@ class RuleCounts:
     def saw(self, records: NDArray[np.void], blobs: Sequence[Blob]) -> None:
         """Count ``records`` as they are replayed; ``blobs`` hold hits past those of a record."""
         self.count(records)
+        self.count_later(blobs)
+
+    def count_later(self, blobs: Iterable[Blob]) -> None:
+        """Count the hits that ``blobs`` hold: of rules past those that a record has bits for."""
         for blob in blobs:
             if blob.kind == BlobKind.HITS:
                 self.hits[np.frombuffer(blob.data, "<u2")] += 1

@@ -27,7 +27,7 @@ from engine.dialer import Desk
 from engine.errors import StorageFailure
 from engine.explaining import Explaining, model_of
 from engine.file_watch import FileWatch
-from engine.limits import ARENA_BYTES
+from engine.limits import ARENA_BYTES, GIL_TURN_S
 from engine.link_operations import ShellOperations
 from engine.metrics import Counter, Gauge, Metrics, Queue, Table
 from engine.model_desk import EngineModelDesk
@@ -54,10 +54,6 @@ from ledger.stores.place import Store
 
 _TICK_S = 0.25  # timers, gauges and expiries
 _HOUR_S = 3600
-# A thread that works in Python hands over to the loop after it, not after 5 ms. Each batch gives
-# the GIL away some ten times (kernels, sockets), so beside a thread that parses a rule file it
-# takes 10 times as long at 200 us, 3 times at 20 us; the parsing takes a third longer.
-_GIL_TURN_S = 20e-6
 
 Report = Callable[[str], None]
 
@@ -118,7 +114,7 @@ class Switch:
         opened = open_all(self.config, os.environ, self._note)
         try:
             warm.compile_all(self._report)
-            sys.setswitchinterval(_GIL_TURN_S)
+            sys.setswitchinterval(GIL_TURN_S)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(self._serve(prepared, opened))
         finally:

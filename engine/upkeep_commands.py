@@ -188,7 +188,7 @@ def archive(
     if to.exists() and not to.is_dir():
         raise UsageError(f"{to} is a file: expected a folder for the archive")
     with closing(open_reader(data)) as journal:
-        if not journal.sizes()["journal_bytes"]:
+        if journal.before_batch(sys.maxsize) is None:  # a look at the end, not a sum of it all
             raise ProblemFoundError(f"{data} holds no journal: is it the data folder?")
     facts = archiving.archive(data, to, keep_count=keep_count, dry_run=dry_run)
     if facts["unsigned"]:

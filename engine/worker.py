@@ -4,9 +4,10 @@ It rests by waiting for the stop, so a stop never waits for a rest.
 """
 
 import threading
+from abc import ABC, abstractmethod
 
 
-class Worker:
+class Worker(ABC):
     """Begins once and ends once; what it does is ``_run`` of the class that is one.
 
     ``_run`` returns soon after ``_stop`` is set, with everything kept that the next start needs.
@@ -26,5 +27,6 @@ class Worker:
         if self._thread.is_alive():
             self._thread.join()
 
+    @abstractmethod
     def _run(self) -> None:
-        raise NotImplementedError
+        """Work until ``_stop`` is set."""

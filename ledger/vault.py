@@ -19,7 +19,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import msgspec
 import numpy as np
@@ -365,14 +365,14 @@ class Vault:
         rows = self._ask(sql + " LIMIT 1", (name,))
         return rows[0][0] if rows else 0
 
-    def _ask(self, sql: str, values: Sequence[object] = ()) -> list[tuple]:  # type: ignore[type-arg]
+    def _ask(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         with self._lock:
             try:
                 return self._connection.execute(sql, values).fetchall()
             except sqlite3.Error as problem:
                 raise VaultError(f"vault: {problem}") from None
 
-    def _ask_in(self, sql: str, values: Sequence[object]) -> Iterator[tuple]:  # type: ignore[type-arg]
+    def _ask_in(self, sql: str, values: Sequence[object]) -> Iterator[tuple[Any, ...]]:
         for first in range(0, len(values), _ASK_MAX):
             part = values[first : first + _ASK_MAX]
             yield from self._ask(f"{sql} ({','.join('?' * len(part))})", part)

@@ -135,7 +135,7 @@ def test_records_are_counted_as_the_oracle_does(facts: Any) -> None:
     records = rows(RECORD, **{name: [fact[i] for fact in facts] for i, name in enumerate(names)})
     metrics.count_records(records, len(facts))
     hits, scores, counted = oracle.record_counts(records[: len(facts)])
-    assert [hits[bit] for bit in range(128)] == metrics.rule_hits[:128].tolist()
+    assert [hits[bit] for bit in range(128)] == metrics.rules.hits[:128].tolist()
     assert [scores[part] for part in range(20)] == metrics.scores.tolist()
     assert counted == metrics.score_facts.tolist()
     assert metrics.counters[Counter.RECORDS] == len(facts)

@@ -95,7 +95,7 @@ def test_values_are_those_of_the_arrays() -> None:
     metrics.decided[999] = 8
     metrics.shed[m.Shed.OVERLOAD] = 5
     metrics.rules.set_rules([RuleLabel("R7", "decline")])
-    metrics.rule_hits[0] = 6
+    metrics.rules.hits[0] = 6
     metrics.set_table(m.Table.CARDS, 10, 100)
     metrics.beat(1, lag_ns=2_500_000)
     metrics.observe(m.Stage.SCORE, 2_000, weight=10)
